@@ -1,0 +1,1 @@
+"""The decisions of the bridge: plain functions without I/O, clock or randomness of their own."""

@@ -1,0 +1,117 @@
+"""What every part of the config shares: frozen models, durations, secrets from files, TLS, retry.
+
+Secrets are ``SecretStr`` and never show in a repr, a log or an error. Each field ``x`` of that type can
+be given as ``x_file`` instead: the file is read when the config is loaded, its last line break removed.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """``200ms``, ``30s``, ``5m``, ``2h``, ``1d`` as seconds; a number of seconds stays as it is."""
+    if isinstance(value, str):
+        found = _DURATION.match(value)
+        if not found:
+            raise ValueError(f"{value!r} is no duration; write 200ms, 30s, 5m, 2h or 1d")
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no duration; write 200ms, 30s, 5m, 2h or 1d")  # noqa: TRY004  pydantic wants ValueError
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+"""Seconds, written as ``30s`` in the config."""
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_holds_secret(inner) for inner in get_args(annotation))
+
+
+class Part(BaseModel):
+    """One mapping of the config file: frozen, unknown keys refused, secrets also from files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        result = dict(data)
+        for name, field in cls.model_fields.items():
+            file_key = f"{name}_file"
+            if not _holds_secret(field.annotation) or file_key in cls.model_fields:
+                continue
+            path = result.pop(file_key, None)
+            if path is None:
+                continue
+            if result.get(name) is not None:
+                raise ValueError(f"both {name} and {file_key} are set; keep one")
+            try:
+                text = Path(str(path)).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise ValueError(f"{file_key}: can't read {path}: {reason}") from None
+            if not text:
+                raise ValueError(f"{file_key}: {path} is empty")
+            result[name] = text
+        return result
+
+
+class TlsSettings(Part):
+    """How a server proves who it is, and, with ``cert_file`` and ``key_file``, who we are."""
+
+    ca_file: Path | None = None
+    fingerprint_sha256: str | None = None
+    """Hex, colons allowed: the server's certificate itself is pinned, whoever signed it."""
+    verify: bool = True
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.fingerprint_sha256 is not None:
+            digits = self.fingerprint_sha256.replace(":", "").lower()
+            if not re.fullmatch(r"[0-9a-f]{64}", digits):
+                raise ValueError("fingerprint_sha256 must be 64 hexadecimal digits (colons allowed)")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        return self
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """The pinned digest's 32 bytes."""
+        if self.fingerprint_sha256 is None:
+            return None
+        return bytes.fromhex(self.fingerprint_sha256.replace(":", ""))
+
+
+class RetrySettings(Part):
+    """How the outbox retries one delivery."""
+
+    initial: Duration = 5.0
+    max: Duration = 3600.0
+    deadline: Duration = 86400.0
+    """Counted from the event; after it the delivery is a dead letter."""
+
+
+class SinkSettings(Part):
+    """What every sink takes. A sink's own settings derive from this and fix ``type``."""
+
+    type: str
+    timeout: Duration = 15.0
+    """One attempt."""
+    retry: RetrySettings = RetrySettings()
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    fallback: str | None = None
+    """The sink that takes over what this one can't deliver."""
+    proxy: str | None = None
+    tls: TlsSettings = TlsSettings()
+    send_resolved: bool = True
