@@ -217,9 +217,12 @@ def job_info(
     )
 
 
-def failures(job: Job, names: Names, pairs: Iterable[tuple[str | None, int | None]], new: set[
-    tuple[str | None, int | None]
-] | frozenset[tuple[str | None, int | None]]) -> tuple[Failure, ...]:
+def failures(
+    job: Job,
+    names: Names,
+    pairs: Iterable[tuple[str | None, int | None]],
+    new: set[tuple[str | None, int | None]] | frozenset[tuple[str | None, int | None]],
+) -> tuple[Failure, ...]:
     """One Failure per failed pair among ``pairs``, in row order; texts of repeated rows are joined."""
     wanted = set(pairs)
     texts: dict[tuple[str | None, int | None], list[str]] = {}

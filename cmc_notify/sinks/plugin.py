@@ -37,6 +37,8 @@ def load_plugins() -> Mapping[str, SinkPlugin]:
                 f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; repair or remove its package"
             ) from error
         if not isinstance(found, SinkPlugin):
-            raise ConfigError(f"sink type {point.name!r} ({point.value}): is no SinkPlugin; see docs/sinks.md")
+            raise ConfigError(
+                f"sink type {point.name!r} ({point.value}): is no SinkPlugin; see docs/sinks.md"
+            )
         plugins[point.name] = found
     return plugins
