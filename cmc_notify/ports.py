@@ -295,8 +295,6 @@ class Message(Struct, frozen=True, kw_only=True):
     """Idempotency key, the same on every attempt."""
     event: Event
     """With only the failures or recoveries that the route lets through, and ``url`` signed."""
-    hidden: int = 0
-    """How many failures lie outside the route."""
     subject: str = ""
     attempt: int = 1
     is_test: bool = False
@@ -309,9 +307,10 @@ class Message(Struct, frozen=True, kw_only=True):
 class Renderer(Protocol):
     """Turns a message into one document of a medium."""
 
-    def render(self, sink_type: str, extension: str, message: Message) -> Rendered:
+    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
         """Render ``<sink_type>/<event type>.<extension>.j2``, else its default. Never raises for a bad
-        template: the plain message takes its place.
+        template: the plain message takes its place. With ``brief`` only the largest groups of failures
+        are shown, each error's beginning, and how many more there are: the sink attaches the whole.
         """
         ...
 

@@ -156,6 +156,10 @@ class Event(Struct, frozen=True, kw_only=True):
     job: JobInfo | None = None
     failures: tuple[Failure, ...] = ()
     recoveries: tuple[Recovery, ...] = ()
+    failures_outside_route: int = 0
+    """In a copy for one receiver: how many more failures its route does not show."""
+    failures_omitted: int = 0
+    """In a copy for one receiver: how many failures its size limit cut off; ``url`` leads to all of them."""
 
 
 def event_id(now: float, sequence: int, *identity: object) -> str:

@@ -1,0 +1,87 @@
+"""``controllers.NAME``: where a controller is, how to sign in, how to poll it."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from cmc_notify.settings.base import Duration, Part, TlsSettings, parse_duration
+
+
+class AuthSettings(Part):
+    """How to sign in. Each method needs its own fields and refuses the others'."""
+
+    method: Literal["none", "basic", "cookie", "access_code", "token"] = "none"
+    username: str | None = None
+    password: SecretStr | None = None
+    access_code: SecretStr | None = None
+    token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {
+            "none": set[str](),
+            "basic": {"username", "password"},
+            "cookie": {"username", "password"},
+            "access_code": {"access_code"},
+            "token": {"token"},
+        }[self.method]
+        given = {n for n in ("username", "password", "access_code", "token") if getattr(self, n) is not None}
+        if missing := sorted(needed - given):
+            raise ValueError(f"method {self.method} needs {' and '.join(missing)} (or …_file)")
+        if extra := sorted(given - needed):
+            raise ValueError(f"method {self.method} does not use {' and '.join(extra)}; remove it")
+        return self
+
+
+class PollSettings(Part):
+    """When to ask. All in seconds once read."""
+
+    interval: Annotated[Duration, Field(gt=0)] = 15.0
+    """While jobs are open or settling."""
+    idle_interval: Annotated[Duration, Field(gt=0)] = 60.0
+    full_sync: Annotated[Duration, Field(gt=0)] = 3600.0
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    """One request."""
+    settle: Duration = 60.0
+    """How long a Failed job's details are awaited before it is told without them."""
+    unreachable_after: Annotated[int, Field(ge=1)] = 3
+    """Failed polls in a row before ``controller.unreachable`` is told."""
+    max_body: Annotated[int, Field(ge=65536)] = 256 * 1024 * 1024
+    """Bytes: a larger answer fails the request instead of filling the memory."""
+
+
+def _first_run(value: object) -> object:
+    return value if value in ("none", "open", "all") else parse_duration(value)
+
+
+class ControllerSettings(Part):
+    """One controller."""
+
+    url: str
+    auth: AuthSettings = AuthSettings()
+    tls: TlsSettings = TlsSettings()
+    proxy: str | None = None
+    poll: PollSettings = PollSettings()
+    first_run: Literal["none", "open", "all"] | float = "open"
+    """Or a duration: ``open`` plus the jobs that finished within it, by the controller's own clock."""
+    overdue: dict[str, Duration] = {"push": 14400.0}
+    """By operation: InProgress longer than this is ``job.overdue``."""
+
+    @field_validator("first_run", mode="before")
+    @classmethod
+    def _parse_first_run(cls, value: object) -> object:
+        try:
+            return _first_run(value)
+        except ValueError:
+            raise ValueError(f"{value!r}: write none, open, all, or a duration such as 24h") from None
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address such as https://cmc.example.net")
+        if parts.username or parts.password:
+            raise ValueError("must not hold credentials; use auth")
+        return value.rstrip("/")
