@@ -59,7 +59,7 @@ SEVERITY: dict[EventType, Severity] = {
 
 
 class FeatureRef(Struct, frozen=True):
-    """A feature that the job pushes. Without a name from the controller, name and label are made of the id."""
+    """A feature that the job pushes; name and label are made of the id where the controller has none."""
 
     id: int
     name: str

@@ -65,7 +65,7 @@ class ControllerSettings(Part):
     poll: PollSettings = PollSettings()
     first_run: Literal["none", "open", "all"] | float = "open"
     """Or a duration: ``open`` plus the jobs that finished within it, by the controller's own clock."""
-    overdue: dict[str, Duration] = {"push": 14400.0}
+    overdue: dict[str, Duration] = Field(default={"push": 14400.0})
     """By operation: InProgress longer than this is ``job.overdue``."""
 
     @field_validator("first_run", mode="before")

@@ -1,1 +1,1 @@
-"""Where people are told. A sink is one module (or small package) with a ``PLUGIN``, plus a template folder."""
+"""Where people are told: a sink is one module or package with a ``PLUGIN``, plus a template folder."""

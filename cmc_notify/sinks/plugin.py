@@ -34,7 +34,7 @@ def load_plugins() -> Mapping[str, SinkPlugin]:
             found = point.load()
         except Exception as error:
             raise ConfigError(
-                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; repair or remove its package"
+                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; repair its package"
             ) from error
         if not isinstance(found, SinkPlugin):
             raise ConfigError(
