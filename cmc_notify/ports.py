@@ -4,11 +4,11 @@ Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs th
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
 
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import Event
 from cmc_notify.core.model import Appliance, Feature, Incident, Job, JobState, Pair
 from cmc_notify.core.outcome import SendOutcome
@@ -42,6 +42,11 @@ class ListedJob(Protocol):
 
 class JobSource(Protocol):
     """A controller's resources. Every method raises ControllerUnreachable or Unauthorized."""
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds that the controller's clock is ahead of ours, by its last answer; None if it never said."""
+        ...
 
     async def list_jobs(
         self,
@@ -137,26 +142,6 @@ class SavedJob(Struct, frozen=True):
     digest: bytes
 
 
-class NewDelivery(Struct, frozen=True, kw_only=True):
-    """A delivery to be written with its event. (event_id, sink, subject) is unique in the store."""
-
-    id: str
-    """Also the first idempotency key. Holds no dot."""
-    event_id: str
-    sink: str
-    """Empty for an event that matched no route (state ``unrouted``)."""
-    subject: str
-    """What the delivery is about at the receiver: the job, the controller, a ticket."""
-    ordering_key: str
-    """Within one sink, deliveries of one key are sent in the order of their commits."""
-    shown: tuple[int, ...] | None = None
-    """Indices of the failures (or recoveries) that the route lets through; None for all."""
-    waits_for: tuple[str, ...] = ()
-    """Deliveries that must be sent or dead before this one is due (a resolve after its triggers)."""
-    due_at: float
-    deadline_at: float
-
-
 class PollCommit(Struct, frozen=True, kw_only=True):
     """All that one poll found, written in one transaction or not at all."""
 
@@ -201,16 +186,6 @@ class PollStore(Protocol):
 # --- the outbox (what the dispatcher claims and records) ----------------------------------------------
 
 
-class DeliveryState(StrEnum):
-    """The life of a delivery: pending → sent, or → dead and back by hand."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    DEAD = "dead"
-    UNROUTED = "unrouted"
-    """The event matched no route; nothing is sent."""
-
-
 class Delivery(Struct, frozen=True, kw_only=True):
     """One row of the ledger. ``parts`` maps each accepted part of the message to its receipt."""
 
@@ -240,18 +215,6 @@ class Claim(Struct, frozen=True):
 
     delivery: Delivery
     event: Event
-
-
-class Verdict(Struct, frozen=True, kw_only=True):
-    """What an attempt means for its delivery; made by ``core.retry``."""
-
-    state: DeliveryState
-    due_at: float | None = None
-    """When to try again; only with state pending."""
-    error: str | None = None
-    receipt: str | None = None
-    unclear: bool = False
-    counts_as_attempt: bool = True
 
 
 class Outbox(Protocol):

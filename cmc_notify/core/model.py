@@ -152,7 +152,8 @@ class Names(Struct, frozen=True):
 class JobState(Struct, frozen=True, kw_only=True):
     """The snapshot of one job: how it was last seen, and what of it was told.
 
-    ``job.rows`` keep their outcomes and lose their texts: the texts are in the events.
+    ``job.rows`` keep their outcomes and lose their texts (the events have those), except while the job
+    settles, when its final event may have to be told from here.
     ``uid`` names the job for good (an id alone does not: a restored controller uses ids again).
     """
 
@@ -160,10 +161,10 @@ class JobState(Struct, frozen=True, kw_only=True):
     job: Job
     revision: int = 1
     """Raised by each committed change; (uid, revision, event type) is told at most once."""
-    announced: bool = True
-    """False for a job that the first-run rule recorded silently, until it changes."""
     told: frozenset[Pair] = frozenset()
     """Pairs told as failed in this run and not seen otherwise since."""
+    silent: frozenset[Pair] = frozenset()
+    """Pairs that the first-run rule recorded as failed without telling them."""
     final_told: bool = False
     """Whether this run's final event was told (or silently recorded)."""
     settle_until: float | None = None
@@ -200,7 +201,9 @@ class Incident(Struct, frozen=True, kw_only=True):
     job_uid: str
     job_id: int
     last_job_uid: str
-    last_job_id: int
+    """The job that failed it last, in the order of ``Job.order``."""
+    failed_order: tuple[int, int]
+    """``order`` of that job: only a later push can close the incident."""
     audience: dict[str, tuple[str, ...]] = {}
     closed_at: float | None = None
     closed_by: str | None = None

@@ -1,0 +1,49 @@
+"""A delivery: one event for one sink about one subject, and the states that it goes through."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class DeliveryState(StrEnum):
+    """The life of a delivery: pending → sent, or → dead and back by hand."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEAD = "dead"
+    UNROUTED = "unrouted"
+    """The event matched no route; nothing is sent."""
+
+
+class NewDelivery(Struct, frozen=True, kw_only=True):
+    """A delivery to be written with its event. (event_id, sink, subject) is unique in the store."""
+
+    id: str
+    """Also the first idempotency key. Holds no dot."""
+    event_id: str
+    sink: str
+    """Empty for an event that matched no route (state ``unrouted``)."""
+    subject: str
+    """What the delivery is about at the receiver: the job, the controller, a ticket."""
+    ordering_key: str
+    """Within one sink, deliveries of one key are sent in the order of their commits."""
+    shown: tuple[int, ...] | None = None
+    """Indices of the failures (or recoveries) that the route lets through; None for all."""
+    waits_for: tuple[str, ...] = ()
+    """Deliveries that must be sent or dead before this one is due (a resolve after its triggers)."""
+    due_at: float
+    deadline_at: float
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What an attempt means for its delivery; made by ``core.retry``."""
+
+    state: DeliveryState
+    due_at: float | None = None
+    """When to try again; only with state pending."""
+    error: str | None = None
+    receipt: str | None = None
+    unclear: bool = False
+    counts_as_attempt: bool = True
+    fallback: NewDelivery | None = None
+    """With state dead: the delivery of the same event through the sink's fallback."""
