@@ -165,8 +165,10 @@ class JobState(Struct, frozen=True, kw_only=True):
     """Pairs told as failed in this run and not seen otherwise since."""
     silent: frozenset[Pair] = frozenset()
     """Pairs that the first-run rule recorded as failed without telling them."""
-    final_told: bool = False
-    """Whether this run's final event was told (or silently recorded)."""
+    previous_status: str | None = None
+    """The status before the present one, as far as a poll saw it."""
+    told_final: str | None = None
+    """The final status that was told of this run (or silently recorded)."""
     settle_until: float | None = None
     """Set while a Failed job's details are awaited; its final event is due then at the latest."""
     watch_until: float | None = None
