@@ -165,11 +165,11 @@ class Event(Struct, frozen=True, kw_only=True):
 def event_id(now: float, sequence: int, *identity: object) -> str:
     """A 30-digit hexadecimal id that sorts by time, then by place in its poll.
 
-    The last 14 digits are a digest of ``identity`` (controller, job, revision, type), so the same
+    The last 13 digits are a digest of ``identity`` (controller, job, revision, type), so the same
     transition told in the same poll has the same id, and different ones differ.
     """
-    digest = hashlib.sha256("\0".join(map(str, identity)).encode()).hexdigest()[:14]
-    return f"{int(now * 1000):012x}{sequence:04x}{digest}"
+    digest = hashlib.sha256("\0".join(map(str, identity)).encode()).hexdigest()[:13]
+    return f"{int(now * 1000):012x}{sequence:05x}{digest}"
 
 
 def rfc3339(seconds: float | None) -> str | None:

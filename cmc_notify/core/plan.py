@@ -1,0 +1,99 @@
+"""What to ask a controller for, and whether its filters can be trusted.
+
+The vendor's page does not say which time ``after`` compares with, nor whether it includes the bound, nor
+does every controller honour every filter. A full list is the measure: filters that would have missed a
+job which it shows are not used until they are proven again.
+"""
+
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+
+from cmc_notify.core.model import Job, Status
+
+OVERLAP = 600
+"""Seconds: jobs may appear out of order, so each poll looks back this far from the newest."""
+
+RECENT = 20
+"""As far back as the oldest of this many most recently discovered jobs."""
+
+
+class Identity(Struct, frozen=True):
+    """What tells jobs apart: an id, and the creation time where it is known."""
+
+    uid: str
+    id: int
+    creation_time: int | None
+    discovered: int
+    """Grows with each newly discovered job."""
+
+
+def cutoff(known: Collection[Identity]) -> int | None:
+    """The ``after`` of the next poll, on the controller's clock; None where no creation time is known.
+
+    One second early, since the bound may be exclusive.
+    """
+    created = [job.creation_time for job in known if job.creation_time is not None]
+    if not created:
+        return None
+    recent = sorted(known, key=lambda job: job.discovered, reverse=True)[:RECENT]
+    oldest_recent = min((job.creation_time for job in recent if job.creation_time is not None), default=None)
+    bound = max(created) - OVERLAP
+    return min(bound, oldest_recent if oldest_recent is not None else bound) - 1
+
+
+def resolve(same_id: Sequence[Identity], creation_time: int | None) -> str | None:
+    """Which known job a look belongs to, among those with its id; None for a new one.
+
+    An id names another job only where both creation times are known and differ.
+    """
+    for job in same_id:
+        if job.creation_time is not None and job.creation_time == creation_time:
+            return job.uid
+    unsure = [job for job in same_id if job.creation_time is None or creation_time is None]
+    return max(unsure, key=lambda job: job.discovered).uid if unsure else None
+
+
+def new_uid(job: Job, taken: Collection[str]) -> str:
+    """A name for good: the id, and the creation time where it is known."""
+    base = f"{job.id}-{'x' if job.creation_time is None else job.creation_time}"
+    uid, n = base, 1
+    while uid in taken:
+        n += 1
+        uid = f"{base}-{n}"
+    return uid
+
+
+class FilterProof(Struct, frozen=True):
+    """What filtered lists showed, held against a full list. ``uids`` by request."""
+
+    full: dict[str, Job]
+    """Every job of the full list, by uid, as it was there (rows don't matter)."""
+    queued: frozenset[str]
+    running: frozenset[str]
+    recent: frozenset[str]
+    after: int | None
+
+    def missed(self) -> list[str]:
+        """The jobs that a filtered poll should have shown and did not."""
+        shown = self.queued | self.running | self.recent
+        return [
+            uid
+            for uid, job in self.full.items()
+            if uid not in shown
+            and (self._is_recent(job) or job.status in (Status.QUEUED, Status.IN_PROGRESS))
+        ]
+
+    def ignored(self) -> bool:
+        """Whether a filter answers with what it should leave out, so that one plain list costs less."""
+        wrongly = {uid for uid in self.queued | self.running if uid in self.full and self.full[uid].finished}
+        old = {uid for uid in self.recent if uid in self.full and self._is_old(self.full[uid])}
+        return bool(wrongly) or bool(old)
+
+    def _is_recent(self, job: Job) -> bool:
+        return self.after is None or job.creation_time is None or job.creation_time > self.after
+
+    def _is_old(self, job: Job) -> bool:
+        times = (job.creation_time, job.push_time, job.completion_time, job.timestamp)
+        known = [time for time in times if time is not None]
+        return self.after is not None and bool(known) and max(known) < self.after

@@ -1,0 +1,101 @@
+"""Which sinks an event goes to, and which of its failures each of them is shown.
+
+Routes are read top to bottom and the first match wins, unless it says ``continue``. Patterns are globs,
+compared without regard to case.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from cmc_notify.core.events import Event, EventType, Failure, JobInfo
+
+Shown = tuple[int, ...] | None
+"""Indices into ``event.failures`` that a sink is shown; None for all of them."""
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """What an event must have. An empty field asks nothing; an event that lacks the field does not match."""
+
+    event: tuple[str, ...] = ()
+    controller: tuple[str, ...] = ()
+    feature: tuple[str, ...] = ()
+    serial: tuple[str, ...] = ()
+    site_id: tuple[int, ...] = ()
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One rule. ``proceed`` is the config's ``continue``."""
+
+    match: Match = Match()
+    sinks: tuple[str, ...]
+    proceed: bool = False
+
+
+def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[str] = ()) -> dict[str, Shown]:
+    """The sinks that are told, each with what it is shown of the failures.
+
+    ``job.progress`` goes only to ``updating_sinks``, which change a message in place. An event about a
+    sink never goes to that sink. Where several routes lead to one sink it is told once, with all that
+    any of them shows. Recoveries are not routed: they follow the failures they end.
+    """
+    result: dict[str, Shown] = {}
+    for rule in routes:
+        shown = _shown(event, rule.match)
+        if shown == ():
+            continue
+        for sink in rule.sinks:
+            if sink == event.sink:
+                continue
+            if event.type == EventType.JOB_PROGRESS and sink not in updating_sinks:
+                continue
+            result[sink] = _union(result[sink], shown) if sink in result else shown
+        if not rule.proceed:
+            break
+    return result
+
+
+def _shown(event: Event, match: Match) -> Shown:
+    """None: all is shown; a tuple: these failures; an empty tuple: no match."""
+    if match.event and not _any_glob(match.event, event.type):
+        return ()
+    if match.controller and not _any_glob(match.controller, event.controller):
+        return ()
+    if match.site_id and not (event.job and set(match.site_id) & set(event.job.targets.site_ids)):
+        return ()
+    if not match.feature and not match.serial:
+        return None
+    if event.failures:
+        indices = tuple(i for i, failure in enumerate(event.failures) if _pair_matches(failure, event, match))
+        return None if len(indices) == len(event.failures) else indices
+    return None if event.job and _targets_match(event.job, match) else ()
+
+
+def _pair_matches(failure: Failure, event: Event, match: Match) -> bool:
+    if match.serial and not _any_glob(match.serial, failure.serial):
+        return False
+    if not match.feature:
+        return True
+    names = [failure.feature]
+    if event.job:
+        names += [feature.name for feature in event.job.features if feature.id == failure.feature_id]
+    return any(_any_glob(match.feature, name) for name in names)
+
+
+def _targets_match(job: JobInfo, match: Match) -> bool:
+    if match.serial and not any(_any_glob(match.serial, serial) for serial in job.targets.serials):
+        return False
+    return not match.feature or any(
+        _any_glob(match.feature, name) for feature in job.features for name in (feature.label, feature.name)
+    )
+
+
+def _any_glob(patterns: Sequence[str], value: str | None) -> bool:
+    return value is not None and any(fnmatchcase(value.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _union(one: Shown, other: Shown) -> Shown:
+    if one is None or other is None:
+        return None
+    return tuple(sorted({*one, *other}))
