@@ -1,0 +1,32 @@
+"""How text from outside is shown to people: complete, with nothing hidden in it.
+
+Every character arrives; those that a screen would act on (terminal controls, right-to-left overrides) or
+not show at all are replaced by a sign that can be seen. Documents for machines keep the text as it is.
+"""
+
+import re
+
+_ARABIC_LETTER_MARK = 0x061C
+_BIDI = (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), _ARABIC_LETTER_MARK)
+_DELETE = 0x7F
+_KEPT = "\n\t"
+
+_SIGNS: dict[str, str] = {
+    **{chr(code): chr(0x2400 + code) for code in range(0x20) if chr(code) not in _KEPT},
+    chr(_DELETE): "\u2421",
+    **{chr(code): f"[U+{code:04X}]" for code in (*range(0x80, 0xA0), *_BIDI)},
+}
+_HIDDEN = re.compile("[" + "".join(map(re.escape, _SIGNS)) + "]")
+
+
+def visible(text: str) -> str:
+    r"""Show what would act unseen; any other text comes back as it is, the same object.
+
+    - ``\r\n`` becomes ``\n``; ``\n`` and tab stay
+    - other C0 controls and DEL become their Control Picture (a lone ``\r`` is ``␍``, NUL is ``␀``)
+    - C1 controls and the bidirectional controls (U+202A to U+202E, U+2066 to U+2069, U+200E, U+200F, U+061C)
+      become ``[U+202E]`` and the like
+    """
+    if not _HIDDEN.search(text):
+        return text
+    return _HIDDEN.sub(lambda found: _SIGNS[found[0]], text.replace("\r\n", "\n"))
