@@ -1,0 +1,245 @@
+"""HTTP to one controller: whatever goes wrong is a ControllerUnreachable with a short human reason.
+
+Guarantees: each request ends within ``poll.timeout``; no more than ``poll.max_body`` decompressed bytes are
+kept of an answer; no redirect is followed, so credentials go to no other host; no message holds a query,
+a body or a secret. Answers that the caller must judge (2xx, and 4xx but 408 and 429) are returned.
+"""
+
+import base64
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from msgspec import Struct
+
+from cmc_notify.controller.wire import clean, parse
+from cmc_notify.errors import ConfigError, ControllerUnreachable
+from cmc_notify.settings.base import TlsSettings
+from cmc_notify.settings.controller import ControllerSettings
+
+_BUFFER = 256 * 1024
+_WORDS = 300
+
+
+class Answer(Struct, frozen=True):
+    """An answer read whole. ``place`` says where it came from, for messages."""
+
+    status: int
+    body: bytes
+    place: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the controller did what it was asked."""
+        return 200 <= self.status < 300  # noqa: PLR2004  the meaning of 2xx is known
+
+    def json(self) -> Any:
+        """The body as plain Python; raises ControllerUnreachable where it is not JSON."""
+        try:
+            return parse(self.body)
+        except (ValueError, RecursionError):
+            raise ControllerUnreachable(f"{self.place}: the answer is not JSON") from None
+
+    def document(self) -> dict[str, Any]:
+        """The body as an object; empty where it is anything else, an HTML page for instance."""
+        try:
+            found = parse(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+class Transport:
+    """One controller's connections. Opens them on first use; ``close`` ends them."""
+
+    def __init__(self, name: str, settings: ControllerSettings) -> None:
+        self._base = settings.url
+        self._timeout = aiohttp.ClientTimeout(total=settings.poll.timeout)
+        self._max_body = settings.poll.max_body
+        self._context = _tls_context(name, settings.tls)
+        pin = settings.tls.fingerprint
+        # The pin goes with the connector and the context with each request: so aiohttp checks the pin
+        # also where a client certificate needs a context of its own.
+        self._pin: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(pin) if pin else True
+        self._proxy, self._proxy_credentials = _proxy(settings.proxy)
+        self._session: aiohttp.ClientSession | None = None
+        self._secrets: tuple[str, ...] = ()
+
+    def keep_secret(self, *secrets: str) -> None:
+        """From now on no message shows these, also where the controller's own words repeat them."""
+        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+
+    def forget_cookies(self) -> None:
+        """Drop the cookies of an earlier session."""
+        if self._session:
+            self._session.cookie_jar.clear()
+
+    def has_cookies(self) -> bool:
+        """Whether the controller has set any cookie that is still good."""
+        return self._session is not None and len(self._session.cookie_jar) > 0
+
+    async def close(self) -> None:
+        """End the connections; the next request opens new ones."""
+        session, self._session = self._session, None
+        if session:
+            await session.close()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request, sent once; raises ControllerUnreachable."""
+        place = f"{method} {self._base}{path}"
+        over_tls = self._base.startswith("https:")
+        credentials = self._proxy_credentials
+        try:
+            async with self._open().request(
+                method,
+                f"{self._base}{path}",
+                params=params,
+                headers={
+                    "Accept": "application/json",
+                    **(headers or {}),
+                    **({} if over_tls else credentials),
+                },
+                json=json,
+                data=form,
+                allow_redirects=False,
+                ssl=self._context,
+                proxy=self._proxy,
+                proxy_headers=credentials if over_tls and credentials else None,
+            ) as response:
+                self._refuse_redirect(response, place)
+                answer = Answer(response.status, await self._read(response, place), place)
+        except (aiohttp.ClientError, OSError, ssl.CertificateError, UnicodeError) as error:
+            raise ControllerUnreachable(f"{place}: {self._reason(error)}") from _cause(error)
+        if answer.status in (408, 429) or answer.status >= 500:  # noqa: PLR2004  the meaning of 5xx is known
+            raise ControllerUnreachable(self.describe(answer))
+        return answer
+
+    def describe(self, answer: Answer) -> str:
+        """Where, which status, and the controller's own words (``error_id``, ``error_text``) if any."""
+        document = answer.document()
+        words = [document.get(key) for key in ("error_id", "error_text", "error", "error_description")]
+        said = clean(" ".join(" ".join(word.split()) for word in words if isinstance(word, str)))
+        for secret in self._secrets:
+            said = said.replace(secret, "***")
+        said = said if len(said) <= _WORDS else f"{said[:_WORDS]}…"
+        return f"{answer.place}: status {answer.status}{f' ({said})' if said else ''}"
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._pin),
+                # unsafe: a controller is often named by its IP address, which has no cookies otherwise
+                cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),
+                timeout=self._timeout,
+                read_bufsize=_BUFFER,
+                trust_env=False,
+            )
+        return self._session
+
+    @staticmethod
+    def _refuse_redirect(response: aiohttp.ClientResponse, place: str) -> None:
+        if not 300 <= response.status < 400:  # noqa: PLR2004  the meaning of 3xx is known
+            return
+        target = urlsplit(response.headers.get("Location", ""))
+        where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+        raise ControllerUnreachable(
+            f"{place}: the answer is a redirect ({response.status}){where}, which is not followed;"
+            " set the controller's url to its own address"
+        )
+
+    async def _read(self, response: aiohttp.ClientResponse, place: str) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._max_body:
+                raise ControllerUnreachable(
+                    f"{place}: the answer is larger than {self._max_body} bytes (poll.max_body)"
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _reason(self, error: BaseException) -> str:
+        match error:
+            case TimeoutError():
+                reason = f"no complete answer within {self._timeout.total:g} s (poll.timeout)"
+            case aiohttp.ServerFingerprintMismatch():
+                reason = (
+                    f"the certificate has the SHA-256 fingerprint {error.got.hex()},"
+                    " not the one in tls.fingerprint_sha256"
+                )
+            case aiohttp.ClientConnectorCertificateError():
+                why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
+                reason = f"its certificate: {why}; set tls.ca_file or tls.fingerprint_sha256"
+            case aiohttp.ClientProxyConnectionError():
+                reason = f"the proxy can't be reached: {_system_words(error.os_error)}"
+            case aiohttp.ClientHttpProxyError():
+                reason = f"the proxy refuses with status {error.status}"
+            case aiohttp.ClientConnectorError():
+                reason = _system_words(error.os_error)
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
+                reason = "the connection broke off before the answer was complete"
+            case OSError():
+                reason = _system_words(error)
+            case _:
+                reason = f"the answer is no valid HTTP ({type(error).__name__})"
+        return reason
+
+
+def _system_words(error: OSError) -> str:
+    words = error.strerror if isinstance(error.strerror, str) else ""
+    return words.lower() or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The operating system's error: aiohttp's own would carry the proxy's credentials in its arguments."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error
+    return None if isinstance(error, aiohttp.ClientError) else error
+
+
+def _tls_context(name: str, tls: TlsSettings) -> ssl.SSLContext:
+    place = f"controllers.{name}.tls"
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except OSError as error:
+        raise ConfigError(
+            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({_system_words(error)});"
+            " it must be a PEM file"
+        ) from error
+    if tls.fingerprint or not tls.verify:  # a pinned certificate proves itself, whoever signed it
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert_file:
+        try:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+        except (OSError, ValueError) as error:
+            words = _system_words(error) if isinstance(error, OSError) else "the key is encrypted"
+            raise ConfigError(
+                f"{place}.cert_file: can't read a certificate and its key from {tls.cert_file} ({words});"
+                " both must be PEM files, the key without a password"
+            ) from error
+    return context
+
+
+def _proxy(address: str | None) -> tuple[str | None, dict[str, str]]:
+    """The proxy without its user, and the header that names the user to it."""
+    if not address:
+        return None, {}
+    parts = urlsplit(address)
+    if parts.username is None:
+        return address, {}
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, {"Proxy-Authorization": f"Basic {base64.b64encode(user).decode()}"}
