@@ -1,0 +1,77 @@
+"""What goes wrong between the controller and its callers: on demand, in outages, or in seeded bursts."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["timeout", "500", "503", "401", "cut", "refuse", "garbage", "slow"]
+"""``timeout``: no answer ever. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once.
+``garbage``: 200 with a body that is no JSON. ``slow``: the whole body, in pieces over ``slow_for`` seconds.
+"""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(slots=True)
+class _Planned:
+    kind: Kind
+    count: int
+    path: str
+
+
+@dataclass(slots=True)
+class Outage:
+    """One outage. Times are virtual Unix seconds; ``hits`` counts the requests that met it."""
+
+    kind: Kind
+    began: float
+    ended: float | None = None
+    hits: int = 0
+
+
+class Faults:
+    """Decides for each request whether it meets a fault."""
+
+    def __init__(self) -> None:
+        self.outages: list[Outage] = []
+        self.slow_for = 0.5
+        """Real seconds that a slow body takes."""
+        self._planned: list[_Planned] = []
+
+    def fail_next(self, kind: Kind, count: int = 1, *, path: str = "") -> None:
+        """Let the next ``count`` requests whose path and query contain ``path`` meet this fault."""
+        self._planned.append(_Planned(_checked(kind), count, path))
+
+    def begin(self, kind: Kind, now: float) -> Outage:
+        """Let every request meet this fault from now on; several outages at once: the newest decides."""
+        outage = Outage(_checked(kind), now)
+        self.outages.append(outage)
+        return outage
+
+    @contextmanager
+    def outage(self, kind: Kind, now: Callable[[], float]) -> Iterator[Outage]:
+        """An outage for as long as the block runs; ``now`` gives virtual Unix seconds."""
+        outage = self.begin(kind, now())
+        try:
+            yield outage
+        finally:
+            outage.ended = now()
+
+    def meet(self, target: str) -> Kind | None:
+        """The fault that a request for this path and query meets now, if any."""
+        for planned in self._planned:
+            if planned.count and planned.path in target:
+                planned.count -= 1
+                return planned.kind
+        for outage in reversed(self.outages):
+            if outage.ended is None:
+                outage.hits += 1
+                return outage.kind
+        return None
+
+
+def _checked(kind: Kind) -> Kind:
+    if kind not in KINDS:
+        raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)}")
+    return kind

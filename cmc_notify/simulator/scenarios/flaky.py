@@ -1,0 +1,32 @@
+"""The night push behind a bad line: outages of every kind in seeded bursts, sessions lost in between.
+
+Outages never overlap, and each is followed by at least as long a time in which everything works.
+"""
+
+from typing import cast
+
+from cmc_notify.simulator.faults import KINDS, Kind
+from cmc_notify.simulator.scenarios.night_push import night_push
+from cmc_notify.simulator.stage import Stage
+
+LENGTH = 42 * 60.0
+
+
+def flaky(
+    stage: Stage,
+    appliances: int = 240,
+    outage: float = 90.0,
+    kinds: str = "timeout,500,cut,refuse,garbage,503,slow,401",
+) -> None:
+    """Plan the night and its outages, each about ``outage`` virtual seconds, of the given kinds in turn."""
+    night_push(stage, appliances)
+    wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    if unknown := set(wanted) - set(KINDS):
+        raise ValueError(f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    stage.chance.shuffle(wanted)
+    when, number = outage, 0
+    while wanted and when < LENGTH:
+        length = outage * stage.chance.uniform(0.7, 1.3)
+        stage.outage(cast("Kind", wanted[number % len(wanted)]), when, when + length)
+        when += length * stage.chance.uniform(2.0, 3.0)
+        number += 1

@@ -1,0 +1,254 @@
+"""The controller's HTTP face: every resource of the vendor's page, sign-in, inventory.
+
+Each request is logged; what was served of which job, in which version, is known for every answer that
+went out whole.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import web
+
+from cmc_notify.simulator.answers import Problem, connected, error_body, fail, send, send_slowly
+from cmc_notify.simulator.auth import COOKIE, Refused, SignIn
+from cmc_notify.simulator.catalog import Catalog
+from cmc_notify.simulator.clock import VirtualClock
+from cmc_notify.simulator.faults import Faults
+from cmc_notify.simulator.jobs import Jobs, SimulatedJob
+from cmc_notify.simulator.quirks import Quirks
+
+COMMON = "/api/common/1.0"
+CONFIGURATOR = "/api/cmc.configurator/{version:1\\.[01]}"
+INVENTORY = "/api/cmc.appliance_inventory/1.0"
+SERVICES = [
+    {"id": "common", "versions": ["1.0"]},
+    {"id": "cmc.configurator", "versions": ["1.0", "1.1"]},
+    {"id": "cmc.appliance_inventory", "versions": ["1.0"]},
+]
+
+Look = tuple[str, int]
+"""A job's key and the number of its version."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request and what became of it. ``complete``: the whole answer went out, with ``status``."""
+
+    number: int
+    method: str
+    target: str
+    time: float
+    looks: tuple[Look, ...] = ()
+    status: int = 0
+    fault: str | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer before it is sent."""
+
+    body: bytes
+    looks: tuple[Look, ...] = ()
+    cookie: tuple[str, str] | None = None
+
+
+Handler = Callable[[web.Request], Awaitable[Answer]]
+Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """Routes, sign-in check, faults and the request log in front of the controller's state."""
+
+    def __init__(
+        self,
+        quirks: Quirks,
+        *,
+        clock: VirtualClock,
+        jobs: Jobs,
+        catalog: Catalog,
+        sign_in: SignIn,
+        faults: Faults,
+    ) -> None:
+        self.requests: list[Request] = []
+        self.stopping = asyncio.Event()
+        """Set to let requests that hang go."""
+        self._clock = clock
+        self._jobs = jobs
+        self._catalog = catalog
+        self._sign_in = sign_in
+        self._faults = faults
+        self._quirks = quirks
+        self._lists: dict[tuple[object, ...], Answer] = {}
+        self._lists_generation = -1
+
+    def application(self) -> web.Application:
+        """The routes of all three services."""
+        app = web.Application(client_max_size=64 * 1024)
+        for method, path, handler, guarded in (
+            ("GET", f"{COMMON}/auth_info", self._auth_info, False),
+            ("GET", f"{COMMON}/services", self._services, False),
+            ("POST", f"{COMMON}/oauth/token", self._token, False),
+            ("POST", f"{COMMON}/login", self._login, False),
+            ("GET", f"{INVENTORY}/brief_appliances", self._appliances, True),
+            ("GET", f"{CONFIGURATOR}/jobs", self._job_list, True),
+            ("GET", f"{CONFIGURATOR}/jobs/items/{{id}}", self._job, True),
+            ("POST", f"{CONFIGURATOR}/jobs/items/{{id}}/cancel", self._cancel, True),
+            ("GET", f"{CONFIGURATOR}/features", self._features, True),
+            ("GET", f"{CONFIGURATOR}/features/items/{{id}}", self._feature, True),
+        ):
+            app.router.add_route(method, path, self._wrap(handler, guarded=guarded))
+        app.router.add_route("*", "/{tail:.*}", self._wrap(self._nothing, guarded=False))
+        return app
+
+    def _wrap(self, handler: Handler, *, guarded: bool) -> Route:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self._clock.catch_up()
+            entry = Request(len(self.requests) + 1, request.method, request.path_qs, self._clock.now)
+            self.requests.append(entry)
+            try:
+                return await self._answer(request, handler, entry, guarded=guarded)
+            except ConnectionError:
+                return web.Response()  # aiohttp finds the caller gone as well, and drops it
+
+        return handle
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, entry: Request, *, guarded: bool
+    ) -> web.StreamResponse:
+        entry.fault = fault = self._faults.meet(request.path_qs)
+        try:
+            if fault not in (None, "cut", "slow"):
+                return await fail(request, fault, b"", self.stopping)
+            if guarded:
+                self._sign_in.check(request)
+            answer = await handler(request)
+        except (Refused, Problem) as problem:
+            entry.status = problem.status
+            return await send(request, problem.status, error_body(problem.error_id, str(problem)))
+        if fault == "cut":
+            return await fail(request, fault, answer.body, self.stopping)
+        entry.looks = answer.looks
+        entry.status = HTTPStatus.OK
+        if fault == "slow":
+            response = await send_slowly(request, answer.body, self._faults.slow_for, self.stopping)
+        else:
+            response = await send(request, HTTPStatus.OK, answer.body, answer.cookie)
+        entry.complete = connected(request)
+        return response
+
+    # --- common -------------------------------------------------------------------------------------
+
+    async def _auth_info(self, _: web.Request) -> Answer:
+        if self._quirks.auth_info_404:
+            raise _not_found("auth_info")
+        return _json(self._sign_in.auth_info())
+
+    async def _services(self, _: web.Request) -> Answer:
+        if self._quirks.services_404:
+            raise _not_found("services")
+        return _json(SERVICES)
+
+    async def _token(self, request: web.Request) -> Answer:
+        return _json(self._sign_in.token(await request.post()))
+
+    async def _login(self, request: web.Request) -> Answer:
+        try:
+            document = json.loads(await request.read())
+        except ValueError:
+            raise Problem(400, "REQUEST_INVALID_INPUT", "The body is no JSON") from None
+        session = self._sign_in.login(document)
+        return Answer(b"{}", cookie=(COOKIE, session))
+
+    async def _nothing(self, request: web.Request) -> Answer:
+        raise _not_found(request.path)
+
+    # --- inventory ----------------------------------------------------------------------------------
+
+    async def _appliances(self, request: web.Request) -> Answer:
+        if self._quirks.inventory == "404":
+            raise _not_found("brief_appliances")
+        if self._quirks.inventory == "403":
+            raise Problem(403, "AUTH_INSUFFICIENT_PRIVILEGES", "This account can't read the inventory")
+        documents = [appliance.document() for appliance in self._catalog.appliances]
+        wanted = {name: request.query[name] for name in ("serial", "uuid", "health") if name in request.query}
+        return _json([doc for doc in documents if all(doc[name] == wanted[name] for name in wanted)])
+
+    # --- configurator -------------------------------------------------------------------------------
+
+    async def _job_list(self, request: web.Request) -> Answer:
+        status = request.query.get("job_status")
+        feature_id, after, before = (_number(request, name) for name in ("feature_id", "after", "before"))
+        filters = (status, feature_id, after, before)
+        if self._lists_generation != self._jobs.generation:
+            self._lists.clear()
+            self._lists_generation = self._jobs.generation
+        if filters not in self._lists:
+            found = self._jobs.select(status=status, feature_id=feature_id, after=after, before=before)
+            body = b"[" + b",".join(job.body for job in found) + b"]"
+            self._lists[filters] = Answer(body, tuple(_look(job) for job in found))
+        return self._lists[filters]
+
+    async def _job(self, request: web.Request) -> Answer:
+        job = self._find(request)
+        return Answer(job.body, (_look(job),))
+
+    async def _cancel(self, request: web.Request) -> Answer:
+        job = self._find(request)
+        try:
+            job.cancel()
+        except ValueError:
+            raise Problem(
+                409, "JOB_ALREADY_FINISHED", f"Job {job.id} can't be canceled: it is {job.status}"
+            ) from None
+        return Answer(job.body, (_look(job),))
+
+    async def _features(self, request: web.Request) -> Answer:
+        name = request.query.get("name")
+        return _json([item for item in self._catalog.features if name is None or item["name"] == name])
+
+    async def _feature(self, request: web.Request) -> Answer:
+        number = _id(request, "feature")
+        for item in self._catalog.features:
+            if item["id"] == number:
+                return _json(item)
+        raise _not_found(f"feature {number}")
+
+    def _find(self, request: web.Request) -> SimulatedJob:
+        number = _id(request, "job")
+        job = self._jobs.get(number)
+        if job is None:
+            raise _not_found(f"job {number}")
+        return job
+
+
+def _json(document: object) -> Answer:
+    return Answer(json.dumps(document).encode())
+
+
+def _look(job: SimulatedJob) -> Look:
+    return job.key, len(job.versions)
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise Problem(400, "REQUEST_INVALID_INPUT", f"{name}: {text!r} is not an integer") from None
+
+
+def _id(request: web.Request, what: str) -> int:
+    text = request.match_info["id"]
+    if not text.isdecimal():
+        raise _not_found(f"{what} {text}")
+    return int(text)
+
+
+def _not_found(what: str) -> Problem:
+    return Problem(404, "RESOURCE_NOT_FOUND", f"There is no {what}")
