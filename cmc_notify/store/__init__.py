@@ -1,0 +1,100 @@
+"""The store: one SQL database holds the snapshot, the events, the outbox and the ledger.
+
+What a method has committed survives the process and, on SQLite, a power cut. Nothing is kept in memory.
+Each method raises StoreUnavailable where the database refuses to work.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+from sqlalchemy import true, update
+
+from cmc_notify.ports import Clock
+from cmc_notify.store import schema
+from cmc_notify.store.engine import Database
+from cmc_notify.store.faults import translated
+from cmc_notify.store.ledger import Records
+from cmc_notify.store.lock import FileLock
+from cmc_notify.store.outbox import DeliveryQueue
+from cmc_notify.store.retention import Retention
+from cmc_notify.store.snapshot import PollRecords
+from cmc_notify.store.tables import deliveries, pending
+
+__all__ = ["Store", "open_store"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; each attribute serves one need. ``close`` it when done."""
+
+    poll: PollRecords
+    outbox: DeliveryQueue
+    ledger: Records
+    housekeeping: Retention
+    _database: Database = field(repr=False)
+    _lock: FileLock | None = field(repr=False)
+
+    async def close(self) -> None:
+        """Close every connection and let another bridge have the store."""
+        try:
+            await self._database.close()
+        finally:
+            if self._lock:
+                self._lock.release()
+
+
+async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
+    """Open ``sqlite:///path`` or ``postgresql://…``.
+
+    ``exclusive`` is for the bridge: it makes and upgrades the schema, and on SQLite holds the store against
+    a second bridge (StoreLocked). Others find a store or get a StoreError; they change no schema.
+    Raises StoreUnavailable where the database can't be used.
+    """
+    database = Database(url, clock)
+    lock = None
+    try:
+        if exclusive:
+            lock = _hold(database)
+            await schema.upgrade(database)
+            if lock:
+                await _void_leases(database)
+        else:
+            await schema.verify(database)
+    except BaseException:
+        await database.close()
+        if lock:
+            lock.release()
+        raise
+    return Store(
+        poll=PollRecords(database),
+        outbox=DeliveryQueue(database),
+        ledger=Records(database),
+        housekeeping=Retention(database),
+        _database=database,
+        _lock=lock,
+    )
+
+
+def _hold(database: Database) -> FileLock | None:
+    """Make the folder and the file, for this user alone: error texts and secrets are in it."""
+    if database.path is None:
+        return None
+    with translated(database.place):
+        database.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        lock = FileLock(database.path)
+        try:
+            os.close(os.open(database.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError:
+            lock.release()
+            raise
+    return lock
+
+
+async def _void_leases(database: Database) -> None:
+    """Only a bridge that died can have left leases in a store that we hold: it may have sent those."""
+    async with database.write() as connection:
+        await connection.execute(
+            update(deliveries)
+            .where(pending(), deliveries.c.leased_by.is_not(None))
+            .values(leased_by=None, leased_until=None, unclear=true())
+        )

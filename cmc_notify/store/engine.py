@@ -1,0 +1,162 @@
+"""One database, SQLite or PostgreSQL: transactions, and the few places where the two differ.
+
+A transaction that ended is on disk: on SQLite the write-ahead log is synced at each commit
+(``synchronous=FULL``), so it survives a killed process and a power cut. Any error leaves as StoreUnavailable.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Table, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Clock
+from cmc_notify.store.faults import translated
+
+_BUSY_TIMEOUT_MS = 15_000
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_CHUNK = 500  # values in one IN list, far below either database's limit
+
+
+class Database:
+    """Opens transactions on one database. ``path`` is the file of a SQLite store, else None."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Connects at first use. Raises StoreError for a URL that names no store."""
+        parsed = _parse(url)
+        self.clock = clock
+        self.path = Path(parsed.database or "").resolve() if parsed.drivername.startswith("sqlite") else None
+        self.place = f"store {self.path}" if self.path else f"store {_shown(parsed)}"
+        self._engine = _sqlite_engine(self.path) if self.path else _postgresql_engine(parsed)
+        self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
+        # SQLite has one writer: here they queue fairly, rather than poll its lock against each other.
+        self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.path else nullcontext()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads."""
+        with translated(self.place):
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed whole at its end, or, after an exception, not at all."""
+        with translated(self.place):
+            async with self._writers, self._for_writing.connect() as connection, connection.begin():
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        with translated(self.place):
+            await self._engine.dispose()
+
+    async def lease_clock(self, connection: AsyncConnection) -> float:
+        """Now as leases count it: replicas share PostgreSQL's clock; a SQLite store has one process."""
+        if self.path:
+            return self.clock()
+        now = await connection.scalar(select(func.extract("epoch", func.clock_timestamp())))
+        return float(now or 0)
+
+    def insert_missing(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """INSERT that leaves a row with the same key as it is."""
+        return self._insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: Table, *, keep: Collection[str] = ()) -> sqlite.Insert | postgresql.Insert:
+        """INSERT that writes over a row with the same primary key, all columns but ``keep``."""
+        insert = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        written = {
+            column.name: insert.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys and column.name not in keep
+        }
+        return insert.on_conflict_do_update(index_elements=keys, set_=written)
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        return sqlite.insert(table) if self.path else postgresql.insert(table)
+
+
+def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
+    """The values in lists that fit one IN (...)."""
+    rest = iter(values)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError(
+            "store.url is no URL; write sqlite:///data/cmc-notify.db or postgresql://user@host/database"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database and not parsed.database.startswith((":memory:", "file:")):
+        return parsed
+    if backend == "sqlite":
+        raise StoreError("store.url must name a file: write sqlite:///data/cmc-notify.db")
+    if backend in ("postgresql", "postgres"):
+        return parsed
+    raise StoreError(f"store.url: {backend!r} is no known store; write sqlite:///… or postgresql://…")
+
+
+def _shown(url: URL) -> str:
+    """The address alone: neither the password nor the options, which may hold one."""
+    place = url.set(drivername="postgresql", password=None, query={})
+    return place.render_as_string()
+
+
+def _sqlite_engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # None: the driver begins nothing by itself, so that DDL and reads are in our transactions too.
+        connect_args={"isolation_level": None},
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A write takes its lock at once: upgrading a read later could fail with SQLITE_BUSY half-way.
+    writes = connection.get_execution_options().get("cmc_notify_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: URL) -> AsyncEngine:
+    query = dict(url.query)
+    if "sslmode" in query:  # libpq's name for what asyncpg calls ssl
+        query["ssl"] = query.pop("sslmode")
+    try:
+        return create_async_engine(
+            url.set(drivername="postgresql+asyncpg", query=query),
+            connect_args={"timeout": 10, "command_timeout": 60},
+            hide_parameters=True,
+            pool_pre_ping=True,
+        )
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"store {_shown(url)}: {error.name} is not installed; pip install 'cmc-notify[postgres]'"
+        ) from error

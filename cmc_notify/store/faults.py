@@ -1,0 +1,61 @@
+"""Whatever the database or its driver raises leaves this package as a StoreUnavailable.
+
+Each message names the store, what is wrong and what to do, and holds neither password nor parameters.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.util.exc import CommandError
+from msgspec import MsgspecError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from cmc_notify.errors import CmcNotifyError, StoreUnavailable
+
+_FOREIGN = (SQLAlchemyError, sqlite3.Error, OSError, MsgspecError, CommandError, OverflowError, UnicodeError)
+
+_REMEDIES = (
+    ("disk is full", "free space on its disk"),
+    ("no space left", "free space on its disk"),
+    ("readonly", "make the file and its folder writable for this user"),
+    ("permission denied", "make the file and its folder writable for this user"),
+    ("read-only file system", "put store.url on a file system that can be written"),
+    ("not a database", "it is no store; set store.url to another file, or restore a backup"),
+    ("malformed", "the file is damaged; restore a backup, or move it away and start anew"),
+    ("unable to open", "see that its folder exists and is writable for this user"),
+    ("locked", "another process keeps writing to it; end that one, or wait"),
+    ("disk i/o error", "see the system log for its disk"),
+    ("password", "see the user and password in store.url"),
+    ("does not exist", "see the names in store.url, and that the bridge has run on it"),
+)
+_ELSE = "see that the database runs and that store.url is right"
+_CLASS_PREFIX = re.compile(r"^<class '[^']*'>: ")
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise StoreUnavailable, naming ``place``, for every foreign exception; let our own pass."""
+    try:
+        yield
+    except CmcNotifyError:
+        raise
+    except Exception as error:
+        # asyncpg is optional and raises errors of its own while connecting: known by name, not imported.
+        if isinstance(error, _FOREIGN) or type(error).__module__.startswith("asyncpg"):
+            raise StoreUnavailable(_explain(place, error)) from error
+        raise
+
+
+def _explain(place: str, error: Exception) -> str:
+    cause: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        cause = error.orig
+    if isinstance(cause, UnicodeError):
+        reason = "a text can't be encoded"  # the error itself would quote the text
+    else:
+        reason = _CLASS_PREFIX.sub("", str(cause)).split("\n")[0].strip() or type(cause).__name__
+    lowered = reason.lower()
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in lowered), _ELSE)
+    return f"{place}: {reason}; {remedy}"

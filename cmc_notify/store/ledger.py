@@ -1,0 +1,266 @@
+"""What people ask of the store (CLI, dashboard, HTTP API), and the few things they change by hand."""
+
+import secrets as randomness
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
+
+from cmc_notify.core import events as documents
+from cmc_notify.core.model import Incident, JobState
+from cmc_notify.ports import (
+    ControllerMeta,
+    DeliveryFilter,
+    DeliveryState,
+    LedgerRow,
+    OutboxDepth,
+)
+from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.outbox import delivery_of, load_parts
+from cmc_notify.store.snapshot import incident_row
+from cmc_notify.store.tables import (
+    controllers,
+    deliveries,
+    delivery_parts,
+    events,
+    incidents,
+    job_states,
+    jobs,
+    marks,
+    pending,
+    secrets,
+)
+
+_META = msgspec.json.Decoder(ControllerMeta)
+_STATE = msgspec.json.Decoder(JobState)
+_INCIDENT = msgspec.json.Decoder(Incident)
+
+
+class Records:
+    """Implements ports.Ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def snapshots(self) -> Mapping[str, ControllerMeta]:
+        """Every controller that the store knows, by name."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(controllers.c.name, controllers.c.meta).order_by(controllers.c.name)
+            )
+            return {name: _META.decode(meta) for name, meta in rows}
+
+    async def jobs(
+        self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
+    ) -> Sequence[tuple[str, JobState]]:
+        """(controller, state), the newest by creation time first."""
+        wanted = (
+            select(jobs.c.controller, job_states.c.state)
+            .join(
+                job_states, (jobs.c.controller == job_states.c.controller) & (jobs.c.uid == job_states.c.uid)
+            )
+            .order_by(func.coalesce(jobs.c.creation_time, 0).desc(), jobs.c.id.desc(), jobs.c.controller)
+            .limit(limit)
+        )
+        if controller is not None:
+            wanted = wanted.where(jobs.c.controller == controller)
+        if open_only:
+            wanted = wanted.where(jobs.c.open)
+        async with self._database.read() as connection:
+            return [(name, _STATE.decode(state)) for name, state in await connection.execute(wanted)]
+
+    async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
+        """Open incidents, the oldest first."""
+        wanted = (
+            select(incidents.c.document)
+            .where(incidents.c.closed_at.is_(None))
+            .order_by(incidents.c.opened_at, incidents.c.id)
+            .limit(limit)
+        )
+        if controller is not None:
+            wanted = wanted.where(incidents.c.controller == controller)
+        async with self._database.read() as connection:
+            return [_INCIDENT.decode(document) for document in await connection.scalars(wanted)]
+
+    async def count_incidents(self) -> Mapping[str, int]:
+        """Open incidents by controller."""
+        wanted = (
+            select(incidents.c.controller, func.count())
+            .where(incidents.c.closed_at.is_(None))
+            .group_by(incidents.c.controller)
+            .order_by(incidents.c.controller)
+        )
+        async with self._database.read() as connection:
+            return dict((await connection.execute(wanted)).all())
+
+    async def close_incident(self, incident_id: str, *, now: float) -> bool:
+        """Close by hand (``closed_by`` operator); False where there is no such open incident.
+
+        The controller's version is raised too: a poll that read the incident while it was open must not
+        write its copy over this, so it fails as stale and is done again.
+        """
+        this = incidents.c.id == incident_id
+        async with self._database.write() as connection:
+            controller = await connection.scalar(select(incidents.c.controller).where(this))
+            await connection.execute(
+                update(controllers)
+                .where(controllers.c.name == controller)
+                .values(version=controllers.c.version + 1)
+            )
+            document = await connection.scalar(
+                select(incidents.c.document).where(this, incidents.c.closed_at.is_(None))
+            )
+            if document is None:
+                return False
+            closed = msgspec.structs.replace(_INCIDENT.decode(document), closed_at=now, closed_by="operator")
+            await connection.execute(update(incidents).where(this).values(**incident_row(closed)))
+            return True
+
+    async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
+        """Rows of the ledger, the newest first."""
+        return await self._rows(_conditions(wanted), wanted.limit)
+
+    async def delivery(self, delivery_id: str) -> LedgerRow | None:
+        """One row by delivery id or key."""
+        named = or_(deliveries.c.id == delivery_id, deliveries.c.key == delivery_id)
+        rows = await self._rows([named], 1)
+        return rows[0] if rows else None
+
+    async def retry(
+        self, delivery_ids: Collection[str] | None, *, now: float, again: bool = False
+    ) -> Sequence[str]:
+        """Make deliveries due now, with a fresh deadline; None means all dead ones. Returns ids changed."""
+        values: dict[str, object] = {
+            "state": DeliveryState.PENDING.value,
+            "due_at": now,
+            "deadline_at": now + deliveries.c.patience,
+            "finished_at": None,
+        }
+        if again:
+            # The lease goes too: whatever is in flight under the old key no longer finishes this row.
+            values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
+            values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
+        change = update(deliveries).values(**values).returning(deliveries.c.id)
+        routed = deliveries.c.state != DeliveryState.UNROUTED.value
+        changed: list[str] = []
+        async with self._database.write() as connection:
+            if delivery_ids is None:
+                dead = change.where(deliveries.c.state == DeliveryState.DEAD.value)
+                changed.extend(await connection.scalars(dead))
+            else:
+                for chunk in in_chunks(delivery_ids):
+                    named = change.where(deliveries.c.id.in_(chunk), routed)
+                    changed.extend(await connection.scalars(named))
+            if again:
+                for chunk in in_chunks(changed):
+                    await connection.execute(
+                        delivery_parts.delete().where(delivery_parts.c.delivery_id.in_(chunk))
+                    )
+        return changed
+
+    async def event(self, event_id: str) -> documents.Event | None:
+        """One event whole."""
+        async with self._database.read() as connection:
+            document = await connection.scalar(select(events.c.document).where(events.c.id == event_id))
+            return None if document is None else documents.decode(document)
+
+    async def events(
+        self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
+    ) -> Sequence[documents.Event]:
+        """The newest events first."""
+        wanted = select(events.c.document).order_by(events.c.id.desc()).limit(limit)
+        if controller is not None:
+            wanted = wanted.where(events.c.controller == controller)
+        if job_id is not None:
+            wanted = wanted.where(events.c.job_id == job_id)
+        async with self._database.read() as connection:
+            return [documents.decode(document) for document in await connection.scalars(wanted)]
+
+    async def depths(self) -> Sequence[OutboxDepth]:
+        """The outbox by sink."""
+        counted = select(deliveries.c.sink, deliveries.c.state, func.count()).group_by(
+            deliveries.c.state, deliveries.c.sink
+        )
+        oldest = (
+            select(deliveries.c.sink, func.min(deliveries.c.created_at))
+            .where(pending())
+            .group_by(deliveries.c.sink)
+        )
+        async with self._database.read() as connection:
+            counts: dict[str, dict[str, int]] = {}
+            for sink, state, count in await connection.execute(counted):
+                if state != DeliveryState.UNROUTED:
+                    counts.setdefault(sink, {})[state] = count
+            since = dict((await connection.execute(oldest)).all())
+        return [
+            OutboxDepth(
+                sink=sink,
+                pending=by_state.get("pending", 0),
+                sent=by_state.get("sent", 0),
+                dead=by_state.get("dead", 0),
+                oldest_pending_at=since.get(sink),
+            )
+            for sink, by_state in sorted(counts.items())
+        ]
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes kept under ``name``, made on first use; the same for every replica."""
+        kept = select(secrets.c.value).where(secrets.c.name == name)
+        async with self._database.read() as connection:
+            value: bytes | None = await connection.scalar(kept)
+        if value is not None:
+            return value
+        async with self._database.write() as connection:
+            # Whoever comes second keeps the first one's.
+            await connection.execute(
+                self._database.insert_missing(secrets).values(name=name, value=randomness.token_bytes(32))
+            )
+            first: bytes = (await connection.execute(kept)).scalar_one()
+            return first
+
+    async def ping(self) -> None:
+        """Prove that the store can be read and written, by writing."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                self._database.upsert(marks).values(name="ping", at=self._database.clock())
+            )
+
+    async def _rows(self, conditions: Sequence[ColumnElement[bool]], limit: int) -> Sequence[LedgerRow]:
+        wanted = (
+            select(
+                deliveries,
+                events.c.type.label("event_type"),
+                events.c.time.label("event_time"),
+                events.c.controller.label("controller"),
+                events.c.job_id.label("job_id"),
+            )
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(*conditions)
+            .order_by(deliveries.c.seq.desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(wanted)).mappings().all()
+            parts = await load_parts(connection, [row["id"] for row in rows])
+        return [_ledger_row(row, parts.get(row["id"], {})) for row in rows]
+
+
+def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    columns = {
+        deliveries.c.state: wanted.state.value if wanted.state else None,
+        deliveries.c.sink: wanted.sink,
+        deliveries.c.event_id: wanted.event_id,
+        events.c.controller: wanted.controller,
+        events.c.job_id: wanted.job_id,
+    }
+    return [column == value for column, value in columns.items() if value is not None]
+
+
+def _ledger_row(row: RowMapping, parts: Mapping[str, str]) -> LedgerRow:
+    return LedgerRow(
+        delivery=delivery_of(row, parts),
+        event_type=row["event_type"],
+        event_time=row["event_time"],
+        controller=row["controller"],
+        job_id=row["job_id"],
+    )

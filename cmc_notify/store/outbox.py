@@ -1,0 +1,193 @@
+"""The dispatcher's side: who may send what now, and what came of it.
+
+A delivery is leased to one owner at a time. Within a sink, deliveries of one ordering key go out one after
+the other in the order of their commits; nothing overtakes what it waits for. A lease that ran out may have
+sent its message, so the delivery comes back marked unclear.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, RowMapping, case, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.core import events as documents
+from cmc_notify.ports import Claim, Delivery, DeliveryState, Verdict
+from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
+
+_WAIT_RECHECK = 1.0
+"""Seconds until a look at whether what a delivery waits for, maybe at another sink, is finished."""
+
+_SHOWN = msgspec.json.Decoder(tuple[int, ...])
+_earlier = deliveries.alias("earlier")
+_awaited = deliveries.alias("awaited")
+
+
+class DeliveryQueue:
+    """Implements ports.Outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
+        """Lease up to ``limit`` due deliveries for ``lease`` seconds, the oldest first, one per key."""
+        now = self._database.clock()
+        async with self._database.write() as connection:
+            lease_now = await self._database.lease_clock(connection)
+            lapsed = deliveries.c.leased_until <= lease_now
+            free = or_(deliveries.c.leased_until.is_(None), lapsed)
+            due = (
+                select(deliveries)
+                .where(pending(), deliveries.c.sink == sink, deliveries.c.due_at <= now, free)
+                .where(_is_head(), ~_waits())
+                .order_by(deliveries.c.seq)
+                .limit(limit)
+                # On PostgreSQL, rows that another replica is claiming are left to it.
+                .with_for_update(skip_locked=True, of=deliveries)
+            )
+            rows = (await connection.execute(due)).mappings().all()
+            if not rows:
+                return []
+            leased = update(deliveries).where(deliveries.c.id.in_([row["id"] for row in rows]))
+            await connection.execute(
+                leased.values(
+                    leased_by=owner,
+                    leased_until=lease_now + lease,
+                    unclear=or_(deliveries.c.unclear, deliveries.c.leased_until.is_not(None)),
+                )
+            )
+            parts = await load_parts(connection, [row["id"] for row in rows])
+            told = await _load_documents(connection, {row["event_id"] for row in rows})
+        return [
+            Claim(
+                msgspec.structs.replace(
+                    delivery_of(row, parts.get(row["id"], {})),
+                    leased_until=lease_now + lease,
+                    unclear=row["unclear"] or row["leased_until"] is not None,
+                ),
+                told[row["event_id"]],
+            )
+            for row in rows
+        ]
+
+    async def record_part(self, delivery_id: str, part: str, receipt: str) -> None:
+        """Remember that one part was accepted. True whoever holds the lease, so it is not asked for."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                self._database.upsert(delivery_parts).values(
+                    delivery_id=delivery_id, part=part, receipt=receipt
+                )
+            )
+
+    async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
+        """Write what came of an attempt and end the lease; False where the lease was no longer ours."""
+        finished = verdict.state is not DeliveryState.PENDING
+        values: dict[str, Any] = {
+            "state": verdict.state.value,
+            "leased_by": None,
+            "leased_until": None,
+            "unclear": verdict.unclear,
+            "attempts": deliveries.c.attempts + int(verdict.counts_as_attempt),
+            "finished_at": self._database.clock() if finished else None,
+        }
+        # What is not said now stays: a sent delivery still shows why it took three attempts.
+        said = {"due_at": verdict.due_at, "last_error": verdict.error, "receipt": verdict.receipt}
+        values.update({name: value for name, value in said.items() if value is not None})
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id, deliveries.c.leased_by == owner, pending())
+                .values(**values)
+            )
+            return result.rowcount == 1
+
+    async def next_due(self, sink: str) -> float | None:
+        """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
+
+        What waits for another delivery is looked at again every second, as nobody knows when that ends.
+        """
+        now = self._database.clock()
+        async with self._database.read() as connection:
+            ahead = now - await self._database.lease_clock(connection)
+            free_at = func.coalesce(deliveries.c.leased_until + ahead, deliveries.c.due_at)
+            times = (
+                select(
+                    case(
+                        (_waits(), _later(free_at, now + _WAIT_RECHECK)),
+                        else_=_later(free_at, deliveries.c.due_at),
+                    ).label("at")
+                )
+                .where(pending(), deliveries.c.sink == sink, _is_head())
+                .subquery()
+            )
+            earliest: float | None = await connection.scalar(select(func.min(times.c.at)))
+            return earliest
+
+
+def _is_head() -> ColumnElement[bool]:
+    """Whether nothing unfinished of the same sink and ordering key was committed earlier."""
+    return ~exists().where(
+        pending(_earlier),
+        _earlier.c.sink == deliveries.c.sink,
+        _earlier.c.ordering_key == deliveries.c.ordering_key,
+        _earlier.c.seq < deliveries.c.seq,
+    )
+
+
+def _waits() -> ColumnElement[bool]:
+    """Whether it waits for an unfinished delivery. One that was forgotten is finished."""
+    return exists().where(
+        delivery_waits.c.delivery_id == deliveries.c.id,
+        _awaited.c.id == delivery_waits.c.waits_for,
+        pending(_awaited),
+    )
+
+
+def _later(one: ColumnElement[float], other: ColumnElement[float] | float) -> ColumnElement[float]:
+    return case((one > other, one), else_=other)
+
+
+async def load_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Accepted parts with their receipts, by delivery id."""
+    found: dict[str, dict[str, str]] = {}
+    for chunk in in_chunks(delivery_ids):
+        rows = await connection.execute(select(delivery_parts).where(delivery_parts.c.delivery_id.in_(chunk)))
+        for delivery_id, part, receipt in rows:
+            found.setdefault(delivery_id, {})[part] = receipt
+    return found
+
+
+async def _load_documents(
+    connection: AsyncConnection, event_ids: Collection[str]
+) -> dict[str, documents.Event]:
+    found: dict[str, documents.Event] = {}
+    for chunk in in_chunks(event_ids):
+        rows = await connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(chunk)))
+        found.update((event_id, documents.decode(document)) for event_id, document in rows)
+    return found
+
+
+def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
+    """A row of the table ``deliveries`` as the domain knows it."""
+    return Delivery(
+        id=row["id"],
+        key=row["key"],
+        event_id=row["event_id"],
+        sink=row["sink"],
+        subject=row["subject"],
+        ordering_key=row["ordering_key"],
+        state=DeliveryState(row["state"]),
+        shown=None if row["shown"] is None else _SHOWN.decode(row["shown"]),
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        deadline_at=row["deadline_at"],
+        leased_until=row["leased_until"],
+        finished_at=row["finished_at"],
+        last_error=row["last_error"],
+        unclear=row["unclear"],
+        receipt=row["receipt"],
+        parts=dict(parts),
+    )

@@ -1,0 +1,57 @@
+"""Forgetting what is old, in small transactions, so that polls and deliveries go on beside it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
+
+from cmc_notify.store.engine import Database
+from cmc_notify.store.tables import deliveries, events, incidents, jobs
+
+_BATCH = 500
+
+
+class Retention:
+    """Implements ports.Housekeeping."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def forget(self, *, before: float) -> int:
+        """Delete what finished, closed or fell out of the full lists before ``before``. Returns rows deleted.
+
+        Kept: pending deliveries and their events, the events that opened what is still open with their
+        deliveries, and every job that the controller still lists or that an open incident speaks of.
+        """
+        finished = (deliveries.c.finished_at < before) & ~_opened_incident(deliveries.c.event_id)
+        # An event goes once nothing refers to it, so deliveries go first.
+        undelivered = ~exists().where(deliveries.c.event_id == events.c.id)
+        told = (events.c.created_at < before) & undelivered & ~_opened_incident(events.c.id)
+        return (
+            await self._delete(deliveries, finished)
+            + await self._delete(events, told)
+            + await self._delete(incidents, incidents.c.closed_at < before)
+            + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_in_open_incident())
+        )
+
+    async def _delete(self, table: Table, old: ColumnElement[bool]) -> int:
+        key: ColumnElement[Any] = tuple_(*table.primary_key)
+        batch = delete(table).where(key.in_(select(*table.primary_key).where(old).limit(_BATCH)))
+        deleted = 0
+        while True:
+            async with self._database.write() as connection:
+                count = (await connection.execute(batch)).rowcount
+            deleted += count
+            if count < _BATCH:
+                return deleted
+
+
+def _opened_incident(event_id: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(incidents.c.opened_event == event_id, incidents.c.closed_at.is_(None))
+
+
+def _in_open_incident() -> ColumnElement[bool]:
+    return exists().where(
+        incidents.c.controller == jobs.c.controller,
+        incidents.c.closed_at.is_(None),
+        or_(incidents.c.job_uid == jobs.c.uid, incidents.c.last_job_uid == jobs.c.uid),
+    )

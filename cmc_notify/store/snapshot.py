@@ -1,0 +1,293 @@
+"""The poller's side: a controller as last committed, and the one transaction that commits the next poll.
+
+A commit is whole or absent, and only one can follow a given version: whoever read an older snapshot
+gets StaleSnapshot and has written nothing.
+"""
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+from sqlalchemy import bindparam, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.core import events as documents
+from cmc_notify.core.model import Incident, JobState, Pair, Status
+from cmc_notify.errors import StaleSnapshot
+from cmc_notify.ports import (
+    ControllerMeta,
+    DeliveryState,
+    KnownJob,
+    NewDelivery,
+    PollCommit,
+    SavedJob,
+    Snapshot,
+)
+from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.tables import (
+    controllers,
+    deliveries,
+    delivery_waits,
+    events,
+    incidents,
+    job_states,
+    jobs,
+)
+
+_META = msgspec.json.Decoder(ControllerMeta)
+_STATE = msgspec.json.Decoder(JobState)
+_INCIDENT = msgspec.json.Decoder(Incident)
+_LIGHT = tuple(jobs.c[name] for name in KnownJob.__struct_fields__)
+
+
+def dump(document: object) -> str:
+    """A document as JSON text."""
+    return msgspec.json.encode(document).decode()
+
+
+def pair_key(pair: Pair) -> str:
+    """A pair as one comparable text."""
+    return dump((pair.serial, pair.feature_id))
+
+
+class PollRecords:
+    """Implements ports.PollStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load_snapshot(self, controller: str) -> Snapshot:
+        """The last commit; version 0 and empty for a controller never seen."""
+        async with self._database.read() as connection:
+            # The version first: jobs of a later commit would only make this snapshot stale, never wrong.
+            head = (
+                await connection.execute(
+                    select(controllers.c.version, controllers.c.meta).where(controllers.c.name == controller)
+                )
+            ).one_or_none()
+            if head is None:
+                return Snapshot(0, ControllerMeta(), ())
+            rows = await connection.execute(
+                select(*_LIGHT).where(jobs.c.controller == controller).order_by(jobs.c.discovered)
+            )
+            known = tuple(KnownJob(**row) for row in rows.mappings())
+            return Snapshot(head.version, _META.decode(head.meta), known)
+
+    async def load_states(self, controller: str, uids: Collection[str]) -> dict[str, JobState]:
+        """Whole states by uid; unknown uids are left out."""
+        found: dict[str, JobState] = {}
+        async with self._database.read() as connection:
+            for chunk in in_chunks(uids):
+                rows = await connection.execute(
+                    select(job_states.c.uid, job_states.c.state).where(
+                        job_states.c.controller == controller, job_states.c.uid.in_(chunk)
+                    )
+                )
+                found.update((uid, _STATE.decode(state)) for uid, state in rows)
+        return found
+
+    async def states_after(self, controller: str, order: tuple[int, int]) -> Sequence[JobState]:
+        """States of pushed jobs that spoke last after ``order``, in that order."""
+        async with self._database.read() as connection:
+            rows = await connection.scalars(
+                select(job_states.c.state)
+                .join(jobs, (jobs.c.controller == job_states.c.controller) & (jobs.c.uid == job_states.c.uid))
+                .where(
+                    jobs.c.controller == controller,
+                    tuple_(jobs.c.order_time, jobs.c.id) > tuple_(*order),
+                    jobs.c.pushed,
+                )
+                .order_by(jobs.c.order_time, jobs.c.id)
+            )
+            return [_STATE.decode(state) for state in rows]
+
+    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[Incident]:
+        """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
+        ours = incidents.c.controller == controller
+        closed: dict[str, str] = {}
+        async with self._database.read() as connection:
+            rows = await connection.scalars(
+                select(incidents.c.document)
+                .where(ours, incidents.c.closed_at.is_(None))
+                .order_by(incidents.c.opened_at, incidents.c.id)
+            )
+            found = [_INCIDENT.decode(document) for document in rows]
+            for chunk in in_chunks({pair_key(pair) for pair in pairs}):
+                history = await connection.execute(
+                    select(incidents.c.pair, incidents.c.document)
+                    .where(ours, incidents.c.pair.in_(chunk), incidents.c.closed_at.is_not(None))
+                    .order_by(incidents.c.closed_at, incidents.c.opened_at, incidents.c.id)
+                )
+                closed.update((pair, document) for pair, document in history)
+        return found + [_INCIDENT.decode(document) for document in closed.values()]
+
+    async def commit_poll(self, commit: PollCommit) -> int:
+        """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
+        async with self._database.write() as connection:
+            version = await self._advance(connection, commit)
+            await self._write_jobs(connection, commit)
+            await self._write_events(connection, commit)
+            await self._write_deliveries(connection, commit.deliveries)
+            await self._write_incidents(connection, commit.incidents)
+            if commit.listed is not None:
+                await self._mark_listed(connection, commit.controller, commit.listed)
+            return version
+
+    async def _advance(self, connection: AsyncConnection, commit: PollCommit) -> int:
+        """First of all: the row also keeps any other commit of this controller waiting until ours ends."""
+        version = commit.expected_version + 1
+        row = {"version": version, "meta": dump(commit.meta)}
+        if commit.expected_version == 0:
+            result = await connection.execute(
+                self._database.insert_missing(controllers).values(name=commit.controller, **row)
+            )
+        else:
+            result = await connection.execute(
+                update(controllers)
+                .where(
+                    controllers.c.name == commit.controller,
+                    controllers.c.version == commit.expected_version,
+                )
+                .values(**row)
+            )
+        if result.rowcount != 1:
+            raise StaleSnapshot(
+                f"{commit.controller}: version {commit.expected_version} is no longer the newest; poll again"
+            )
+        return version
+
+    async def _write_jobs(self, connection: AsyncConnection, commit: PollCommit) -> None:
+        if not commit.jobs:
+            return
+        newest = await connection.scalar(
+            select(func.max(jobs.c.discovered)).where(jobs.c.controller == commit.controller)
+        )
+        # A known job keeps its place in the order of discovery: the number given here is then not used.
+        rows = [
+            _job_row(commit.controller, saved, (newest or 0) + place)
+            for place, saved in enumerate(commit.jobs, start=1)
+        ]
+        await connection.execute(self._database.upsert(jobs, keep=("discovered", "unlisted_at")), rows)
+        await connection.execute(
+            self._database.upsert(job_states),
+            [
+                {"controller": commit.controller, "uid": saved.state.uid, "state": dump(saved.state)}
+                for saved in commit.jobs
+            ],
+        )
+
+    async def _write_events(self, connection: AsyncConnection, commit: PollCommit) -> None:
+        if not commit.events:
+            return
+        now = self._database.clock()
+        rows = [_event_row(event, commit.event_uids.get(event.id), now) for event in commit.events]
+        try:
+            await connection.execute(insert(events), rows)
+        except IntegrityError as error:
+            raise StaleSnapshot(f"{commit.controller}: a change was already told; poll again") from error
+
+    async def _write_deliveries(self, connection: AsyncConnection, new: Sequence[NewDelivery]) -> None:
+        if not new:
+            return
+        now = self._database.clock()
+        await connection.execute(insert(deliveries), [_delivery_row(delivery, now) for delivery in new])
+        waits = [
+            {"delivery_id": delivery.id, "waits_for": other}
+            for delivery in new
+            for other in dict.fromkeys(delivery.waits_for)
+        ]
+        if waits:
+            await connection.execute(insert(delivery_waits), waits)
+
+    async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[Incident]) -> None:
+        if changed:
+            await connection.execute(
+                self._database.upsert(incidents), [incident_row(incident) for incident in changed]
+            )
+
+    async def _mark_listed(
+        self, connection: AsyncConnection, controller: str, listed: frozenset[str]
+    ) -> None:
+        """Write only those whose standing changed: a full list that shows the same jobs writes nothing."""
+        ours = jobs.c.controller == controller
+        rows = (await connection.execute(select(jobs.c.uid, jobs.c.unlisted_at).where(ours))).all()
+        now = self._database.clock()
+        changed = [
+            {"of_uid": uid, "since": None if uid in listed else now}
+            for uid, unlisted_at in rows
+            if (uid in listed) != (unlisted_at is None)
+        ]
+        if changed:
+            await connection.execute(
+                update(jobs)
+                .where(ours, jobs.c.uid == bindparam("of_uid"))
+                .values(unlisted_at=bindparam("since")),
+                changed,
+            )
+
+
+def incident_row(incident: Incident) -> dict[str, object]:
+    """The columns of one incident."""
+    return {
+        "id": incident.id,
+        "controller": incident.controller,
+        "pair": pair_key(incident.pair),
+        "opened_at": incident.opened_at,
+        "opened_event": incident.opened_event,
+        "job_uid": incident.job_uid,
+        "last_job_uid": incident.last_job_uid,
+        "closed_at": incident.closed_at,
+        "document": dump(incident),
+    }
+
+
+def _job_row(controller: str, saved: SavedJob, discovered: int) -> dict[str, object]:
+    state, job = saved.state, saved.state.job
+    return {
+        "controller": controller,
+        "uid": state.uid,
+        "id": job.id,
+        "creation_time": job.creation_time,
+        "digest": saved.digest,
+        "open": state.open,
+        "watch_until": state.watch_until,
+        "discovered": discovered,
+        "order_time": job.order[0],
+        "pushed": bool(job.rows) or job.push_time is not None or job.status == Status.SUCCESS,
+    }
+
+
+def _event_row(event: documents.Event, origin: tuple[str, int] | None, now: float) -> dict[str, object]:
+    uid, revision = origin or (None, None)
+    return {
+        "id": event.id,
+        "controller": event.controller,
+        "job_uid": uid,
+        "job_id": event.job.id if event.job else None,
+        "revision": revision,
+        "type": event.type.value,
+        "time": event.time,
+        "created_at": now,
+        "document": documents.encode(event).decode(),
+    }
+
+
+def _delivery_row(new: NewDelivery, now: float) -> dict[str, object]:
+    routed = bool(new.sink)
+    return {
+        "id": new.id,
+        "key": new.id,
+        "event_id": new.event_id,
+        "sink": new.sink,
+        "subject": new.subject,
+        "ordering_key": new.ordering_key,
+        "state": (DeliveryState.PENDING if routed else DeliveryState.UNROUTED).value,
+        "shown": None if new.shown is None else dump(new.shown),
+        "attempts": 0,
+        "created_at": now,
+        "due_at": new.due_at,
+        "deadline_at": new.deadline_at,
+        "patience": max(0.0, new.deadline_at - now),
+        "unclear": False,
+        "finished_at": None if routed else now,
+    }

@@ -1,0 +1,203 @@
+"""The tables, the same on SQLite and PostgreSQL: what is asked for is a column, the rest is JSON text.
+
+Times are Unix seconds. The migrations build exactly these tables; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    FromClause,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside (a receiver's answer, a name): what databases refuse is shown, not refused."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """NUL becomes U+2400, a lone surrogate U+FFFD; everything else stays."""
+        del dialect
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        clean = value.replace("\0", "\u2400").encode("utf-16-le", "surrogatepass")
+        return clean.decode("utf-16-le", "replace")
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "fk": "%(table_name)s_%(column_0_name)s_fk",
+        "uq": "%(table_name)s_%(column_0_name)s_uq",
+    }
+)
+
+controllers = Table(
+    "controllers",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("meta", Text, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("controller", Words, primary_key=True),
+    Column("uid", Words, primary_key=True),
+    Column("id", BigInteger, nullable=False),
+    Column("creation_time", BigInteger),
+    Column("digest", LargeBinary, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("watch_until", Double),
+    Column("discovered", BigInteger, nullable=False),
+    Column("order_time", BigInteger, nullable=False),
+    Column("pushed", Boolean, nullable=False),
+    # Since when a full list no longer shows the job; null while it does.
+    Column("unlisted_at", Double),
+    Index("jobs_by_order", "controller", "order_time", "id"),
+)
+
+# Apart from ``jobs``, so that a snapshot is read without leafing through every job's rows.
+job_states = Table(
+    "job_states",
+    metadata,
+    Column("controller", Words, primary_key=True),
+    Column("uid", Words, primary_key=True),
+    Column("state", Text, nullable=False),
+    ForeignKeyConstraint(["controller", "uid"], ["jobs.controller", "jobs.uid"], ondelete="CASCADE"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("controller", Words),
+    Column("job_uid", Words),
+    Column("job_id", BigInteger),
+    Column("revision", BigInteger),
+    Column("type", Words, nullable=False),
+    Column("time", Words, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("document", Text, nullable=False),
+    # Two pollers can't tell one transition twice. Rows without a job never collide: null equals nothing.
+    UniqueConstraint("controller", "job_uid", "revision", "type", name="events_once"),
+    Index("events_by_controller", "controller", "id"),
+    Index("events_by_job", "job_id", "id"),
+    Index("events_by_age", "created_at"),
+)
+
+_pending = text("state = 'pending'")
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("key", Words, nullable=False, unique=True),
+    Column("event_id", Words, ForeignKey("events.id"), nullable=False),
+    Column("sink", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("ordering_key", Words, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("shown", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("deadline_at", Double, nullable=False),
+    # Seconds from commit to deadline: what a retry by hand is given afresh.
+    Column("patience", Double, nullable=False),
+    Column("leased_by", Words),
+    Column("leased_until", Double),
+    Column("unclear", Boolean, nullable=False),
+    Column("last_error", Words),
+    Column("receipt", Words),
+    Column("finished_at", Double),
+    UniqueConstraint("event_id", "sink", "subject", name="deliveries_once"),
+    # A million finished rows cost a claim nothing: it walks these two, which hold the pending ones alone.
+    Index("deliveries_pending", "sink", "seq", sqlite_where=_pending, postgresql_where=_pending),
+    Index(
+        "deliveries_heads", "sink", "ordering_key", "seq", sqlite_where=_pending, postgresql_where=_pending
+    ),
+    Index("deliveries_by_state", "state", "sink"),
+    Index("deliveries_by_sink", "sink", "seq"),
+    Index("deliveries_by_age", "finished_at"),
+    sqlite_autoincrement=True,
+)
+
+
+def pending(of: FromClause = deliveries) -> ColumnElement[bool]:
+    """Whether a delivery is unfinished.
+
+    The word is spelled out, not bound: with a parameter in its place no partial index would be used.
+    """
+    return of.c.state == literal_column("'pending'")
+
+
+delivery_waits = Table(
+    "delivery_waits",
+    metadata,
+    Column("delivery_id", Words, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    # No foreign key: what is gone is finished.
+    Column("waits_for", Words, primary_key=True),
+)
+
+delivery_parts = Table(
+    "delivery_parts",
+    metadata,
+    Column("delivery_id", Words, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", Words, primary_key=True),
+    Column("receipt", Words, nullable=False),
+)
+
+_open = text("closed_at IS NULL")
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("controller", Words, nullable=False),
+    # JSON [serial, feature id], so that null compares like any other value.
+    Column("pair", Text, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("opened_event", Words, nullable=False),
+    Column("job_uid", Words, nullable=False),
+    Column("last_job_uid", Words, nullable=False),
+    Column("closed_at", Double),
+    Column("document", Text, nullable=False),
+    Index("incidents_open", "controller", "opened_at", sqlite_where=_open, postgresql_where=_open),
+    Index("incidents_telling", "opened_event", sqlite_where=_open, postgresql_where=_open),
+    Index("incidents_by_pair", "controller", "pair", "closed_at"),
+    Index("incidents_by_age", "closed_at"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("at", Double, nullable=False),
+)
