@@ -1,1 +1,16 @@
-"""The config file: what can be said in it, and how it is read."""
+"""The config: what can be said in it, and how it is read. :func:`load` gives frozen :class:`Settings`."""
+
+from cmc_notify.settings.loading import find_config, load
+from cmc_notify.settings.root import HttpSettings, LogSettings, Settings, StoreSettings
+from cmc_notify.settings.routes import MatchSettings, RouteSettings
+
+__all__ = [
+    "HttpSettings",
+    "LogSettings",
+    "MatchSettings",
+    "RouteSettings",
+    "Settings",
+    "StoreSettings",
+    "find_config",
+    "load",
+]

@@ -2,20 +2,34 @@
 
 Secrets are ``SecretStr`` and never show in a repr, a log or an error. Each field ``x`` of that type can
 be given as ``x_file`` instead: the file is read when the config is loaded, its last line break removed.
+A key left empty (``http:`` with everything under it commented out) counts as not given.
+
+A validator's message that begins with ``key: `` is shown at that key, and so names its line.
 """
 
 import re
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*$")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
 def parse_duration(value: object) -> object:
-    """``200ms``, ``30s``, ``5m``, ``2h``, ``1d`` as seconds; a number of seconds stays as it is."""
+    """``200ms``, ``30s``, ``5m``, ``2h``, ``1d`` as seconds; a number of seconds, also as text, is one."""
     if isinstance(value, str):
         found = _DURATION.match(value)
         if not found:
@@ -26,43 +40,92 @@ def parse_duration(value: object) -> object:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "description": "seconds"},
+        {
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$",
+            "examples": ["200ms", "30s", "5m", "2h"],
+        },
+    ],
+}
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema(DURATION_SCHEMA),
+]
 """Seconds, written as ``30s`` in the config."""
 
 
-def _holds_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(_holds_secret(inner) for inner in get_args(annotation))
+def _web_address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as http://proxy.example.net:3128")
+    return value
+
+
+Proxy = Annotated[str | None, AfterValidator(_web_address), Field(repr=False)]
+"""An HTTP proxy. It may hold a password, so it never shows in a repr."""
+
+
+def holds_secret(annotation: Any) -> bool:
+    """Whether a value of this type is, or holds, a secret."""
+    return annotation is SecretStr or any(holds_secret(inner) for inner in get_args(annotation))
+
+
+def takes_null(annotation: Any) -> bool:
+    """Whether null is a value of this type, not just an empty place."""
+    return annotation in (None, NoneType, Any) or any(takes_null(inner) for inner in get_args(annotation))
 
 
 class Part(BaseModel):
     """One mapping of the config file: frozen, unknown keys refused, secrets also from files."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _read_secret_files(cls, data: Any) -> Any:
+    def _complete_input(cls, data: Any) -> Any:
+        """Leave out empty keys, and read secrets from their files."""
         if not isinstance(data, dict):
             return data
         result = dict(data)
         for name, field in cls.model_fields.items():
-            file_key = f"{name}_file"
-            if not _holds_secret(field.annotation) or file_key in cls.model_fields:
+            key = field.alias or name
+            if key in result and result[key] is None and not takes_null(field.annotation):
+                del result[key]
+            file_key = f"{key}_file"
+            if not holds_secret(field.annotation) or file_key in cls.model_fields:
                 continue
             path = result.pop(file_key, None)
             if path is None:
                 continue
-            if result.get(name) is not None:
-                raise ValueError(f"both {name} and {file_key} are set; keep one")
-            try:
-                text = Path(str(path)).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise ValueError(f"{file_key}: can't read {path}: {reason}") from None
-            if not text:
-                raise ValueError(f"{file_key}: {path} is empty")
-            result[name] = text
+            if result.get(key) is not None:
+                raise ValueError(f"{file_key}: both {key} and {file_key} are set; keep one")
+            result[key] = _secret(file_key, path)
         return result
+
+
+def _secret(file_key: str, path: object) -> str:
+    try:
+        text = Path(str(path)).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ValueError(f"{file_key}: can't read {path}: {reason}") from None
+    if not text:
+        raise ValueError(f"{file_key}: {path} is empty; write the secret into it")
+    return text
 
 
 class TlsSettings(Part):
@@ -80,9 +143,13 @@ class TlsSettings(Part):
         if self.fingerprint_sha256 is not None:
             digits = self.fingerprint_sha256.replace(":", "").lower()
             if not re.fullmatch(r"[0-9a-f]{64}", digits):
-                raise ValueError("fingerprint_sha256 must be 64 hexadecimal digits (colons allowed)")
+                raise ValueError("fingerprint_sha256: must be 64 hexadecimal digits (colons allowed)")
         if self.key_file and not self.cert_file:
-            raise ValueError("key_file needs cert_file")
+            raise ValueError("key_file: needs cert_file beside it")
+        for key in ("ca_file", "cert_file", "key_file"):
+            path = getattr(self, key)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{key}: there is no file {path}; correct the path or mount the file")
         return self
 
     @property
@@ -96,22 +163,28 @@ class TlsSettings(Part):
 class RetrySettings(Part):
     """How the outbox retries one delivery."""
 
-    initial: Duration = 5.0
-    max: Duration = 3600.0
+    initial: Annotated[Duration, Field(gt=0)] = 5.0
+    max: Annotated[Duration, Field(gt=0)] = 3600.0
     deadline: Duration = 86400.0
     """Counted from the event; after it the delivery is a dead letter."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.initial > self.max:
+            raise ValueError("initial: must not be longer than max")
+        return self
 
 
 class SinkSettings(Part):
     """What every sink takes. A sink's own settings derive from this and fix ``type``."""
 
     type: str
-    timeout: Duration = 15.0
+    timeout: Annotated[Duration, Field(gt=0)] = 15.0
     """One attempt."""
     retry: RetrySettings = RetrySettings()
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     fallback: str | None = None
     """The sink that takes over what this one can't deliver."""
-    proxy: str | None = None
+    proxy: Proxy = None
     tls: TlsSettings = TlsSettings()
     send_resolved: bool = True

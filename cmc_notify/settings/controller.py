@@ -3,9 +3,9 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from cmc_notify.settings.base import Duration, Part, TlsSettings, parse_duration
+from cmc_notify.settings.base import DURATION_SCHEMA, Duration, Part, Proxy, TlsSettings, parse_duration
 
 
 class AuthSettings(Part):
@@ -61,9 +61,12 @@ class ControllerSettings(Part):
     url: str
     auth: AuthSettings = AuthSettings()
     tls: TlsSettings = TlsSettings()
-    proxy: str | None = None
+    proxy: Proxy = None
     poll: PollSettings = PollSettings()
-    first_run: Literal["none", "open", "all"] | float = "open"
+    first_run: Annotated[
+        Literal["none", "open", "all"] | float,
+        WithJsonSchema({"anyOf": [{"enum": ["none", "open", "all"]}, DURATION_SCHEMA]}),
+    ] = "open"
     """Or a duration: ``open`` plus the jobs that finished within it, by the controller's own clock."""
     overdue: dict[str, Duration] = Field(default={"push": 14400.0})
     """By operation: InProgress longer than this is ``job.overdue``."""

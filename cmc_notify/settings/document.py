@@ -1,0 +1,166 @@
+"""YAML text as plain values, each with its line; nothing of the text itself is repeated in a complaint.
+
+The scalars are those of YAML 1.2's core schema: ``on``, ``yes``, ``12:30`` and ``007`` are texts here, not
+the booleans and numbers that YAML 1.1 makes of them. A key given twice is an error, not the last one's win.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import yaml
+
+Path = tuple[str | int, ...]
+"""Where a value stands: keys and list positions from the top."""
+
+_MOST_NODES = 100_000
+"""A file of nested aliases would otherwise grow without end."""
+
+_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
+"""What a parser's complaint quotes can be part of a secret; single characters can't."""
+
+
+class Problem(NamedTuple):
+    """Something wrong: where (``line`` is 1-based where only that is known), what, and the remedy."""
+
+    path: Path
+    message: str
+    line: int | None = None
+
+
+class Document(NamedTuple):
+    """A parsed text: its value (None for an empty one), the line of each path, and what is wrong with it."""
+
+    value: Any
+    lines: Mapping[Path, int]
+    problems: tuple[Problem, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """Finds a scalar's tag as YAML 1.2's core schema says, and keeps merge keys."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  the base declares its type
+
+
+for _tag, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
+    ("float", r"^[-+]?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+    ("merge", r"^<<$", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def parse(text: str) -> Document:
+    """Read one YAML document. Never raises: what is wrong is in ``problems``."""
+    reader = _Reader()
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        value = reader.value(node, ()) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        return Document(None, {}, (Problem((), _complaint(error), mark.line + 1 if mark else None),))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"holds the control character U+{ord(text[error.position]):04X}; remove it"
+        return Document(None, {}, (Problem((), message, line),))
+    except RecursionError:
+        return Document(None, {}, (Problem((), "is nested too deeply; write it flat"),))
+    return Document(value, MappingProxyType(reader.lines), tuple(reader.problems))
+
+
+def _complaint(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or "can't be read"
+    if "undefined alias" in problem:
+        return "is no YAML: a value begins with * here; put it in quotes"
+    if "\\t" in problem:
+        return "is no YAML: a tab stands where YAML takes only spaces; indent with spaces"
+    if "mapping values are not allowed" in problem:
+        problem = 'a second ": " stands in one line, or the line is indented too far'
+    what = _QUOTED.sub("…", problem)
+    return f"is no YAML: {what}; look at this line and the one before (indentation, quotes, brackets)"
+
+
+class _Reader:
+    """Turns nodes into values and notes lines and problems on the way."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Path, int] = {}
+        self.problems: list[Problem] = []
+        self._open: list[yaml.Node] = []
+        self._count = 0
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        self._count += 1
+        if self._count > _MOST_NODES or node in self._open:
+            if not any(known.message.startswith("has too much") for known in self.problems):
+                self.problems.append(
+                    Problem(path, "has too much in it (aliases that repeat?); shorten it", line)
+                )
+            return None
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            if isinstance(node, yaml.SequenceNode):
+                return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+            return self._scalar(node, path)
+        finally:
+            self._open.pop()
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        first_lines: dict[str, int] = {}
+        merged: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag.endswith(":merge"):
+                merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(Problem(path, "a key must be plain text; write `key: value`", line))
+                continue
+            key = str(key_node.value)
+            if key in first_lines:
+                message = f"is given twice, first in line {first_lines[key]}; keep one"
+                self.problems.append(Problem((*path, key), message, line))
+                continue
+            first_lines[key] = line
+            self.lines[*path, key] = line
+            result[key] = self.value(value_node, (*path, key))
+        for other in merged:
+            self._merge(other, path, result)
+        return result
+
+    def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
+        """``<<: *base``: what the mapping does not say itself, the base says."""
+        base = self.value(node, path)
+        if not isinstance(base, dict):
+            line = node.start_mark.line + 1
+            self.problems.append(Problem(path, "<< takes a mapping (`<<: *name`)", line))
+            return
+        for key, value in base.items():
+            into.setdefault(key, value)
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        text = str(node.value)
+        match node.tag.removeprefix("tag:yaml.org,2002:"):
+            case "str" | "merge":
+                return text
+            case "null":
+                return None
+            case "bool" if text.lower() in ("true", "false"):
+                return text.lower() == "true"
+            case "int" if re.fullmatch(r"[-+]?[0-9]{1,4000}", text):
+                return int(text)
+            case "float" if re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?", text):
+                return float(text)
+        line = node.start_mark.line + 1
+        self.problems.append(
+            Problem(path, "begins with !, which is a tag in YAML; put the value in quotes", line)
+        )
+        return None

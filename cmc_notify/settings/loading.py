@@ -1,0 +1,199 @@
+"""From a file and the environment to :class:`Settings`, or to every problem there is, each with its place."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, PlainValidator, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from cmc_notify.errors import ConfigError
+from cmc_notify.settings import document, environment
+from cmc_notify.settings.base import SinkSettings
+from cmc_notify.settings.document import Problem
+from cmc_notify.settings.explain import explain, shown
+from cmc_notify.settings.references import disagreements
+from cmc_notify.settings.root import Name, Settings
+from cmc_notify.settings.routes import RouteSettings
+from cmc_notify.settings.shapes import Shapes
+from cmc_notify.settings.suggest import did_you_mean
+
+SEARCHED = (Path("config/cmc-notify.yaml"), Path("/etc/cmc-notify/cmc-notify.yaml"))
+
+
+class _Places(NamedTuple):
+    """Where each part of the config was written."""
+
+    file: Path | None
+    lines: Mapping[document.Path, int]
+    variables: Mapping[document.Path, str]
+
+
+def find_config(environ: Mapping[str, str]) -> Path | None:
+    """The file that ``CMC_NOTIFY_CONFIG`` names, else the first of the usual ones that exists, else None."""
+    named = environ.get(environment.CONFIG_VARIABLE, "").strip()
+    if named:
+        return Path(named)
+    return next((path for path in SEARCHED if path.is_file()), None)
+
+
+def load(
+    path: Path | None, *, environ: Mapping[str, str], sink_types: Mapping[str, type[SinkSettings]]
+) -> Settings:
+    """Read and validate the whole config; ``path`` None looks in the usual places.
+
+    Raises ConfigError with all problems, one line each: place, what is wrong, remedy. No secret is in them.
+    """
+    file = path or find_config(environ)
+    tree, lines, problems = _read(file) if file else ({}, {}, [])
+    shapes = Shapes(Settings, sink_types, tree)
+    overlaid = environment.overlay(tree, environ, shapes)
+    if file is None and not overlaid.variables:
+        raise ConfigError(_nothing_found())
+    problems += overlaid.problems
+    if file is not None:
+        _resolve(tree, file.absolute().parent)
+    settings: Settings | None = None
+    try:
+        settings = _loaded_type(tree, sink_types)()
+    except ValidationError as error:
+        problems += explain(error, tree, shapes)
+    problems += disagreements(*_parts(tree))
+    if settings is None or problems:
+        places = _Places(file, lines, overlaid.variables)
+        raise ConfigError(*(_line(problem, places) for problem in _sorted(problems, places)))
+    return settings
+
+
+def _nothing_found() -> str:
+    searched = " nor ".join(str(path) for path in SEARCHED)
+    return (
+        f"no config file: neither {searched} exists and no CMC_NOTIFY_… variable is set; "
+        "give one with --config or CMC_NOTIFY_CONFIG"
+    )
+
+
+def _read(file: Path) -> tuple[dict[str, Any], Mapping[document.Path, int], list[Problem]]:
+    """The file's tree, lines and problems. Raises ConfigError where there is nothing to go on with."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{file}: can't be read: {reason}; correct the path or its rights") from None
+    parsed = document.parse(text)
+    problems = list(parsed.problems)
+    if parsed.value is None and problems:
+        raise ConfigError(*(_line(problem, _Places(file, {}, {})) for problem in problems))
+    if not isinstance(parsed.value, dict | None):
+        raise ConfigError(f"{file}:1: must be a mapping (controllers:, sinks:, routes:, …)")
+    return parsed.value or {}, parsed.lines, problems
+
+
+def _resolve(tree: Any, folder: Path) -> None:
+    """Paths of files and folders are relative to the config file, wherever the bridge was started."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(value, dict | list):
+            _resolve(value, folder)
+        elif isinstance(key, str) and key.endswith(("_file", "_dir")) and isinstance(value, str) and value:
+            tree[key] = str(folder / value)
+
+
+class _TreeSource(PydanticBaseSettingsSource):
+    """The file with the environment over it, as pydantic-settings takes it."""
+
+    def __init__(self, settings_cls: type[BaseSettings], tree: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._tree = tree
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  its signature
+        """One field of the tree."""
+        return self._tree.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._tree
+
+
+def _loaded_type(tree: dict[str, Any], sink_types: Mapping[str, type[SinkSettings]]) -> type[Settings]:
+    """Settings that come from this tree, each sink read by the type that it names."""
+
+    class LoadedSettings(Settings):
+        sinks: dict[Name, Annotated[SinkSettings, PlainValidator(partial(_sink, sink_types))]] = Field(
+            default={}
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: Any, **__: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (_TreeSource(settings_cls, tree),)
+
+    return LoadedSettings
+
+
+def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSettings:
+    known = ", ".join(sorted(sink_types))
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping with a type: {known}")  # noqa: TRY004  pydantic wants ValueError
+    name = value.get("type")
+    if name is None:
+        raise ValueError(f"type: is missing; write one of {known}")
+    if not isinstance(name, str) or name not in sink_types:
+        hint = did_you_mean(str(name), sink_types)
+        raise ValueError(f"type: no such sink type; {f'{hint} ' if hint else ''}(installed: {known})")
+    return sink_types[name].model_validate(value)
+
+
+def _parts(
+    tree: dict[str, Any],
+) -> tuple[list[str], dict[str, str | None], dict[int, RouteSettings | None]]:
+    """What the references are checked between, as far as it can be read."""
+    sections = {key: tree.get(key) for key in ("controllers", "sinks", "routes")}
+    controllers, sinks, routes = sections.values()
+    fallbacks: dict[str, str | None] = {}
+    for name, sink in (sinks if isinstance(sinks, dict) else {}).items():
+        fallback = sink.get("fallback") if isinstance(sink, dict) else None
+        fallbacks[name] = fallback if isinstance(fallback, str) else None
+    return (
+        list(controllers) if isinstance(controllers, dict) else [],
+        fallbacks,
+        {index: _route(route) for index, route in enumerate(routes if isinstance(routes, list) else [])},
+    )
+
+
+def _route(value: Any) -> RouteSettings | None:
+    try:
+        return RouteSettings.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _sorted(problems: Iterable[Problem], places: _Places) -> list[Problem]:
+    """As they stand in the file; one place is named once for one complaint."""
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: problem.line or _line_of(problem.path, places)[0] or 0)
+
+
+def _line_of(path: document.Path, places: _Places) -> tuple[int | None, str | None]:
+    """The line of a path, or of the nearest thing around it; or the variable that it came from."""
+    for length in range(len(path), -1, -1):
+        prefix = path[:length]
+        if prefix in places.variables:
+            return None, places.variables[prefix]
+        if prefix in places.lines and (prefix or not places.variables):
+            return places.lines[prefix], None
+    below = (name for known, name in places.variables.items() if path and known[: len(path)] == path)
+    around = (name for known, name in places.variables.items() if path and known[:2] == path[:2])
+    return None, next(below, None) or next(around, None)
+
+
+def _line(problem: Problem, places: _Places) -> str:
+    line, variable = (problem.line, None) if problem.line else _line_of(problem.path, places)
+    key = shown(problem.path)
+    if variable:
+        return f"{variable} ({key}): {problem.message}"
+    place = f"{places.file}:{line}" if line and places.file else str(places.file or "environment")
+    return f"{place}: {key}: {problem.message}" if key else f"{place}: {problem.message}"

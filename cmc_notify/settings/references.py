@@ -1,0 +1,129 @@
+"""What a config says twice must agree: routes and fallbacks name sinks, matchers name controllers.
+
+Works on parts, so that one wrong part does not hide what is wrong between the others.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
+
+from cmc_notify.core.events import EventType
+from cmc_notify.settings.document import Problem
+from cmc_notify.settings.routes import MatchSettings, RouteSettings
+from cmc_notify.settings.suggest import did_you_mean
+
+_EVENT_TYPES = frozenset(event_type.value for event_type in EventType)
+
+
+def disagreements(
+    controllers: Collection[str],
+    fallbacks: Mapping[str, str | None],
+    routes: Mapping[int, RouteSettings | None],
+) -> Iterator[Problem]:
+    """Every reference that leads nowhere.
+
+    ``fallbacks`` has every sink; a route that is wrong in itself is None.
+    """
+    if not controllers:
+        yield Problem(("controllers",), "there is none; add one: `emea: {url: https://cmc.example.net}`")
+    if not fallbacks:
+        yield Problem(("sinks",), "there is none; add one: `screen: {type: console}`")
+    if fallbacks and not routes:
+        first = min(fallbacks)
+        yield Problem(("routes",), f"there is none, so nothing would be sent; add `- sinks: [{first}]`")
+    for index, route in routes.items():
+        if route is not None:
+            yield from _unknown_names(index, route, controllers, fallbacks)
+    yield from _bad_fallbacks(fallbacks)
+    yield from _unreachable(
+        {index: route for index, route in routes.items() if route is not None}, controllers
+    )
+
+
+def _unknown_names(
+    index: int, route: RouteSettings, controllers: Collection[str], sinks: Collection[str]
+) -> Iterator[Problem]:
+    seen = set[str]()
+    for position, sink in enumerate(route.sinks):
+        if sink not in sinks:
+            yield Problem(("routes", index, "sinks", position), _no_such("sink", sink, sinks))
+        elif sink in seen:
+            yield Problem(("routes", index, "sinks", position), f"{sink} is named twice; keep one")
+        seen.add(sink)
+    for position, pattern in enumerate(route.match.controller):
+        if controllers and not any(fnmatchcase(name, pattern) for name in controllers):
+            yield Problem(
+                ("routes", index, "match", "controller", position),
+                _no_such("controller", pattern, controllers),
+            )
+
+
+def _no_such(kind: str, name: str, known: Collection[str]) -> str:
+    hint = did_you_mean(name, known)
+    configured = f"configured are {', '.join(sorted(known))}" if known else f"no {kind} is configured"
+    return f"there is no {kind} {name!r}; {hint or configured}"
+
+
+def _bad_fallbacks(fallbacks: Mapping[str, str | None]) -> Iterator[Problem]:
+    reported = set[str]()
+    for name, fallback in fallbacks.items():
+        place = ("sinks", name, "fallback")
+        if fallback is None:
+            continue
+        if fallback not in fallbacks:
+            yield Problem(place, _no_such("sink", fallback, fallbacks))
+            continue
+        chain = [name]
+        following: str | None = fallback
+        while following is not None and following not in chain:
+            chain.append(following)
+            following = fallbacks.get(following)
+        if following == name and name not in reported:
+            reported.update(chain)
+            yield Problem(place, f"falls back in a circle ({' → '.join([*chain, name])}); end it with a sink")
+
+
+def _unreachable(routes: Mapping[int, RouteSettings], controllers: Collection[str]) -> Iterator[Problem]:
+    for index, route in routes.items():
+        for earlier, before in routes.items():
+            if earlier >= index:
+                break
+            if not before.continue_ and _covers(before.match, route.match, controllers):
+                yield Problem(
+                    ("routes", index),
+                    f"is never reached: routes.{earlier} takes all that this one matches; move this one "
+                    f"above it, or give routes.{earlier} `continue: true`",
+                )
+                break
+
+
+def _covers(earlier: MatchSettings, later: MatchSettings, controllers: Collection[str]) -> bool:
+    """Whether everything that ``later`` matches, ``earlier`` matches too (it may say no where it does)."""
+    return (
+        _taken(later.event, _EVENT_TYPES) <= _taken(earlier.event, _EVENT_TYPES)
+        and _covers_globs(earlier.controller, later.controller, controllers)
+        and _covers_globs(earlier.feature, later.feature)
+        and _covers_globs(earlier.serial, later.serial)
+        and (not earlier.site_id or (bool(later.site_id) and {*later.site_id} <= {*earlier.site_id}))
+    )
+
+
+def _taken(patterns: tuple[str, ...], values: Collection[str]) -> set[str]:
+    return {value for value in values if not patterns or any(fnmatchcase(value, p) for p in patterns)}
+
+
+def _covers_globs(
+    earlier: tuple[str, ...], later: tuple[str, ...], values: Collection[str] | None = None
+) -> bool:
+    """For a field that an event may lack. ``values`` are all that it can have, where they are known."""
+    if not earlier:
+        return True
+    if values is not None and later:
+        return _taken(later, values) <= _taken(earlier, values)
+    return bool(later) and all(any(_takes(pattern, narrower) for pattern in earlier) for narrower in later)
+
+
+def _takes(pattern: str, narrower: str) -> bool:
+    if pattern in ("*", narrower):
+        return True
+    plain = not any(special in narrower for special in "*?[")
+    return plain and fnmatchcase(narrower, pattern)

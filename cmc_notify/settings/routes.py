@@ -1,0 +1,80 @@
+"""``routes``: which events go to which sinks. Read top to bottom; the first match wins unless ``continue``.
+
+Patterns are shell globs (``*``, ``?``, ``[abc]``) over the whole value, in its exact case.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from cmc_notify.core.events import EventType
+from cmc_notify.settings.base import Part
+from cmc_notify.settings.suggest import did_you_mean
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of one; a number (a serial of digits alone) is a text."""
+    if isinstance(value, list) and not value:
+        raise ValueError("an empty list matches nothing; name something or remove the key")
+    items = value if isinstance(value, list | tuple) else (value,)
+    return tuple(
+        str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items
+    )
+
+
+def _sane_glob(pattern: str) -> str:
+    if not pattern or pattern != pattern.strip():
+        raise ValueError("a pattern must not be empty, nor begin or end with a space")
+    opened = pattern.find("[")
+    if opened >= 0 and pattern.find("]", opened + 2) < 0:
+        raise ValueError(f"{pattern!r} opens [ and never closes it; write [[] for the character itself")
+    return pattern
+
+
+def _known_event(pattern: str) -> str:
+    if not any(fnmatchcase(event_type, pattern) for event_type in EventType):
+        hint = did_you_mean(pattern, EventType) or f"known are {', '.join(EventType)}"
+        raise ValueError(f"{pattern!r} matches no event type; {hint}")
+    return pattern
+
+
+def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+
+
+Glob = Annotated[str, AfterValidator(_sane_glob)]
+Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), _one_or_many({"type": "string"})]
+Events = Annotated[
+    tuple[Annotated[Glob, AfterValidator(_known_event)], ...],
+    BeforeValidator(_listed),
+    _one_or_many({"type": "string"}),
+]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed), _one_or_many({"type": "integer"})]
+SinkNames = Annotated[
+    tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), _one_or_many({"type": "string"})
+]
+
+
+class MatchSettings(Part):
+    """What an event must be like. Every key given must match; within a key any one value is enough.
+
+    An empty tuple stands for a key that was not given. An event that lacks the field doesn't match.
+    """
+
+    event: Events = ()
+    controller: Globs = ()
+    feature: Globs = ()
+    serial: Globs = ()
+    site_id: Numbers = ()
+
+
+class RouteSettings(Part):
+    """One route: what it matches (without ``match``: everything) and where that goes."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    match: MatchSettings = MatchSettings()
+    sinks: SinkNames
+    continue_: bool = Field(default=False, alias="continue")
+    """Whether the routes below are asked too."""
