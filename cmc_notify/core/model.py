@@ -20,6 +20,7 @@ class Status(StrEnum):
     CANCELED = "Canceled"
 
 
+STATUSES = frozenset(Status)
 FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELED})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from cmc_notify.core.model import Job, Status
+from cmc_notify.core.model import Job
 
 OVERLAP = 600
 """Seconds: jobs may appear out of order, so each poll looks back this far from the newest."""
@@ -64,36 +64,35 @@ def new_uid(job: Job, taken: Collection[str]) -> str:
     return uid
 
 
-class FilterProof(Struct, frozen=True):
-    """What filtered lists showed, held against a full list. ``uids`` by request."""
+class FilterProof(Struct, frozen=True, kw_only=True):
+    """What filtered lists showed just after a full list, by uid."""
 
-    full: dict[str, Job]
-    """Every job of the full list, by uid, as it was there (rows don't matter)."""
-    queued: frozenset[str]
-    running: frozenset[str]
-    recent: frozenset[str]
+    created: dict[str, int | None]
+    """Every job of the full list, with its creation time."""
+    waiting: frozenset[str]
+    """Those of them that were Queued or InProgress."""
+    by_status: frozenset[str]
+    """What the lists of Queued and of InProgress jobs showed."""
+    by_time: frozenset[str]
+    """What the list of jobs ``after`` showed."""
     after: int | None
 
     def missed(self) -> list[str]:
         """The jobs that a filtered poll should have shown and did not."""
-        shown = self.queued | self.running | self.recent
+        shown = self.by_status | self.by_time
         return [
             uid
-            for uid, job in self.full.items()
-            if uid not in shown
-            and (self._is_recent(job) or job.status in (Status.QUEUED, Status.IN_PROGRESS))
+            for uid, creation_time in self.created.items()
+            if uid not in shown and (uid in self.waiting or self._is_recent(creation_time))
         ]
 
     def ignored(self) -> bool:
-        """Whether a filter answers with what it should leave out, so that one plain list costs less."""
-        wrongly = {uid for uid in self.queued | self.running if uid in self.full and self.full[uid].finished}
-        old = {uid for uid in self.recent if uid in self.full and self._is_old(self.full[uid])}
-        return bool(wrongly) or bool(old)
+        """Whether a filter answers with everything, so that one plain list costs less."""
+        everything = self.created.keys()
+        if len(self.waiting) < len(everything) and everything <= self.by_status:
+            return True
+        some_old = any(not self._is_recent(time) for time in self.created.values())
+        return some_old and everything <= self.by_time
 
-    def _is_recent(self, job: Job) -> bool:
-        return self.after is None or job.creation_time is None or job.creation_time > self.after
-
-    def _is_old(self, job: Job) -> bool:
-        times = (job.creation_time, job.push_time, job.completion_time, job.timestamp)
-        known = [time for time in times if time is not None]
-        return self.after is not None and bool(known) and max(known) < self.after
+    def _is_recent(self, creation_time: int | None) -> bool:
+        return self.after is None or creation_time is None or creation_time > self.after

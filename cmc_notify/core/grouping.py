@@ -1,0 +1,70 @@
+"""Failures with one cause told once: equal (feature, error text) with all the appliances that it hit.
+
+Nothing is left out: the members of all groups are the failures that went in, in their order.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from cmc_notify.core.events import Failure, Recovery
+
+
+class Member(Struct, frozen=True):
+    """One appliance of a group."""
+
+    serial: str | None
+    appliance: str | None
+    new: bool
+
+
+class Group(Struct, frozen=True):
+    """One feature that failed with one error text on all of ``members``; ``new`` of them are told first now."""
+
+    feature_id: int | None
+    feature: str | None
+    error_text: str | None
+    members: tuple[Member, ...]
+    new: int
+
+
+class RecoveryGroup(Struct, frozen=True):
+    """One feature that works again on all of ``members``, left failed by one job."""
+
+    feature_id: int | None
+    feature: str | None
+    failed_since: str
+    """When the first of them was told."""
+    failed_job_id: int
+    members: tuple[Member, ...]
+
+
+def group_failures(failures: Iterable[Failure]) -> tuple[Group, ...]:
+    """The largest group first; groups of one size, and the members of each, in the order of the failures."""
+    found: dict[tuple[int | None, str | None, str | None], list[Member]] = {}
+    for failure in failures:
+        key = (failure.feature_id, failure.feature, failure.error_text)
+        found.setdefault(key, []).append(Member(failure.serial, failure.appliance, failure.new))
+    groups = (
+        Group(*key, members=tuple(members), new=sum(member.new for member in members))
+        for key, members in found.items()
+    )
+    return tuple(sorted(groups, key=lambda group: -len(group.members)))
+
+
+def group_recoveries(recoveries: Iterable[Recovery]) -> tuple[RecoveryGroup, ...]:
+    """By feature and failed job, the largest group first, as for failures. No member is ``new``."""
+    found: dict[tuple[int | None, str | None, int], list[Recovery]] = {}
+    for recovery in recoveries:
+        found.setdefault((recovery.feature_id, recovery.feature, recovery.failed_job_id), []).append(recovery)
+    groups = (
+        RecoveryGroup(
+            feature_id=feature_id,
+            feature=feature,
+            failed_since=min(recovery.failed_since for recovery in members),
+            failed_job_id=failed_job_id,
+            members=tuple(Member(each.serial, each.appliance, new=False) for each in members),
+        )
+        for (feature_id, feature, failed_job_id), members in found.items()
+    )
+    return tuple(sorted(groups, key=lambda group: -len(group.members)))

@@ -1,0 +1,328 @@
+"""One controller's poll: ask, find what changed, commit it with all that is to be told.
+
+The commit is one transaction. Before it the poll never happened and the next one finds the same changes;
+after it the deliveries survive anything. Nothing else is kept: what this object remembers can be read
+again from the store at any moment.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cmc_notify.core.announce import Announcer, SinkRule
+from cmc_notify.core.diff import Change, Policy, expire, look, vanish
+from cmc_notify.core.events import EventType
+from cmc_notify.core.incidents import Incidents
+from cmc_notify.core.model import STATUSES, Job, JobState, Names, Outcome, Pair
+from cmc_notify.core.redaction import redact
+from cmc_notify.core.routing import Route
+from cmc_notify.errors import ControllerError, StaleSnapshot, StoreError, Unauthorized
+from cmc_notify.poller.asking import Asked, ask
+from cmc_notify.poller.looks import Looks, first_seen_order
+from cmc_notify.poller.memory import KnownJobs, Memory, waits
+from cmc_notify.poller.names import NameBook
+from cmc_notify.ports import (
+    Clock,
+    ControllerMeta,
+    JobSource,
+    PollCommit,
+    PollStore,
+    SavedJob,
+)
+from cmc_notify.settings.controller import ControllerSettings
+from cmc_notify.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class PollResult(Struct, frozen=True, kw_only=True):
+    """What a poll came to. ``busy`` says that jobs are open, settling or watched: ask again soon."""
+
+    ok: bool
+    busy: bool
+    events: int = 0
+    error: str | None = None
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """How what is found is told: the config's routes and sinks, and what is removed from error texts."""
+
+    routes: Sequence[Route]
+    sinks: Mapping[str, SinkRule]
+    redact: Sequence[re.Pattern[str]] = ()
+
+
+class Poller:
+    """Polls one controller. Not to be run twice at the same time."""
+
+    def __init__(
+        self,
+        name: str,
+        source: JobSource,
+        store: PollStore,
+        settings: ControllerSettings,
+        telling: Telling,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``committed`` is called after a commit that holds deliveries."""
+        self.name = name
+        self._source = source
+        self._store = store
+        self._settings = settings
+        self._telling = telling
+        self._clock = clock
+        self._metrics = metrics
+        self._committed = committed
+        self._names = NameBook(source)
+        self._memory: Memory | None = None
+        self._full_sync_at: float | None = None
+        self._failing_since: float | None = None
+        self._malformed: dict[bytes, str] = {}
+        self.meta = ControllerMeta()
+        self.tried = False
+
+    async def poll(self) -> PollResult:
+        """One poll, whatever comes of it: errors of controller and store are told, counted and returned."""
+        started = perf_counter()
+        try:
+            memory = self._memory or await self._remember()
+            try:
+                result = await self._poll(memory)
+                outcome = "ok"
+            except ControllerError as error:
+                outcome = "unauthorized" if isinstance(error, Unauthorized) else "unreachable"
+                result = await self._failed(memory, error)
+        except StaleSnapshot as error:
+            self._memory = None
+            outcome, result = "error", PollResult(ok=False, busy=True, error=str(error))
+            _log.warning("poll.superseded", controller=self.name)
+        except StoreError as error:
+            self._memory = None
+            outcome, result = "error", PollResult(ok=False, busy=True, error=str(error))
+            _log.error("poll.store_failed", controller=self.name, error=str(error))
+        self.tried = True
+        self._metrics.polls_total.labels(self.name, outcome).inc()
+        self._metrics.poll_seconds.labels(self.name).observe(perf_counter() - started)
+        self._metrics.controller_up.labels(self.name).set(float(result.ok))
+        return result
+
+    async def _remember(self) -> Memory:
+        snapshot = await self._store.load_snapshot(self.name)
+        known = KnownJobs(snapshot.known)
+        now = self._clock()
+        watched = [job.uid for job in snapshot.known if job.open or (job.watch_until or 0) > now]
+        states = await self._store.load_states(self.name, watched)
+        known.waiting.update(uid for uid, state in states.items() if waits(state))
+        self._memory = Memory(snapshot.version, known, states)
+        self.meta = snapshot.meta
+        return self._memory
+
+    async def _poll(self, memory: Memory) -> PollResult:
+        now = self._clock()
+        poll = self._settings.poll
+        full = self._full_sync_at is None or now - self._full_sync_at >= poll.full_sync
+        looks = Looks(memory.known, lambda job: redact(job, self._telling.redact), self._malformed)
+        asked = await ask(
+            self._source, memory.known, looks, memory.wanted(now), filters=self.meta.filters, full=full
+        )
+        now = self._clock()
+        jobs = [job for steps in looks.changed.values() for job in steps]
+        names = await self._names.cover(jobs, now=now)
+        changes = await self._changes(memory, looks, asked, now)
+        announcer = await self._announcer(changes, names, now)
+        if since := self.meta.unreachable_since or self.meta.unauthorized_since:
+            announcer.tell_controller(EventType.CONTROLLER_RECOVERED, since=since)
+        announcer.announce(changes.values())
+        commit = self._commit(memory, looks, asked, announcer, now)
+        await self._write(memory, commit)
+        memory.same_but_other_bytes(looks.digests.keys() - announcer.states.keys(), looks.digests)
+        if asked.listed is not None:
+            self._malformed = {digest: looks.malformed[digest] for digest in looks.unreadable}
+        self._failing_since = None
+        if asked.proven or (full and asked.filters != "unproven"):
+            self._full_sync_at = now
+        self._report(commit, jobs)
+        return PollResult(ok=True, busy=bool(memory.wanted(now)), events=len(commit.events))
+
+    async def _changes(
+        self, memory: Memory, looks: Looks, asked: Asked, now: float
+    ) -> dict[str, list[Change]]:
+        """What each job's looks, its absence, or time alone changed."""
+        policy = self._policy()
+        ahead = self._source.clock_offset
+        controller_now = now + (ahead or 0.0)
+        absent = [uid for uid in looks.changed if not looks.new(uid) and uid not in memory.states]
+        states = memory.states | await self._store.load_states(self.name, absent)
+        result: dict[str, list[Change]] = {}
+        for uid, steps in looks.changed.items():
+            state = states.get(uid)
+            for job in steps:
+                changes = look(state, job, uid=uid, now=now, controller_now=controller_now, policy=policy)
+                if changes:
+                    result.setdefault(uid, []).extend(changes)
+                    state = changes[-1].state
+        for uid, state in memory.states.items():
+            if uid in asked.gone:
+                result.setdefault(uid, []).append(
+                    vanish(state, now=now, controller_now=controller_now, policy=policy)
+                )
+            elif uid not in result and (
+                change := expire(state, now=now, controller_now=controller_now, policy=policy)
+            ):
+                result[uid] = [change]
+        return result
+
+    def _policy(self) -> Policy:
+        return Policy(
+            settle=self._settings.poll.settle,
+            overdue={operation.lower(): limit for operation, limit in self._settings.overdue.items()},
+            first_run=None if self.meta.first_run_done else self._settings.first_run,
+            progress=any(rule.updates for rule in self._telling.sinks.values()),
+        )
+
+    async def _announcer(
+        self, changes: Mapping[str, Sequence[Change]], names: Names, now: float
+    ) -> Announcer:
+        """Load what decides which incidents open and close."""
+        steps = [step for steps in changes.values() for step in steps]
+        told = [step for step in steps if any(draft.pairs for draft in step.drafts)]
+        incidents = []
+        if steps:
+            pairs = {pair for step in told for draft in step.drafts for pair in draft.pairs}
+            incidents = list(await self._store.load_incidents(self.name, pairs))
+        later: dict[str, JobState] = {}
+        if told:
+            first = min(step.job.order for step in told)
+            later = {state.uid: state for state in await self._store.states_after(self.name, first)}
+        for uid in changes:
+            later.pop(uid, None)
+        successes = _successes(later.values())
+
+        def later_success(pair: Pair, order: tuple[int, int]) -> JobState | None:
+            return next((state for state in successes.get(pair, ()) if state.job.order > order), None)
+
+        return Announcer(
+            self.name,
+            now=now,
+            names=names,
+            routes=self._telling.routes,
+            sinks=self._telling.sinks,
+            incidents=Incidents(self.name, incidents, later_success),
+            stored_job=later.get,
+        )
+
+    def _commit(
+        self, memory: Memory, looks: Looks, asked: Asked, announcer: Announcer, now: float
+    ) -> PollCommit:
+        new = first_seen_order((uid for uid in announcer.states if looks.new(uid)), looks.changed)
+        order = [*(uid for uid in announcer.states if not looks.new(uid)), *new]
+        unknown = {
+            job.status for steps in looks.changed.values() for job in steps if job.status not in STATUSES
+        }
+        unreadable = looks.unreadable if asked.listed is not None else looks.malformed
+        meta = replace(
+            self.meta,
+            first_run_done=True,
+            last_poll_at=now,
+            last_attempt_at=now,
+            last_error=None,
+            failed_polls=0,
+            unreachable_since=None,
+            unauthorized_since=None,
+            last_full_sync=now if asked.listed is not None else self.meta.last_full_sync,
+            filters=asked.filters,
+            malformed=tuple(sorted(looks.malformed[digest] for digest in unreadable)),
+            unknown_statuses=tuple(sorted({*self.meta.unknown_statuses, *unknown})),
+        )
+        for status in unknown - set(self.meta.unknown_statuses):
+            _log.warning("job.unknown_status", controller=self.name, status=status)
+            self._metrics.unknown_status_total.labels(self.name).inc()
+        return PollCommit(
+            controller=self.name,
+            expected_version=memory.version,
+            meta=meta,
+            jobs=tuple(
+                SavedJob(
+                    announcer.states[uid],
+                    _digest(announcer.states[uid], looks, memory),
+                )
+                for uid in order
+            ),
+            events=tuple(announcer.events),
+            deliveries=tuple(announcer.deliveries),
+            incidents=announcer.incidents,
+            listed=asked.listed,
+            event_uids=announcer.event_uids,
+        )
+
+    async def _write(self, memory: Memory, commit: PollCommit) -> None:
+        memory.version = await self._store.commit_poll(commit)
+        memory.apply(commit)
+        self.meta = commit.meta
+        for event in commit.events:
+            self._metrics.events_total.labels(self.name, event.type).inc()
+        if commit.deliveries:
+            self._committed()
+
+    async def _failed(self, memory: Memory, error: ControllerError) -> PollResult:
+        """Count a failed poll, and tell it once where it has lasted long enough."""
+        now = self._clock()
+        self._failing_since = self._failing_since or now
+        failed = self.meta.failed_polls + 1
+        meta = replace(self.meta, last_attempt_at=now, last_error=str(error), failed_polls=failed)
+        announcer = await self._announcer({}, Names(), now)
+        if isinstance(error, Unauthorized):
+            if meta.unauthorized_since is None:
+                meta = replace(meta, unauthorized_since=self._failing_since)
+                announcer.tell_controller(
+                    EventType.CONTROLLER_UNAUTHORIZED, reason=str(error), since=self._failing_since
+                )
+        elif meta.unreachable_since is None and failed >= self._settings.poll.unreachable_after:
+            meta = replace(meta, unreachable_since=self._failing_since)
+            announcer.tell_controller(
+                EventType.CONTROLLER_UNREACHABLE, reason=str(error), since=self._failing_since
+            )
+        _log.warning("poll.failed", controller=self.name, error=str(error), failed_polls=failed)
+        commit = PollCommit(
+            controller=self.name,
+            expected_version=memory.version,
+            meta=meta,
+            events=tuple(announcer.events),
+            deliveries=tuple(announcer.deliveries),
+        )
+        await self._write(memory, commit)
+        return PollResult(ok=False, busy=bool(memory.wanted(now)), error=str(error))
+
+    def _report(self, commit: PollCommit, jobs: Sequence[Job]) -> None:
+        memory = self._memory
+        assert memory is not None
+        self._metrics.last_poll_timestamp_seconds.labels(self.name).set(self._clock())
+        self._metrics.jobs_open.labels(self.name).set(
+            sum(1 for state in memory.states.values() if state.open)
+        )
+        self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
+        _log.debug("poll.done", controller=self.name, decoded=len(jobs), events=len(commit.events))
+
+
+def _digest(state: JobState, looks: Looks, memory: Memory) -> bytes:
+    """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
+    if state.vanished:
+        return b""
+    return looks.digests.get(state.uid) or memory.known.by_uid[state.uid].digest
+
+
+def _successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:
+    """Which jobs pushed a pair with success, the earliest first."""
+    result: dict[Pair, list[JobState]] = {}
+    for state in sorted(states, key=lambda state: state.job.order):
+        for pair, outcome in state.job.outcomes().items():
+            if outcome is Outcome.SUCCEEDED:
+                result.setdefault(pair, []).append(state)
+    return result
