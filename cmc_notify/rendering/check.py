@@ -1,0 +1,56 @@
+"""Proves templates before they are needed: each is rendered against every sample event."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+from cmc_notify.core.events import EventType
+from cmc_notify.core.samples import samples
+from cmc_notify.errors import TemplateError
+from cmc_notify.ports import Message
+from cmc_notify.rendering.renderer import Renderer
+
+_DEFAULT = "default"
+
+
+def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
+    """Every fault of the templates that a sink of this type can reach, each once; empty where all is well.
+
+    Files in the user's folders that nothing would ever ask for (a misspelt event type) are faults too;
+    names that begin with ``_`` are parts for other templates and are not asked for directly.
+    """
+    faults = [*_unreachable(renderer, sink_type, extensions)]
+    for extension in extensions:
+        for event in samples():
+            for brief in (False, True):
+                message = Message(key="sample", event=event, is_test=brief, unclear=brief)
+                try:
+                    renderer.render_strictly(sink_type, extension, message, brief=brief)
+                except TemplateError as fault:
+                    faults.append(fault)
+    return list({str(fault): fault for fault in faults}.values())
+
+
+def _unreachable(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
+    for folder in renderer.templates_dirs:
+        if not folder.is_dir():
+            yield TemplateError(str(folder), None, "is no folder; correct templates_dir")
+        for path in sorted(folder.glob(f"{sink_type}/*")):
+            if path.name.startswith(("_", ".")) or path.is_dir():
+                continue
+            problem = _misnamed(path.name, extensions)
+            if problem:
+                yield TemplateError(f"{sink_type}/{path.name}", None, f"is never used: {problem}")
+
+
+def _misnamed(file: str, extensions: Sequence[str]) -> str | None:
+    stem, _, j2 = file.rpartition(".")
+    kind, _, extension = stem.rpartition(".")
+    if j2 != "j2":
+        return "name it <event type>.<extension>.j2"
+    if extension not in extensions:
+        return f"this sink asks for {', '.join(f'*.{each}.j2' for each in extensions)}"
+    if kind == _DEFAULT or kind in list(EventType):
+        return None
+    close = difflib.get_close_matches(kind, [*EventType, _DEFAULT], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "see the event types in docs/templates.md"
+    return f"no event type is called {kind!r}; {hint}"

@@ -1,0 +1,57 @@
+"""What a template gets: the event's fields, its groups, and what is said about this one message."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cmc_notify.core.grouping import Group, group_failures, group_recoveries
+from cmc_notify.ports import Message
+from cmc_notify.rendering.filters import listing, shorten
+from cmc_notify.rendering.formats import Format
+
+BRIEF_GROUPS = 50
+BRIEF_TEXT = 200
+"""Characters of each failure's text."""
+BRIEF_ERROR = 1000
+"""Characters of a pre-push error or a reason."""
+BRIEF_NAMES = 5
+_BRIEF_SIZE = {"mrkdwn": 8000}
+"""Escaped characters that the groups of a brief document may take together, where a format limits it."""
+_AROUND = 60
+"""What a template writes around a group's own text, in characters, about."""
+
+
+def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]:
+    """The variables of a template; docs/templates.md describes each for users."""
+    event = message.event
+    every = group_failures(event.failures)
+    groups = _largest(every, form.escape, _BRIEF_SIZE.get(form.name)) if brief else every
+    new = sum(group.new for group in every)
+    return {
+        **{field: getattr(event, field) for field in event.__struct_fields__},
+        "event": event,
+        "groups": groups,
+        "groups_hidden": len(every) - len(groups),
+        "failures_hidden": len(event.failures) - sum(len(group.members) for group in groups),
+        "recovery_groups": group_recoveries(event.recoveries),
+        "mark_new": 0 < new < len(event.failures),
+        "brief": brief,
+        "text_limit": BRIEF_TEXT if brief else None,
+        "error_limit": BRIEF_ERROR if brief else None,
+        "names_limit": BRIEF_NAMES if brief else None,
+        "is_test": message.is_test,
+        "possible_repeat": message.unclear,
+    }
+
+
+def _largest(groups: tuple[Group, ...], escape: Callable[[str], str], size: int | None) -> tuple[Group, ...]:
+    """The first groups, as many as the count and the size allow; at least one."""
+    shown: list[Group] = []
+    taken = 0
+    for group in groups[:BRIEF_GROUPS]:
+        if size is not None:
+            pieces = (shorten(group.error_text or "", BRIEF_TEXT), listing(group.members, BRIEF_NAMES))
+            taken += _AROUND + len(escape("".join(pieces) + (group.feature or "")))
+            if shown and taken > size:
+                break
+        shown.append(group)
+    return tuple(shown)

@@ -1,0 +1,73 @@
+"""The plain message that goes out when a template fails: no template, no way to fail, every text in it."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from cmc_notify.core.events import Event
+from cmc_notify.core.grouping import group_failures, group_recoveries
+from cmc_notify.errors import TemplateError
+from cmc_notify.ports import Message
+from cmc_notify.rendering.context import BRIEF_ERROR, BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT
+from cmc_notify.rendering.filters import listing, oneline, plural, shorten
+from cmc_notify.rendering.formats import Format
+
+
+def plain_message(message: Message, form: Format, error: TemplateError, *, brief: bool) -> str:
+    """The event in the format asked for, ending with what went wrong in the template."""
+    note = f"This plain message stands in for a template that failed: {error}"
+    headline = ("[TEST] " if message.is_test else "") + _headline(message.event)
+    if form.name == "subject":
+        return form.finish(form.escape(f"[cmc-notify] {headline}"))
+    if form.name == "json":
+        document = msgspec.to_builtins(message.event)
+        return msgspec.json.encode({**document, "headline": headline, "template_error": note}).decode()
+    body = form.escape("\n".join(_lines(message, brief=brief)) + f"\n\n{note}")
+    first = form.escape(headline)
+    if form.name == "html":
+        return (
+            '<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>'
+            f'<h1>{first}</h1><div style="white-space:pre-wrap">{body}</div></body></html>\n'
+        )
+    if form.name == "mrkdwn":
+        return f"{first}\n```\n{body}\n```\n"
+    return f"{first}\n\n{body}\n"
+
+
+def _headline(event: Event) -> str:
+    """What happened, of which controller and job; one line."""
+    about = f"job {event.job.id}" if event.job else event.sink and f"sink {event.sink}"
+    count = plural(len(event.failures), "failure") if event.failures else None
+    return ": ".join(oneline(part) for part in (event.controller, event.type, about, count) if part)
+
+
+def _lines(message: Message, *, brief: bool) -> Iterator[str]:
+    event = message.event
+    if message.unclear:
+        yield "This may be a repeat: an earlier attempt may have arrived."
+    for label, value in (("Time", event.time), ("Since", event.since), ("Reason", event.reason)):
+        if value:
+            yield f"{label}: {value}"
+    if event.job:
+        yield f"Status: {event.job.status}"
+        if event.job.error_text:
+            text = shorten(event.job.error_text, BRIEF_ERROR if brief else None)
+            yield f"\nThe push failed before it reached any appliance:\n{text}"
+        if event.job.details_pending:
+            yield "The controller had not reported every result yet."
+    groups = group_failures(event.failures)
+    for group in groups[: BRIEF_GROUPS if brief else None]:
+        names = listing(group.members, BRIEF_NAMES if brief else None)
+        text = shorten(group.error_text or "no error text given", BRIEF_TEXT if brief else None)
+        yield f"\n{group.feature or 'unnamed feature'} failed on {names}:\n{text}"
+    if brief and len(groups) > BRIEF_GROUPS:
+        yield f"\n{plural(len(groups) - BRIEF_GROUPS, 'more group')} in the attached list."
+    for recovery in group_recoveries(event.recoveries):
+        names = listing(recovery.members, BRIEF_NAMES if brief else None)
+        yield f"\n{recovery.feature or 'unnamed feature'} works again on {names}."
+    if event.failures_outside_route:
+        yield f"\n{event.failures_outside_route:,} more outside this route."
+    if event.failures_omitted:
+        yield f"\n{plural(event.failures_omitted, 'more failure')} did not fit into this message."
+    if event.url:
+        yield f"\nEverything: {event.url}"

@@ -1,0 +1,63 @@
+"""Whatever goes wrong in a template, translated: its name, the line, and what to do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from jinja2 import TemplatesNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import SecurityError, TemplateNotFound
+
+from cmc_notify.errors import TemplateError
+from cmc_notify.rendering.filters import oneline, shorten
+
+_MESSAGE = 300
+"""Characters; an exception's text can hold a whole document."""
+
+
+def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> TemplateError:
+    """The TemplateError for any exception of loading or rendering ``wanted``."""
+    file, line = _place(error)
+    if isinstance(error, TemplateSyntaxError):
+        file, line = error.filename or file, error.lineno
+    return TemplateError(_name(file, folders) if file else wanted, line, _message(error))
+
+
+def _place(error: Exception) -> tuple[str | None, int | None]:
+    """File and line of the innermost template in the traceback, as Jinja rewrote it."""
+    found: tuple[str | None, int | None] = (None, None)
+    trace = error.__traceback__
+    while trace:
+        if "__jinja_exception__" in trace.tb_frame.f_globals:
+            found = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return found
+
+
+def _name(file: str, folders: Sequence[Path]) -> str:
+    for folder in folders:
+        if Path(file).is_relative_to(folder):
+            return str(Path(file).relative_to(folder))
+    return file
+
+
+def _message(error: Exception) -> str:
+    text = shorten(oneline(error), _MESSAGE)
+    match error:
+        case TemplatesNotFound():
+            return "there is no such template, and no default; add the file or correct the sink's type"
+        case TemplateNotFound():
+            return f"there is no template {text!r} to include, import or extend; correct the name"
+        case TemplateSyntaxError():
+            return f"{text}; correct the syntax"
+        case UndefinedError():
+            return f"{text}; docs/templates.md lists what a template gets"
+        case SecurityError():
+            return f"{text}; templates run in a sandbox"
+        case RecursionError():
+            return "it includes or extends itself; to extend the built-in one, write builtin/ before its name"
+        case msgspec.DecodeError():
+            return f"the result is no valid JSON: {text}; write values as {{{{ value | json }}}}"
+        case UnicodeError():
+            return f"{text}; correct the file: templates are UTF-8"
+        case _:
+            return f"{type(error).__name__}: {text}"

@@ -1,0 +1,124 @@
+"""The filters of the templates, besides Jinja's own; docs/templates.md describes each for users."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from cmc_notify.rendering.formats import one_line
+
+_ITEM = 80
+"""Characters that each item of a limited listing may have, so that no odd name makes it long."""
+
+
+class Named(Protocol):
+    """Anything that speaks of an appliance: a failure, a recovery, a member of a group."""
+
+    @property
+    def serial(self) -> str | None:
+        """Its serial number, where the controller gave one."""
+        ...
+
+    @property
+    def appliance(self) -> str | None:
+        """Its host name, where the inventory knows it."""
+        ...
+
+
+def name(subject: Named, *, mark_new: bool = False) -> str:
+    """``paris-edge-1 (V2AB0001)``, or what of it is known; with ``mark_new``, ``, new`` for new ones."""
+    mark = "new" if mark_new and getattr(subject, "new", False) else None
+    first = subject.appliance or subject.serial or "unnamed appliance"
+    serial = subject.serial if subject.serial != first else None
+    inside = ", ".join(filter(None, (serial, mark)))
+    return f"{first} ({inside})" if inside else first
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """``1 appliance``, ``12 appliances``, ``10,000 entries``."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def oneline(text: object) -> str:
+    """The text on one line."""
+    return one_line("" if text is None else str(text))
+
+
+def shorten(text: str, limit: int | None) -> str:
+    """At most ``limit`` characters and then how many more there are; None leaves the text whole."""
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def listing(items: Iterable[Any], limit: int | None = None, *, mark_new: bool = False) -> str:
+    """``a, b and 12 more``; things that have a serial number appear by name. Without limit, all."""
+    chosen = list(items)
+    words = [
+        one_line(item if isinstance(item, str) else name(item, mark_new=mark_new))
+        if isinstance(item, str) or hasattr(item, "serial")
+        else str(item)
+        for item in chosen[:limit]
+    ]
+    if limit is not None:
+        words = [shorten(word, _ITEM) for word in words]
+    rest = len(chosen) - len(words)
+    return ", ".join(words) + (f" and {rest:,} more" if rest else "")
+
+
+def appliances(items: Iterable[Named]) -> list[Named]:
+    """The first item of each appliance among failures or recoveries."""
+    found: dict[str | None, Named] = {}
+    for item in items:
+        found.setdefault(item.serial, item)
+    return list(found.values())
+
+
+def features(items: Iterable[Any]) -> list[str]:
+    """The different feature names among a job's features, failures, recoveries or groups, in their order."""
+    names = (item.label if hasattr(item, "label") else item.feature for item in items)
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def duration(start: str | float | None, end: str | None = None) -> str:
+    """Seconds, or the time between two RFC 3339 times, as ``45 s``, ``1 h 12 min``, ``2 d 3 h``."""
+    if isinstance(start, str) and isinstance(end, str):
+        seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    elif isinstance(start, int | float):
+        seconds = float(start)
+    else:
+        return "unknown"
+    if seconds < 0:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
+    first = next((place for place, (number, _) in enumerate(units) if number), len(units) - 1)
+    return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number) or "0 s"
+
+
+def times(zone: ZoneInfo) -> Callable[[str | None], str]:
+    """The ``time`` filter of a time zone: ``2026-11-23 10:20:00 CET``; ``unknown`` without one."""
+
+    def time(moment: str | None) -> str:
+        if not moment:
+            return "unknown"
+        return datetime.fromisoformat(moment).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+    return time
+
+
+def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
+    """Every filter of this module by its name in templates."""
+    plain: Sequence[Callable[..., Any]] = (
+        name,
+        plural,
+        oneline,
+        shorten,
+        listing,
+        appliances,
+        features,
+        duration,
+    )
+    return {"time": times(zone), **{each.__name__: each for each in plain}}

@@ -1,0 +1,79 @@
+"""Escaping by format: whatever text comes from outside, it stays text in the document.
+
+The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` (Slack),
+``subject``; anything else is plain text. All but ``json`` are for people and show hidden characters.
+"""
+
+import re
+from collections.abc import Callable
+
+import markupsafe
+import msgspec
+from msgspec import Struct
+
+from cmc_notify.core.text import visible
+
+_SPACE = "\u200b"
+_FENCE = re.compile("`(?=`)")
+_DIVIDER = re.compile("(?:^|(?<=[\n\u2028\u2029]))([ \t]*-)(?=--[ \t]*(?:$|[\n\u2028\u2029]))")
+_BREAKS = re.compile("[\\s\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]+")
+
+
+def one_line(text: str) -> str:
+    """The text with each run of white space, line breaks and control characters as one space."""
+    return _BREAKS.sub(" ", text).strip()
+
+
+def html(text: str) -> str:
+    """For element content and quoted attributes."""
+    return str(markupsafe.escape(visible(text)))
+
+
+def json_string(text: str) -> str:
+    """For the inside of a JSON string; every character stays."""
+    return msgspec.json.encode(str(text)).decode()[1:-1]
+
+
+def mrkdwn(text: str) -> str:
+    """For Slack, inside a code fence or not.
+
+    Slack wants ``&``, ``<`` and ``>`` escaped and nothing else; that disarms mentions and links. A
+    zero-width space keeps two backticks from helping to end a fence, and a line of ``---`` from being
+    taken for the divider of our own layout.
+    """
+    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _DIVIDER.sub(rf"\1{_SPACE}", _FENCE.sub(f"`{_SPACE}", escaped))
+
+
+def subject(text: str) -> str:
+    """For a mail header: one line without control characters."""
+    return visible(_BREAKS.sub(" ", text))
+
+
+class Format(Struct, frozen=True):
+    """A kind of document: how outside text is escaped, and what is done to the finished document."""
+
+    name: str
+    escape: Callable[[str], str]
+    finish: Callable[[str], str] = str
+
+
+def _valid_json(document: str) -> str:
+    """Raise msgspec.DecodeError (a ValueError) for what no receiver could read."""
+    msgspec.json.decode(document)
+    return document
+
+
+PLAIN = Format("plain", visible)
+_FORMATS = {
+    "html": Format("html", html),
+    "xml": Format("html", html),
+    "json": Format("json", json_string, _valid_json),
+    "mrkdwn": Format("mrkdwn", mrkdwn),
+    "subject": Format("subject", subject, one_line),
+}
+
+
+def format_of(extension: str) -> Format:
+    """The format of a template extension."""
+    return _FORMATS.get(extension, PLAIN)

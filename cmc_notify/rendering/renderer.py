@@ -1,0 +1,83 @@
+"""Renders messages: whatever a template does, a document comes out that tells everything.
+
+Templates are read once; a new Renderer (made when the config is reloaded) reads them anew.
+"""
+
+import importlib.resources
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from cmc_notify.errors import ConfigError, TemplateError
+from cmc_notify.ports import Message, Rendered
+from cmc_notify.rendering.context import context_of
+from cmc_notify.rendering.environment import FormatEnvironment, candidates
+from cmc_notify.rendering.fallback import plain_message
+from cmc_notify.rendering.faults import translate
+from cmc_notify.rendering.filters import all_filters
+from cmc_notify.rendering.formats import Format, format_of
+
+
+def builtin_templates() -> Path:
+    """The folder of our own templates: inside the installed package, else beside it in a checkout."""
+    package = Path(str(importlib.resources.files("cmc_notify")))
+    inside = package / "_templates"
+    return inside if inside.is_dir() else package.parent / "templates"
+
+
+class Renderer:
+    """Implements ports.Renderer over ``templates_dirs`` (searched first, in order) and our own templates.
+
+    ``on_fallback`` is told each time that the plain message stands in. Raises ConfigError for an unknown
+    ``timezone``.
+    """
+
+    def __init__(
+        self,
+        templates_dirs: Sequence[Path] = (),
+        *,
+        timezone: str = "UTC",
+        on_fallback: Callable[[TemplateError], None] = lambda _: None,
+    ) -> None:
+        try:
+            zone = ZoneInfo(timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ConfigError(
+                f"timezone: {timezone!r} is not known; write a name such as Europe/Paris"
+            ) from error
+        self.templates_dirs = tuple(folder.resolve() for folder in templates_dirs)
+        self._builtin = builtin_templates().resolve()
+        self._filters = all_filters(zone)
+        self._on_fallback = on_fallback
+        self._environments: dict[str, FormatEnvironment] = {}
+
+    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
+        """The document, or the plain message in its place; never raises."""
+        try:
+            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief))
+        except TemplateError as error:
+            self._on_fallback(error)
+            text = plain_message(message, format_of(extension), error, brief=brief)
+            return Rendered(text, fallback=str(error))
+
+    def render_strictly(
+        self, sink_type: str, extension: str, message: Message, *, brief: bool = False
+    ) -> str:
+        """The document; raises TemplateError for whatever goes wrong."""
+        wanted = f"{sink_type}/{message.event.type}.{extension}.j2"
+        form = format_of(extension)
+        used = wanted
+        try:
+            template = self._environment(form).select_template(candidates(wanted))
+            used = template.name or wanted
+            document = template.render(context_of(message, form, brief=brief))
+            return form.finish(document.encode("utf-8", "replace").decode())
+        except Exception as error:
+            raise translate(error, used, (*self.templates_dirs, self._builtin)) from error
+
+    def _environment(self, form: Format) -> FormatEnvironment:
+        found = self._environments.get(form.name)
+        if found is None:
+            found = FormatEnvironment(form, self.templates_dirs, self._builtin, self._filters)
+            self._environments[form.name] = found
+        return found
