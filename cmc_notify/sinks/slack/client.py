@@ -1,0 +1,181 @@
+"""Calls to Slack's Web API: an answer, or NotTaken with the outcome that the failure means.
+
+Guarantee: nothing is sent twice from here (no retry handler, no redirect, no kept connection that could be
+stale), and no error holds the token. A call that changes something and whose answer was lost is Unclear;
+any other lost answer is for later.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from msgspec import Struct
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.errors import ConfigError
+from cmc_notify.sinks.http import Contact, HttpClient, ssl_context
+from cmc_notify.sinks.outcomes import from_exception, from_status, safe, wait_from_header
+from cmc_notify.sinks.slack.answers import NotTaken, from_code
+from cmc_notify.sinks.slack.settings import SlackSettings
+
+_OK = 200
+_contact: ContextVar[Contact | None] = ContextVar("slack_contact", default=None)
+
+# The SDK formats every request for its log where its logger's level is not set, however large it is.
+_SDK_LOG = logging.getLogger("cmc_notify.sinks.slack.sdk")
+_SDK_LOG.setLevel(logging.WARNING)
+
+
+class Answer(Struct, frozen=True):
+    """``data`` is the decoded body of an answer with ``ok: true``; header names are in lower case."""
+
+    data: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+class SlackClient:
+    """One bot token's way to Slack. Connections open with the first call; ``close`` ends them."""
+
+    def __init__(self, settings: SlackSettings) -> None:
+        assert settings.token is not None, "settings check it"
+        self._settings = settings
+        self._token = settings.token.get_secret_value().strip()
+        self._uploads = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+        self._web: AsyncWebClient | None = None
+
+    async def call(self, method: str, *, changes: bool = False, **arguments: Any) -> Answer:
+        """One call of Slack's ``method``, as the SDK makes it. Raises NotTaken.
+
+        With ``changes`` the call shows something to people, so that a lost answer is Unclear.
+        """
+        contact = Contact()
+        reset = _contact.set(contact)
+        try:
+            response = await getattr(self._connected(), method.replace(".", "_"))(**arguments)
+            headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
+            return Answer(dict(response.data), headers)
+        except SlackApiError as error:
+            raise self._refused(method, error, changes=changes) from error
+        except ConfigError as error:
+            raise NotTaken(Blocked(safe(error))) from error
+        except _Redirected as error:
+            raise NotTaken(Blocked(f"{method}: redirected; put the final address in api_url")) from error
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = from_exception(
+                error, request_written=contact.written and changes, secrets=[self._token]
+            )
+            raise NotTaken(outcome) from error
+        except (SlackClientError, AttributeError, TypeError, ValueError) as error:
+            # The SDK trips over bodies that are no JSON object in several ways.
+            raise NotTaken(_nonsense(method, changes=changes)) from error
+        finally:
+            _contact.reset(reset)
+
+    async def upload(self, url: str, content: bytes) -> None:
+        """Send a file's bytes to the address that Slack named; nothing is visible yet. Raises NotTaken."""
+        try:
+            answer = await self._uploads.request(
+                "POST",
+                url,
+                headers={"Content-Type": "application/octet-stream"},
+                body=content,
+                contact=Contact(),
+            )
+        except ConfigError as error:
+            raise NotTaken(Blocked(safe(error))) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NotTaken(from_exception(error, request_written=False)) from error
+        if answer.status != _OK:
+            # An upload's address is Slack's own and expires: whatever it answers, a new one may do.
+            outcome = from_status(answer.status, answer.retry_after)
+            wait = outcome.after if isinstance(outcome, RetryLater) else None
+            raise NotTaken(RetryLater(f"upload: HTTP {answer.status}", wait))
+
+    async def close(self) -> None:
+        """End all connections; a later call opens new ones."""
+        await self._uploads.close()
+        if self._web is not None:
+            web, self._web = self._web, None
+            if web.session is not None:
+                await web.session.close()
+
+    def _connected(self) -> AsyncWebClient:
+        if self._web is None:
+            pin = self._settings.tls.fingerprint
+            context = ssl_context(self._settings.tls)
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    ssl=True if pin is None else aiohttp.Fingerprint(pin), force_close=True
+                ),
+                timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_watch()],
+            )
+            self._web = AsyncWebClient(
+                token=self._token,
+                base_url=self._settings.api_url,
+                timeout=max(1, round(self._settings.timeout)),
+                ssl=context,
+                session=session,
+                logger=_SDK_LOG,
+                retry_handlers=[],
+            )
+            # Not by the constructor: there None means whatever proxy the environment names.
+            self._web.proxy = self._settings.proxy
+        return self._web
+
+    def _refused(self, method: str, error: SlackApiError, *, changes: bool) -> NotTaken:
+        response: Any = error.response
+        status: int = getattr(response, "status_code", None) or getattr(response, "status", 0)
+        headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
+        wait = headers.get("retry-after")
+        data = getattr(response, "data", None)
+        code = data.get("error") if isinstance(data, dict) else None
+        if isinstance(data, dict) and isinstance(code, str):
+            return from_code(
+                code,
+                method,
+                needed=str(data.get("needed") or ""),
+                wait=wait_from_header(wait),
+                secrets=[self._token],
+            )
+        outcome = from_status(status, wait, method)
+        return NotTaken(_nonsense(method, changes=changes) if isinstance(outcome, Sent) else outcome)
+
+
+def _nonsense(method: str, *, changes: bool) -> SendOutcome:
+    said = f"{method}: the answer is not one of Slack's"
+    return Unclear(said) if changes else RetryLater(said)
+
+
+class _Redirected(Exception):
+    """A redirect would carry the message to another address."""
+
+
+def _watch() -> aiohttp.TraceConfig:
+    """Note when a request is written, and stop at a redirect; the SDK offers neither."""
+
+    async def wrote(
+        _session: aiohttp.ClientSession,
+        _context: SimpleNamespace,
+        _params: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        if contact := _contact.get():
+            contact.written = True
+
+    async def redirected(
+        _session: aiohttp.ClientSession,
+        _context: SimpleNamespace,
+        _params: aiohttp.TraceRequestRedirectParams,
+    ) -> None:
+        raise _Redirected
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(wrote)
+    trace.on_request_redirect.append(redirected)
+    return trace

@@ -1,0 +1,166 @@
+"""An event becomes what is posted: one message, a short one with files, or several continued ones.
+
+Guarantee: every failure's text is in what is posted, or the last message says how many more there are and
+where. The parts of one message are cut at the same places on every attempt, so that parts which were accepted
+before stand for the same failures.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+import msgspec
+from msgspec import Struct
+
+from cmc_notify.core.events import Event
+from cmc_notify.ports import Message, Renderer
+from cmc_notify.sinks.fitting import with_failures
+from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out
+from cmc_notify.sinks.slack.limits import Payload
+
+SNIPPET = 1_000_000
+"""Bytes of one file; Slack shows text files up to 1 MB."""
+MOST_CONTINUED = 10
+_MOST_RENDERINGS = 8
+
+
+class File(Struct, frozen=True):
+    """One file of the complete list. ``title`` ends with ``mark``, by which it is found again."""
+
+    name: str
+    title: str
+    mark: str
+    content: bytes
+
+
+class Composer:
+    """Renders one message for Slack."""
+
+    def __init__(self, renderer: Renderer, message: Message) -> None:
+        # A possible repeat is marked where it is posted. In the text it would move the places of the cuts.
+        self._message = msgspec.structs.replace(message, unclear=False, parts={}, attempt=1)
+        self._renderer = renderer
+
+    def whole(self) -> Payload | None:
+        """The message, if one can hold it."""
+        layout = lay_out(self._text(self._message), most=1)
+        return layout.messages[0] if layout.complete else None
+
+    def brief(self) -> Payload:
+        """A message for the channel when the list follows in its thread."""
+        text = self._renderer.render("slack", "mrkdwn", self._message, brief=True).text
+        notice = "This is not all: the complete list follows in the thread."
+        return lay_out(text, most=1, notice=notice).messages[0]
+
+    def files(self) -> tuple[File, ...]:
+        """The complete list, in as many files as it takes."""
+        text = self._renderer.render("slack", "txt", self._message).text
+        contents = list(_pieces(text))
+        total = len(contents)
+        job = self._message.event.job
+        subject = f"job-{job.id}" if job else str(self._message.event.type)
+        return tuple(
+            File(
+                name=f"failures-{subject}-{number}-of-{total}.txt",
+                title=f"Complete list for {subject} ({number}/{total}) [{self._message.key}#{number}]",
+                mark=f"[{self._message.key}#{number}]",
+                content=content,
+            )
+            for number, content in enumerate(contents, start=1)
+        )
+
+    def continued(self) -> tuple[Payload, ...]:
+        """At most ten messages; where that is too few, the last one says how much is missing."""
+        layout = lay_out(self._text(self._message), most=MOST_CONTINUED)
+        if layout.complete:
+            return layout.messages
+        event = self._message.event
+        total = len(event.failures) or len(event.recoveries)
+        shown = self._most_that_fit(total) if total else None
+        if shown is not None:
+            return shown
+        # The text is too long for another reason than the number of failures.
+        said = f"The text is cut off here: {_more(event, 0)} in all. {_where(event)}"
+        return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
+
+    def _most_that_fit(self, total: int) -> tuple[Payload, ...] | None:
+        """The messages that hold about as many of ``total`` failures as can be; None where none fits."""
+        found: tuple[Payload, ...] | None = None
+        low, high, keep = 0, total, min(_estimate(self._message.event), total - 1)
+        for _ in range(_MOST_RENDERINGS):
+            layout = self._with_first(max(keep, 0))
+            if layout.complete:
+                found, low = layout.messages, keep
+            else:
+                high = keep
+            if high - low <= max(1, low // 20):
+                break
+            keep = min(low * 2, (low + high) // 2) if low else (low + high) // 2
+        if found is None and (layout := self._with_first(0)).complete:
+            found = layout.messages
+        return found
+
+    def _with_first(self, keep: int) -> Layout:
+        event = self._message.event
+        notice = f"{_more(event, keep)} are not in these messages. {_where(event)}"
+        text = self._text(_first(self._message, keep))
+        return _ending(text, notice)
+
+    def _text(self, message: Message) -> str:
+        return self._renderer.render("slack", "mrkdwn", message).text
+
+
+def _ending(text: str, notice: str) -> Layout:
+    """All of ``text`` and the notice, if they fit."""
+    return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
+
+
+def _first(message: Message, keep: int) -> Message:
+    if message.event.failures:
+        return with_failures(message, keep)
+    event = msgspec.structs.replace(message.event, recoveries=message.event.recoveries[:keep])
+    return msgspec.structs.replace(message, event=event)
+
+
+def _more(event: Event, shown: int) -> str:
+    """How many failures (or recoveries) there are beyond the first ``shown``."""
+    if event.failures:
+        left, noun = event.failures_omitted + len(event.failures) - shown, "failure"
+    else:
+        left, noun = len(event.recoveries) - shown, "recovery"
+    more = " more" if shown else ""
+    return (
+        f"*{left:,}{more} {noun if left == 1 else {'failure': 'failures', 'recovery': 'recoveries'}[noun]}*"
+    )
+
+
+def _where(event: Event) -> str:
+    if event.url is None:
+        return "There is no page to link to (http.external_url is not set); `cmc-notify failures` lists them."
+    url = event.url
+    for character, code in (("&", "&amp;"), ("<", "%3C"), (">", "%3E"), ("|", "%7C")):
+        url = url.replace(character, code)
+    return f"<{url}|The complete list>."
+
+
+def _estimate(event: Event) -> int:
+    """How many failures fill the messages if each stands with its own text."""
+    texts = (failure.error_text or "" for failure in event.failures)
+    sizes = accumulate(len(text.encode("utf-8", "replace")) + 100 for text in texts)
+    room = MOST_CONTINUED * ROOM
+    return sum(1 for size in sizes if size <= room) or len(event.recoveries) // 2
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    """The text in pieces of at most a snippet's size, cut at line breaks, and inside an over-long line."""
+    data = text.encode("utf-8", "replace") or b"\n"
+    start = 0
+    while len(data) - start > SNIPPET:
+        end = start + SNIPPET
+        cut = data.rfind(b"\n", start, end) + 1
+        if cut == 0:
+            cut = end
+            while data[cut] & 0xC0 == 0x80:  # noqa: PLR2004  UTF-8: a byte that continues a character
+                cut -= 1
+        yield data[start:cut]
+        start = cut
+    yield data[start:]

@@ -1,0 +1,110 @@
+"""The Slack sink with an incoming webhook.
+
+Guarantee: at least once. A webhook can't be asked what arrived, so that after a lost answer the part is sent
+again, marked as a possible repeat. A long list goes as at most ten messages, the last of which says how
+much is missing and where it is.
+"""
+
+import json
+
+import aiohttp
+
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.sinks.http import Answer, Contact, HttpClient
+from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets, wait_from_header
+from cmc_notify.sinks.slack.answers import AMBIGUOUS, FAULTS, OPERATOR, RETRIED, from_code
+from cmc_notify.sinks.slack.composing import Composer
+from cmc_notify.sinks.slack.layout import remark
+from cmc_notify.sinks.slack.limits import Payload, violations
+from cmc_notify.sinks.slack.settings import SlackSettings
+
+REPEAT = "This may be a repeat: the answer to an earlier attempt was lost."
+_KNOWN = RETRIED | AMBIGUOUS | OPERATOR | FAULTS
+_PROVES_ADDRESS = {"no_text", "invalid_payload"}
+
+
+class IncomingSink:
+    """One channel, reached through the address of an incoming webhook, which is a secret."""
+
+    def __init__(self, name: str, settings: SlackSettings, renderer: Renderer) -> None:
+        assert settings.webhook_url is not None, "settings check it"
+        self._name = name
+        self._url = settings.webhook_url.get_secret_value()
+        self._secrets = url_secrets(self._url)
+        self._http = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+        self._renderer = renderer
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
+        """Post the messages that ``message.parts`` does not name: ``message``, ``message:2`` and so on."""
+        composer = Composer(self._renderer, message)
+        whole = composer.whole()
+        payloads = (whole,) if whole else composer.continued()
+        in_doubt = message.unclear
+        for number, payload in enumerate(payloads, start=1):
+            part = "message" if number == 1 else f"message:{number}"
+            if part in message.parts:
+                continue
+            outcome = await self._post(payload, repeat=in_doubt)
+            if not isinstance(outcome, Sent):
+                # An unsettled doubt outlives this attempt.
+                if in_doubt and isinstance(outcome, RetryLater):
+                    return Unclear(outcome.reason)
+                return outcome
+            in_doubt = False
+            await record(part, "ok")
+        return Sent(f"{len(payloads)} messages" if len(payloads) > 1 else None)
+
+    async def probe(self) -> SendOutcome:
+        """Post an empty message: a webhook that exists refuses it for having no text."""
+        outcome, answer = await self._request({"text": ""})
+        if answer is not None and answer.text.strip() in _PROVES_ADDRESS:
+            return Sent("the webhook exists: it refused an empty message")
+        return outcome
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._http.close()
+
+    async def _post(self, payload: Payload, *, repeat: bool) -> SendOutcome:
+        blocks = [*payload["blocks"], remark(REPEAT)] if repeat else payload["blocks"]
+        body: Payload = {
+            "text": payload["text"],
+            "blocks": blocks,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        if problems := violations(body):
+            return Rejected(f"the message breaks Slack's limits: {'; '.join(problems)}")
+        return (await self._request(body))[0]
+
+    async def _request(self, body: Payload) -> tuple[SendOutcome, Answer | None]:
+        contact = Contact()
+        try:
+            answer = await self._http.request(
+                "POST",
+                self._url,
+                headers={"Content-Type": "application/json; charset=utf-8"},
+                body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+                contact=contact,
+            )
+        except ConfigError as error:
+            return Blocked(safe(error, self._secrets)), None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            outcome = from_exception(error, request_written=contact.written, secrets=self._secrets)
+            return outcome, None
+        return self._meaning(answer), answer
+
+    def _meaning(self, answer: Answer) -> SendOutcome:
+        """Slack's own word, where the body is one, else the status."""
+        word = answer.text.strip()
+        if word in _KNOWN or word.startswith(("restricted_action", "invalid_arg")):
+            wait = wait_from_header(answer.retry_after)
+            return from_code(word, "incoming webhook", wait=wait, secrets=self._secrets).outcome
+        return from_status(answer.status, answer.retry_after, word, secrets=self._secrets)

@@ -1,0 +1,132 @@
+"""Slack's limits, and a check of a whole message against them.
+
+Guarantee: a message without violations is within every limit that Slack documents for the blocks known
+here. Lengths are counted in UTF-16 units, the strictest reading of "characters". Source: Block Kit reference
+and, for all blocks together, reports of ``msg_blocks_too_long`` at 13,172 to 13,297 characters.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Payload = dict[str, Any]
+Block = dict[str, Any]
+
+TEXT = 4000
+BLOCKS = 50
+ALL_BLOCKS = 13_000
+SECTION = 3000
+FIELDS, FIELD = 10, 2000
+HEADER = 150
+CONTEXT_ELEMENTS = 10
+ACTIONS = 25
+BUTTON_TEXT, BUTTON_VALUE, BUTTON_URL = 75, 2000, 3000
+IDENTIFIER = 255
+MARKDOWN = 12_000
+
+
+def length(text: str) -> int:
+    """UTF-16 units: a character beyond the basic plane counts as two."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def violations(payload: Mapping[str, Any]) -> list[str]:
+    """What Slack would refuse in a message, one line each with its place; empty for a good one."""
+    return list(_message(payload))
+
+
+def _message(payload: Mapping[str, Any]) -> Iterator[str]:
+    text, blocks = payload.get("text"), payload.get("blocks", [])
+    if not isinstance(text, str) or not text.strip():
+        yield "text: missing or blank; notifications and screen readers show it"
+    elif length(text) > TEXT:
+        yield f"text: {length(text)} characters, at most {TEXT}"
+    if not isinstance(blocks, list):
+        yield "blocks: not a list"
+        return
+    if len(blocks) > BLOCKS:
+        yield f"blocks: {len(blocks)}, at most {BLOCKS}"
+    if length(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > ALL_BLOCKS:
+        yield f"blocks: more than {ALL_BLOCKS} characters in all"
+    markdown = 0
+    for index, block in enumerate(blocks):
+        for problem in _block(block):
+            yield f"blocks[{index}]: {problem}"
+        if isinstance(block, dict) and block.get("type") == "markdown":
+            markdown += length(str(block.get("text", "")))
+    if markdown > MARKDOWN:
+        yield f"markdown blocks: {markdown} characters in all, at most {MARKDOWN}"
+
+
+def _block(block: object) -> Iterator[str]:
+    if not isinstance(block, dict):
+        yield "not an object"
+        return
+    yield from _limit("block_id", block.get("block_id", ""), IDENTIFIER)
+    match block.get("type"):
+        case "divider":
+            pass
+        case "header":
+            yield from _text("header", block.get("text"), HEADER, ("plain_text",))
+        case "section":
+            yield from _section(block)
+        case "context":
+            yield from _context(block)
+        case "actions":
+            yield from _actions(block)
+        case "markdown":
+            if not str(block.get("text", "")).strip():
+                yield "markdown: blank"
+        case unknown:
+            yield f"type {unknown!r} is not known here"
+
+
+def _section(block: Block) -> Iterator[str]:
+    if "text" not in block and "fields" not in block:
+        yield "section: neither text nor fields"
+    if "text" in block:
+        yield from _text("section", block["text"], SECTION)
+    fields = block.get("fields", [])
+    if len(fields) > FIELDS:
+        yield f"section: {len(fields)} fields, at most {FIELDS}"
+    for index, field in enumerate(fields):
+        yield from _text(f"fields[{index}]", field, FIELD)
+
+
+def _context(block: Block) -> Iterator[str]:
+    elements = block.get("elements", [])
+    if not 0 < len(elements) <= CONTEXT_ELEMENTS:
+        yield f"context: {len(elements)} elements, 1 to {CONTEXT_ELEMENTS}"
+    for index, element in enumerate(elements):
+        if element.get("type") != "image":
+            yield from _text(f"elements[{index}]", element, SECTION)
+
+
+def _actions(block: Block) -> Iterator[str]:
+    elements = block.get("elements", [])
+    if not 0 < len(elements) <= ACTIONS:
+        yield f"actions: {len(elements)} elements, 1 to {ACTIONS}"
+    for index, element in enumerate(elements):
+        place = f"elements[{index}]"
+        yield from _text(f"{place}.text", element.get("text"), BUTTON_TEXT, ("plain_text",))
+        yield from _limit(f"{place}.value", element.get("value", ""), BUTTON_VALUE)
+        yield from _limit(f"{place}.url", element.get("url", ""), BUTTON_URL)
+        yield from _limit(f"{place}.action_id", element.get("action_id", ""), IDENTIFIER)
+
+
+def _text(
+    place: str, found: object, most: int, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")
+) -> Iterator[str]:
+    if not isinstance(found, dict) or found.get("type") not in kinds:
+        yield f"{place}: no text object of type {' or '.join(kinds)}"
+        return
+    text = found.get("text")
+    if not isinstance(text, str) or not text.strip():
+        yield f"{place}: blank"
+    else:
+        yield from _limit(place, text, most)
+
+
+def _limit(place: str, text: str, most: int) -> Iterator[str]:
+    if length(text) > most:
+        yield f"{place}: {length(text)} characters, at most {most}"

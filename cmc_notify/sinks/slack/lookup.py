@@ -1,0 +1,153 @@
+"""Has a part of a message already arrived? Asked after an attempt whose answer was lost.
+
+Messages carry the delivery's key and the part's name in their metadata, files in their titles. Where the
+token lacks the right to look, the answer is CANT_TELL.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from cmc_notify.core.outcome import Blocked
+from cmc_notify.sinks.slack.answers import CREDENTIALS, NotTaken
+from cmc_notify.sinks.slack.client import SlackClient
+
+EVENT_TYPE = "cmc_notify"
+_PAGE = 200
+_MOST_PAGES = 20
+_CLOCKS_DIFFER = 3600
+"""Seconds. The event's time is by our clock, a message's by Slack's."""
+
+
+class NotFound(Enum):
+    """Why there is no receipt."""
+
+    ABSENT = "absent"
+    CANT_TELL = "can't tell"
+
+
+def metadata(key: str, part: str) -> dict[str, Any]:
+    """What a message carries to be found again by."""
+    return {"event_type": EVENT_TYPE, "event_payload": {"key": key, "part": part}}
+
+
+class Lookup:
+    """Looks for the parts of the delivery ``key`` of an event that happened at ``time`` (RFC 3339)."""
+
+    def __init__(self, client: SlackClient, key: str, time: str) -> None:
+        self._client = client
+        self._key = key
+        self._since = str(int(datetime.fromisoformat(time).timestamp()) - _CLOCKS_DIFFER)
+
+    async def message(self, channel: str | None, part: str) -> str | NotFound:
+        """The receipt (``channel:ts``) of a message in the channel itself. Raises NotTaken to try later."""
+        if channel is None:
+            return NotFound.CANT_TELL
+        arguments = {"channel": channel, "oldest": self._since}
+        return await self._posted("conversations.history", arguments, channel, part)
+
+    async def reply(self, channel: str, thread: str, part: str) -> str | NotFound:
+        """The receipt of a message in a thread."""
+        arguments = {"channel": channel, "ts": thread}
+        return await self._posted("conversations.replies", arguments, channel, part)
+
+    async def file(self, channel: str, thread: str, mark: str) -> str | NotFound:
+        """The id of the file whose title ends with ``mark``: in the thread, or among the channel's files."""
+        seen = False
+        for method, arguments in (
+            ("conversations.replies", {"channel": channel, "ts": thread}),
+            ("files.list", {"channel": channel, "ts_from": self._since}),
+        ):
+            try:
+                async for item in self._pages(method, arguments):
+                    for file in item.get("files") or [item]:
+                        if str(file.get("title", "")).endswith(mark):
+                            return str(file.get("id"))
+                seen = True
+            except _NoRight:
+                continue
+        return NotFound.ABSENT if seen else NotFound.CANT_TELL
+
+    async def _posted(
+        self, method: str, arguments: Mapping[str, Any], channel: str, part: str
+    ) -> str | NotFound:
+        wanted = metadata(self._key, part)
+        try:
+            async for message in self._pages(method, {**arguments, "include_all_metadata": True}):
+                if _holds(message.get("metadata"), wanted):
+                    return f"{channel}:{message['ts']}"
+        except _NoRight:
+            return NotFound.CANT_TELL
+        return NotFound.ABSENT
+
+    async def _pages(self, method: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Every message (or file) of the answer's pages; raises _NoRight where they can't be had."""
+        cursor: str | None = None
+        for page in range(1, _MOST_PAGES + 1):
+            paging = (
+                {"count": _PAGE, "page": page}
+                if method == "files.list"
+                else {"limit": _PAGE, "cursor": cursor}
+            )
+            data = await look(self._client, method, **arguments, **paging)
+            for item in data.get("messages") or data.get("files") or []:
+                if isinstance(item, dict):
+                    yield item
+            cursor = (data.get("response_metadata") or {}).get("next_cursor")
+            if not cursor and page >= (data.get("paging") or {}).get("pages", 0):
+                return
+        raise _NoRight
+
+
+async def channel_id(client: SlackClient, name: str) -> str | None:
+    """The id of the channel called ``name``; None where the token can't list channels or it isn't there."""
+    found = await listed_channel(client, name)
+    return str(found["id"]) if isinstance(found, dict) else None
+
+
+async def listed_channel(client: SlackClient, name: str) -> dict[str, Any] | NotFound:
+    """The channel called ``name``, or of that id, as Slack lists it. Raises NotTaken to try later."""
+    wanted = name.removeprefix("#")
+    complete = True
+    for kind in ("public_channel", "private_channel"):
+        cursor: str | None = None
+        for _ in range(_MOST_PAGES):
+            try:
+                data = await look(client, "conversations.list", types=kind, limit=_PAGE, cursor=cursor)
+            except _NoRight:
+                complete = False
+                break
+            for channel in data.get("channels") or []:
+                if wanted in {channel.get("name"), channel.get("id")}:
+                    return dict(channel)
+            cursor = (data.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        else:
+            complete = False
+    return NotFound.ABSENT if complete else NotFound.CANT_TELL
+
+
+class _NoRight(Exception):
+    """The look-up is refused, or goes on beyond reason."""
+
+
+async def look(client: SlackClient, method: str, **arguments: Any) -> Mapping[str, Any]:
+    """One read. Raises NotTaken for what passes and for refused credentials, else _NoRight."""
+    try:
+        return (await client.call(method, **arguments)).data
+    except NotTaken as error:
+        network = error.code is None and isinstance(error.outcome, Blocked)
+        if error.passing or error.code in CREDENTIALS or network:
+            raise
+        raise _NoRight from error
+
+
+def _holds(found: object, wanted: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(found, dict)
+        and found.get("event_type") == wanted["event_type"]
+        and isinstance(found.get("event_payload"), dict)
+        and wanted["event_payload"].items() <= found["event_payload"].items()
+    )
