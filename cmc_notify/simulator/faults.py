@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Kind = Literal["timeout", "500", "503", "401", "cut", "refuse", "garbage", "slow"]
-"""``timeout``: no answer ever. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once.
-``garbage``: 200 with a body that is no JSON. ``slow``: the whole body, in pieces over ``slow_for`` seconds.
+"""``timeout``: no answer ever. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once
+(aiohttp's client repeats such a GET once by itself: plan two). ``garbage``: 200 with a body that is no
+JSON. ``slow``: the whole body, in pieces over ``slow_for`` seconds.
 """
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
