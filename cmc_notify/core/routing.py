@@ -1,7 +1,7 @@
 """Which sinks an event goes to, and which of its failures each of them is shown.
 
-Routes are read top to bottom and the first match wins, unless it says ``continue``. Patterns are globs,
-compared without regard to case.
+Routes are read top to bottom and the first match wins, unless it says ``continue``. Patterns are shell
+globs over the whole value, in its exact case.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -92,7 +92,7 @@ def _targets_match(job: JobInfo, match: Match) -> bool:
 
 
 def _any_glob(patterns: Sequence[str], value: str | None) -> bool:
-    return value is not None and any(fnmatchcase(value.lower(), pattern.lower()) for pattern in patterns)
+    return value is not None and any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def _union(one: Shown, other: Shown) -> Shown:
