@@ -27,6 +27,7 @@ OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
 """The address or the credentials are wrong, whatever the message: no message would be taken."""
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^\s\"'<>]*)")
+_SHORTEST_SECRET = 4
 _SHORTEST_PATH_SECRET = 6
 _REDIRECTS = range(300, 400)
 
@@ -135,12 +136,17 @@ def wait_from_header(value: str | None, *, now: float | None = None) -> float | 
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Each secret as it is, URL-quoted or unquoted, and base64-coded: an echo may hold any of them."""
+    """Each secret as it is, URL-quoted or unquoted, and base64-coded: an echo may hold any of them.
+
+    One of less than four characters is let be: the holes would tell it, and leave nothing to read.
+    """
     result: set[str] = set()
     for secret in secrets:
+        if len(secret) < _SHORTEST_SECRET:
+            continue
         raw = secret.encode("utf-8", "replace")
         result |= {secret, quote(secret, safe=""), unquote(secret), b64encode(raw).decode()}
-    return result - {""}
+    return result
 
 
 def _host_only(found: re.Match[str]) -> str:

@@ -1,0 +1,171 @@
+"""A ticketing system's webhook endpoint: records what comes, checks signatures, answers as told.
+
+It checks Standard Webhooks signatures by the specification and apart from the code that makes them: it is
+the other party. https://www.standardwebhooks.com
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+TOLERANCE = 300
+"""Seconds that a timestamp may differ from the receiver's clock."""
+LARGEST_BODY = 64 * 1024 * 1024
+
+
+class Answer(Struct, frozen=True):
+    """What to do with one request: ``reset`` cuts the connection after the body, ``hang`` says nothing."""
+
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    body: str = ""
+    manner: Literal["answer", "reset", "hang"] = "answer"
+
+
+class Received(Struct, frozen=True):
+    """One request as it came. ``problem`` says why its signature was refused, or is None."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    status: int | None
+    """What it was answered; None where it was not."""
+    problem: str | None
+
+    @property
+    def document(self) -> Any:
+        """The body's JSON value."""
+        return msgspec.json.decode(self.body)
+
+    @property
+    def id(self) -> str | None:
+        """The ``webhook-id``: the same for each repeat of a message."""
+        return self.headers.get("webhook-id")
+
+
+class Receiver:
+    """Listens on loopback. Requests are answered from ``script`` first, then with ``otherwise``.
+
+    HEAD requests, by which a sender may look whether somebody listens, are kept apart in ``looks`` and are
+    answered with ``look_status``.
+    """
+
+    def __init__(
+        self, *, secrets: Sequence[str] = (), on_request: Callable[[Received], None] | None = None
+    ) -> None:
+        """With ``secrets`` (``whsec_…``) a request that none of them has signed is answered 401."""
+        self.requests: list[Received] = []
+        self.looks: list[Received] = []
+        self.script: deque[Answer] = deque()
+        self.otherwise = Answer()
+        self.look_status = 200
+        self._secrets = tuple(secrets)
+        self._on_request = on_request
+        self._changed = asyncio.Condition()
+        self._stopping = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path; any path is served."""
+        return self._url
+
+    async def start(
+        self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> Self:
+        """Begin to listen; port 0 takes a free one."""
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        await site.start()
+        bound = self._runner.addresses[0][1]
+        self._url = f"{'https' if tls else 'http'}://{host}:{bound}"
+        return self
+
+    async def stop(self) -> None:
+        """End what hangs, and stop listening."""
+        self._stopping.set()
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        return self if self._runner else await self.start()
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
+
+    async def wait(self, until: Callable[[Self], bool], *, timeout: float = 10.0) -> None:  # noqa: ASYNC109  callers read better so
+        """Return as soon as ``until(self)`` holds; raises TimeoutError after ``timeout`` seconds."""
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: until(self))
+
+    @property
+    def accepted(self) -> list[Received]:
+        """The requests that were answered with success, repeats of a webhook-id left out."""
+        first: dict[str | None, Received] = {}
+        for request in self.requests:
+            if request.status is not None and request.status < 300:  # noqa: PLR2004  HTTP's own number
+                first.setdefault(request.id, request)
+        return list(first.values())
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        problem = signature_problem(headers, body, self._secrets, now=time.time()) if self._secrets else None
+        look = request.method == "HEAD"
+        if look:
+            answer = Answer(self.look_status)
+        elif problem:
+            answer = Answer(401, body=problem)
+        else:
+            answer = self.script.popleft() if self.script else self.otherwise
+        status = answer.status if answer.manner == "answer" else None
+        received = Received(request.method, request.path_qs, headers, body, status, None if look else problem)
+        await self._note(received, self.looks if look else self.requests)
+        if answer.manner == "hang":
+            await self._stopping.wait()
+        if answer.manner != "answer" and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=answer.status, headers=answer.headers, text=answer.body)
+
+    async def _note(self, received: Received, among: list[Received]) -> None:
+        async with self._changed:
+            among.append(received)
+            self._changed.notify_all()
+        if self._on_request and received.method != "HEAD":
+            self._on_request(received)
+
+
+def signature_problem(
+    headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: float
+) -> str | None:
+    """Why a message is not to be trusted, or None for one that any of ``secrets`` has signed."""
+    message_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
+    signatures = headers.get("webhook-signature")
+    if not message_id or not timestamp or not signatures:
+        return "webhook-id, webhook-timestamp or webhook-signature is missing"
+    if not timestamp.isdecimal() or abs(int(timestamp) - now) > TOLERANCE:
+        return "the timestamp is too far from this clock"
+    signed = message_id.encode() + b"." + timestamp.encode() + b"." + body
+    for secret in secrets:
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
+        if any(hmac.compare_digest(expected, given.encode()) for given in signatures.split()):
+            return None
+    return "no signature matches"

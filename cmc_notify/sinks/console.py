@@ -1,0 +1,131 @@
+"""The console sink: messages on a terminal, coloured by severity.
+
+Guarantee: no text from outside can move the cursor, set a colour or be taken for markup; a reader that
+has stopped reading (a full pipe) delays nothing but this sink.
+"""
+
+import asyncio
+import errno
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.settings.base import SinkSettings
+from cmc_notify.sinks.outcomes import safe
+from cmc_notify.sinks.plugin import SinkPlugin
+
+_HEADLINE = {"info": "bold green", "warning": "bold yellow", "error": "bold red"}
+_GONE = {errno.EPIPE, errno.EBADF, errno.EIO}
+
+
+class ConsoleSettings(SinkSettings):
+    """``sinks.NAME`` with ``type: console``."""
+
+    type: Literal["console"] = "console"
+
+
+class ConsoleSink:
+    """Writes to ``stream``, by default to what ``sys.stdout`` is when a message comes."""
+
+    def __init__(self, name: str, renderer: Renderer, stream: TextIO | None = None) -> None:
+        self._name = name
+        self._renderer = renderer
+        self._stream = stream
+        self._turn = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
+        """Write one message whole; messages never mix."""
+        stream = self._stream or sys.stdout
+        text = self._renderer.render("console", "txt", message).text
+        try:
+            document = _painted(text, _HEADLINE[message.event.severity], stream)
+            async with self._turn:
+                await _in_thread(lambda: _write(stream, document))
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            gone = isinstance(error, ValueError) or error.errno in _GONE
+            reason = f"can't write to the console: {safe(error)}"
+            return Blocked(f"{reason}; nobody reads it any more") if gone else RetryLater(reason)
+        return Sent()
+
+    async def probe(self) -> SendOutcome:
+        """Whether there is an open stream."""
+        return Blocked("the console is closed") if (self._stream or sys.stdout).closed else Sent()
+
+    async def close(self) -> None:
+        """Nothing to release: the stream belongs to the process."""
+
+
+def _painted(text: str, headline: str, stream: TextIO) -> str:
+    """The text as the stream can show it: its first line in colour on a terminal, plain elsewhere."""
+    first, _, rest = visible(text).rstrip("\n").partition("\n")
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=stream.isatty(), highlight=False, markup=False, emoji=False)
+    console.print(Text(first, style=headline), Text(f"\n{rest}\n" if rest else "\n"), sep="", soft_wrap=True)
+    encoding = stream.encoding or "utf-8"
+    return buffer.getvalue().encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write(stream: TextIO, document: str) -> None:
+    """Write past the stream's buffer where there is a file: a thread stuck in a full pipe must not hold
+    the buffer's lock, or the process could not exit.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (OSError, AttributeError):  # io.StringIO has none
+        stream.write(document)
+        stream.flush()
+        return
+    stream.flush()
+    left = memoryview(document.encode(stream.encoding or "utf-8", "backslashreplace"))
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+async def _in_thread(call: Callable[[], None]) -> None:
+    """Run ``call`` in a daemon thread. A thread of the loop's pool would be waited for at exit."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if done.done():  # cancelled
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  it is handed to whoever awaits
+            result: Exception | None = error
+        else:
+            result = None
+        with suppress(RuntimeError):  # the loop has ended, and with it whoever awaited
+            loop.call_soon_threadsafe(tell, result)
+
+    threading.Thread(target=run, name="console", daemon=True).start()
+    await done
+
+
+def build(name: str, settings: Any, renderer: Renderer) -> ConsoleSink:  # noqa: ARG001  it has nothing to set
+    """The sink; it writes to standard output."""
+    return ConsoleSink(name, renderer)
+
+
+PLUGIN = SinkPlugin(settings=ConsoleSettings, build=build, extensions=("txt",))

@@ -1,0 +1,238 @@
+"""The webhook sink: one request per message, signed by Standard Webhooks 1.0.
+
+Guarantee: at least once, every attempt under the same ``webhook-id`` (the delivery's key), by which a
+receiver recognises a repeat; the document arrives exactly as rendered, and says so where it is not whole.
+"""
+
+import base64
+import re
+import time
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+
+from cmc_notify import __version__
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.settings.base import Part, SinkSettings
+from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.http import Contact, HttpClient
+from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets
+from cmc_notify.sinks.plugin import SinkPlugin
+from cmc_notify.sinks.signing import parse_secret, sign
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = {"content-length", "transfer-encoding", "connection", "host", "user-agent"}
+_ONLY_POST = {404, 405, 501}
+"""How receivers that know no HEAD answer it."""
+_NO_ADDRESS = "must be an address such as https://hooks.example.net/cmc"
+
+
+class WebhookAuth(Part):
+    """How a request proves who sends it. Each method needs its own fields and refuses the others'."""
+
+    method: Literal["none", "basic", "bearer", "header"] = "none"
+    username: str | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+    header: str | None = None
+    """The header's name, such as ``X-Api-Key``."""
+    value: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {
+            "none": set[str](),
+            "basic": {"username", "password"},
+            "bearer": {"token"},
+            "header": {"header", "value"},
+        }[self.method]
+        names = ("username", "password", "token", "header", "value")
+        given = {name for name in names if getattr(self, name) is not None}
+        if missing := sorted(needed - given):
+            raise ValueError(f"method {self.method} needs {' and '.join(missing)}")
+        if extra := sorted(given - needed):
+            raise ValueError(f"method {self.method} does not use {' and '.join(extra)}; remove it")
+        if self.header is not None and self.value is not None:
+            _check_header(self.header, self.value)
+        if self.token is not None:
+            _check_header("Authorization", self.token)
+        return self
+
+    def headers(self) -> dict[str, str]:
+        """What goes into each request."""
+        if self.method == "basic" and self.username is not None and self.password is not None:
+            pair = f"{self.username}:{self.password.get_secret_value()}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        if self.method == "bearer" and self.token is not None:
+            return {"Authorization": f"Bearer {self.token.get_secret_value()}"}
+        if self.method == "header" and self.header is not None and self.value is not None:
+            return {self.header: self.value.get_secret_value()}
+        return {}
+
+
+def _check_header(name: str, value: SecretStr) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} can't be the name of a header; use letters, digits and hyphens")
+    if name.lower() in _OURS or name.lower().startswith("webhook-"):
+        raise ValueError(f"the header {name} is set by the bridge; remove it")
+    if not value.get_secret_value().isascii() or not value.get_secret_value().isprintable():
+        raise ValueError(f"the value of the header {name} must be printable ASCII on one line")
+
+
+def _listed(value: object) -> object:
+    """One secret, several in a list, or (as a file has them) several separated by white space."""
+    return value.split() if isinstance(value, str) else value
+
+
+class WebhookSettings(SinkSettings):
+    """``sinks.NAME`` with ``type: webhook``."""
+
+    type: Literal["webhook"] = "webhook"
+    url: SecretStr
+    """Secret, since many services put a token into the path."""
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    auth: WebhookAuth = WebhookAuth()
+    headers: dict[str, SecretStr] = Field(default={})
+    signing_secret: Annotated[
+        tuple[SecretStr, ...], BeforeValidator(_listed, json_schema_input_type=SecretStr | list[SecretStr])
+    ] = ()
+    """``whsec_…``; with several, each signs, so that a receiver can move from one to the next."""
+    content_type: str = "application/json"
+    """For a template of the user's own that writes something else."""
+    max_body: Annotated[int, Field(ge=65536)] = 16_000_000
+    """Bytes. A longer document loses failures from its end and says how many."""
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number, brackets that do not match
+            raise ValueError(_NO_ADDRESS) from None
+        if not usable or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError(_NO_ADDRESS)
+        if parts.username or parts.password:
+            raise ValueError("must not hold credentials; use auth")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _usable(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, content in value.items():
+            _check_header(name, content)
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _parsed(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            parse_secret(secret.get_secret_value())
+        return value
+
+    @field_validator("content_type")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        _check_header("content-type", SecretStr(value))
+        return value
+
+
+class WebhookSink:
+    """Posts each message once per attempt. Safe to use from several tasks."""
+
+    def __init__(self, name: str, settings: WebhookSettings, renderer: Renderer) -> None:
+        self._name = name
+        self._settings = settings
+        self._renderer = renderer
+        self._url = settings.url.get_secret_value()
+        self._keys = [parse_secret(secret.get_secret_value()) for secret in settings.signing_secret]
+        self._fixed_headers = {
+            "User-Agent": f"cmc-notify/{__version__}",
+            "Content-Type": settings.content_type,
+            **{header: value.get_secret_value() for header, value in settings.headers.items()},
+            **settings.auth.headers(),
+        }
+        self._secrets = _secrets(settings)
+        self._client = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
+        """One signed request. A lost answer is Unclear; the next attempt shows the same ``webhook-id``."""
+        body = fit(message, self._document, self._settings.max_body)
+        if body is None:
+            return Rejected(
+                f"the document is larger than max_body ({self._settings.max_body} bytes) without any failure "
+                f"in it; raise max_body or shorten the template"
+            )
+        timestamp = int(time.time())
+        headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp)}
+        if self._keys:
+            headers["webhook-signature"] = sign(
+                self._keys, message_id=message.key, timestamp=timestamp, body=body
+            )
+        outcome, status = await self._request(self._settings.method, headers, body)
+        return Sent(f"HTTP {status}") if isinstance(outcome, Sent) else outcome
+
+    async def probe(self) -> SendOutcome:
+        """Ask for the headers of the address, which tells nobody anything.
+
+        Many receivers know only POST: any answer but a refusal of the credentials, a redirect or a
+        server's fault counts as reached, and the receipt shows it.
+        """
+        outcome, status = await self._request("HEAD", {}, None)
+        if status is None or isinstance(outcome, Sent):
+            return Sent(f"HEAD: HTTP {status}") if isinstance(outcome, Sent) else outcome
+        if isinstance(outcome, Rejected) or status in _ONLY_POST:
+            return Sent(f"reached; it answers HEAD with HTTP {status}, which says nothing about POST")
+        return outcome
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()
+
+    def _document(self, message: Message) -> bytes:
+        return self._renderer.render("webhook", "json", message).text.encode("utf-8", "replace")
+
+    async def _request(
+        self, method: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[SendOutcome, int | None]:
+        contact = Contact()
+        try:
+            answer = await self._client.request(
+                method, self._url, headers={**self._fixed_headers, **headers}, body=body, contact=contact
+            )
+        except ConfigError as error:
+            return Blocked(safe(error, self._secrets)), None
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = from_exception(
+                error, request_written=contact.written and method != "HEAD", secrets=self._secrets
+            )
+            return outcome, None
+        outcome = from_status(answer.status, answer.retry_after, answer.text, secrets=self._secrets)
+        return outcome, answer.status
+
+
+def _secrets(settings: WebhookSettings) -> frozenset[str]:
+    """Everything that no reason may show."""
+    auth = settings.auth
+    held = [*settings.headers.values(), *settings.signing_secret, auth.password, auth.token, auth.value]
+    values = {secret.get_secret_value() for secret in held if secret is not None}
+    urls = [settings.url.get_secret_value(), *([settings.proxy] if settings.proxy else [])]
+    return frozenset(values.union(auth.headers().values(), *map(url_secrets, urls)))
+
+
+def build(name: str, settings: Any, renderer: Renderer) -> WebhookSink:
+    """The sink of these settings; nothing is opened before the first message."""
+    return WebhookSink(name, settings, renderer)
+
+
+PLUGIN = SinkPlugin(settings=WebhookSettings, build=build, extensions=("json",))

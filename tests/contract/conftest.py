@@ -1,0 +1,185 @@
+"""What the contract tests of sinks share: messages, a plain renderer, a recorder of parts, certificates."""
+
+import hashlib
+import html
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+import trustme
+
+from cmc_notify.core.events import (
+    ApplianceCounts,
+    Counts,
+    Event,
+    EventType,
+    Failure,
+    FeatureRef,
+    JobInfo,
+    Targets,
+    encode,
+)
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, Rendered
+
+MakeMessage = Callable[..., Message]
+
+
+def failure(number: int, text: str = "the push timed out") -> Failure:
+    """One failed pair."""
+    return Failure(f"V2AB{number:04}", f"edge-{number}", 3, "QoS", text, new=True)
+
+
+@pytest.fixture
+def make_message() -> MakeMessage:
+    """``make_message(key, texts=…, url=…, error_text=…)``: a failed job, one failure for each text."""
+
+    def make(
+        key: str = "0193d1c2e5a84f10b7",
+        *,
+        texts: tuple[str, ...] = ("the push timed out",),
+        url: str | None = None,
+        error_text: str | None = None,
+        controller: str = "emea",
+    ) -> Message:
+        job = JobInfo(
+            id=42,
+            idx=42,
+            timestamp=1795430000,
+            operation="push",
+            status="Failed",
+            previous_status="InProgress",
+            created="2026-11-23T09:00:00Z",
+            pushed="2026-11-23T09:05:00Z",
+            completed="2026-11-23T09:20:00Z",
+            backup=True,
+            error_text=error_text,
+            features=(FeatureRef(3, "qos", "QoS"),),
+            targets=Targets(site_ids=(7,)),
+            counts=Counts(len(texts), 0, 0, 0, len(texts), ApplianceCounts(len(texts), len(texts))),
+        )
+        event = Event(
+            id="019aaf3c8e0000000123456789abcd",
+            type=EventType.JOB_FAILED,
+            time="2026-11-23T09:20:00Z",
+            severity="error",
+            controller=controller,
+            url=url,
+            job=job,
+            failures=tuple(failure(number, text) for number, text in enumerate(texts, 1)),
+        )
+        return Message(key=key, event=event, subject="job-42")
+
+    return make
+
+
+class PlainRenderer:
+    """Every document, whole and without ornament, so that these tests are about sinks alone."""
+
+    def render(
+        self,
+        sink_type: str,  # noqa: ARG002  the port has it
+        extension: str,
+        message: Message,
+        *,
+        brief: bool = False,
+    ) -> Rendered:
+        """The event for machines; for people a headline and every failure (with ``brief`` one)."""
+        event = message.event
+        if extension == "json":
+            return Rendered(encode(event).decode())
+        headline = f"{event.controller}: {event.type} in job {event.job.id if event.job else '-'}"
+        if extension == "subject":
+            return Rendered(headline)
+        shown = event.failures[:1] if brief else event.failures
+        lines = [f"{one.serial} {one.feature}: {visible(one.error_text or '')}" for one in shown]
+        if event.failures_omitted:
+            lines.append(f"{event.failures_omitted} more are left out")
+        if extension == "html":
+            items = "".join(f"<p style='white-space:pre-wrap'>{html.escape(line)}</p>" for line in lines)
+            return Rendered(
+                f"<!doctype html><html><body><h1>{html.escape(headline)}</h1>{items}</body></html>"
+            )
+        return Rendered("\n".join([headline, *lines]))
+
+
+@pytest.fixture
+def renderer() -> PlainRenderer:
+    """A renderer without templates."""
+    return PlainRenderer()
+
+
+@dataclass
+class Parts:
+    """A PartRecorder that remembers."""
+
+    recorded: dict[str, str] = field(default_factory=dict)
+
+    async def __call__(self, part: str, receipt: str) -> None:
+        """Remember that ``part`` was accepted."""
+        self.recorded[part] = receipt
+
+    def resumed(self, message: Message) -> Message:
+        """The message as the outbox hands it out again."""
+        return msgspec.structs.replace(message, parts=dict(self.recorded))
+
+
+@pytest.fixture
+def record() -> Parts:
+    """A recorder of accepted parts."""
+    return Parts()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A private authority, a server's context for 127.0.0.1 and localhost, and a client's files."""
+
+    ca_file: Path
+    server: ssl.SSLContext
+    mutual: ssl.SSLContext
+    """A server that asks its clients for a certificate of this authority."""
+    client_cert: Path
+    client_key: Path
+    fingerprint: str
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Made once: keys are slow to make."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    client = authority.issue_cert("bridge@example.net")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    client.cert_chain_pems[0].write_to_path(folder / "client.pem")
+    client.private_key_pem.write_to_path(folder / "client.key")
+    server, mutual = (_server_context(authority, issued) for _ in range(2))
+    mutual.verify_mode = ssl.CERT_REQUIRED
+    der = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+    return Certificates(
+        ca_file=folder / "ca.pem",
+        server=server,
+        mutual=mutual,
+        client_cert=folder / "client.pem",
+        client_key=folder / "client.key",
+        fingerprint=hashlib.sha256(der).hexdigest(),
+    )
+
+
+def _server_context(authority: trustme.CA, issued: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    issued.configure_cert(context)
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens, and which nobody else is given."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
