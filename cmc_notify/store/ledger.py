@@ -7,11 +7,11 @@ import msgspec
 from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
 
 from cmc_notify.core import events as documents
+from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.model import Incident, JobState
 from cmc_notify.ports import (
     ControllerMeta,
     DeliveryFilter,
-    DeliveryState,
     LedgerRow,
     OutboxDepth,
 )

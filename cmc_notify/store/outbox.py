@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, RowMapping, case, exists, func, or_, selec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.core import events as documents
-from cmc_notify.ports import Claim, Delivery, DeliveryState, Verdict
+from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.ports import Claim, Delivery
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 

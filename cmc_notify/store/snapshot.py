@@ -12,13 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.core import events as documents
+from cmc_notify.core.delivery import DeliveryState, NewDelivery
 from cmc_notify.core.model import Incident, JobState, Pair, Status
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import (
     ControllerMeta,
-    DeliveryState,
     KnownJob,
-    NewDelivery,
     PollCommit,
     SavedJob,
     Snapshot,

