@@ -131,7 +131,7 @@ class SlackClient:
 
     def _refused(self, method: str, error: SlackApiError, *, changes: bool) -> NotTaken:
         response: Any = error.response
-        status: int = getattr(response, "status_code", None) or getattr(response, "status", 0)
+        status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0) or 0)
         headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
         wait = headers.get("retry-after")
         data = getattr(response, "data", None)

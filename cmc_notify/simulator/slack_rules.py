@@ -1,0 +1,77 @@
+"""What a Slack-like server refuses in a posted message, by Slack's documented limits.
+
+Written apart from the sink's own check, which it is there to judge. Characters are counted as Python does.
+"""
+
+import json
+from typing import Any
+
+_TEXT_OBJECTS = {"plain_text", "mrkdwn"}
+
+
+def refusal(message: dict[str, Any]) -> str | None:
+    """Slack's error code for ``message`` (text, blocks, metadata), or None where it would be posted."""
+    text = message.get("text") or ""
+    blocks = message.get("blocks") or []
+    if not text.strip() and not blocks and not message.get("attachments"):
+        return "no_text"
+    if len(text) > 40_000:  # noqa: PLR2004  where Slack truncates
+        return "msg_too_long"
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        return "invalid_blocks_format"
+    if len(blocks) > 50 or not all(map(_good_block, blocks)):  # noqa: PLR2004  documented
+        return "invalid_blocks"
+    if sum(len(json.dumps(block, ensure_ascii=False)) for block in blocks) > 13_000:  # noqa: PLR2004  as reported
+        return "msg_blocks_too_long"
+    return _bad_metadata(message.get("metadata"))
+
+
+def _bad_metadata(metadata: object) -> str | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("event_type"), str):
+        return "invalid_metadata_format"
+    payload = metadata.get("event_payload")
+    if not isinstance(payload, dict):
+        return "invalid_metadata_format"
+    return "metadata_too_large" if len(json.dumps(payload)) > 8_000 else None  # noqa: PLR2004  Slack names no number
+
+
+def _good_block(block: dict[str, Any]) -> bool:
+    if len(block.get("block_id", "")) > 255:  # noqa: PLR2004  documented
+        return False
+    kind = block.get("type")
+    if kind == "header":
+        return _good_text(block.get("text"), 150, {"plain_text"})
+    if kind == "section":
+        fields = block.get("fields", [])
+        has_text = "text" in block
+        return (
+            (has_text or bool(fields))
+            and (not has_text or _good_text(block["text"], 3000))
+            and len(fields) <= 10  # noqa: PLR2004  documented
+            and all(_good_text(field, 2000) for field in fields)
+        )
+    if kind == "context":
+        elements = block.get("elements", [])
+        return 1 <= len(elements) <= 10 and all(_good_text(element, 3000) for element in elements)  # noqa: PLR2004  documented
+    if kind == "actions":
+        elements = block.get("elements", [])
+        return 1 <= len(elements) <= 25 and all(map(_good_button, elements))  # noqa: PLR2004  documented
+    return kind == "divider"
+
+
+def _good_button(element: dict[str, Any]) -> bool:
+    return (
+        _good_text(element.get("text"), 75, {"plain_text"})
+        and len(element.get("value", "")) <= 2000  # noqa: PLR2004  documented
+        and len(element.get("url", "")) <= 3000  # noqa: PLR2004  documented
+        and len(element.get("action_id", "")) <= 255  # noqa: PLR2004  documented
+    )
+
+
+def _good_text(found: object, most: int, kinds: set[str] = _TEXT_OBJECTS) -> bool:
+    if not isinstance(found, dict) or found.get("type") not in kinds:
+        return False
+    text = found.get("text")
+    return isinstance(text, str) and bool(text.strip()) and len(text) <= most

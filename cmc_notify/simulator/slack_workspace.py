@@ -1,0 +1,313 @@
+"""A Slack workspace in memory: channels, threads, files, and the Web API's answers about them.
+
+It refuses what Slack refuses, by its documented codes. It is no Slack: only the methods that the bridge calls
+are there.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cmc_notify.simulator.slack_rules import refusal
+
+SCOPES = frozenset(
+    {
+        "chat:write",
+        "files:write",
+        "files:read",
+        "channels:history",
+        "channels:read",
+        "groups:history",
+        "groups:read",
+    }
+)
+_NEEDED = {
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "conversations.history": "channels:history",
+    "conversations.replies": "channels:history",
+    "conversations.list": "channels:read",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
+    "files.list": "files:read",
+}
+
+
+@dataclass(slots=True)
+class SlackMessage:
+    """A message as it stands in a channel. ``raw`` is what was posted; ``thread_ts`` is set in a reply."""
+
+    channel: str
+    ts: str
+    raw: dict[str, Any]
+    thread_ts: str | None = None
+    files: list["SlackFile"] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The notification text."""
+        return str(self.raw.get("text") or "")
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of every block, in order, escaped as it was posted."""
+        return [
+            part["text"]
+            for block in self.raw.get("blocks") or []
+            for part in [block.get("text"), *block.get("elements", []), *block.get("fields", [])]
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+        ]
+
+
+@dataclass(slots=True)
+class SlackFile:
+    """An uploaded file; ``channel`` is None until it was completed."""
+
+    id: str
+    name: str
+    length: int
+    content: bytes | None = None
+    title: str | None = None
+    channel: str | None = None
+
+
+class SlackWorkspace:
+    """What one bot token and one incoming webhook see of Slack."""
+
+    def __init__(
+        self,
+        *,
+        channels: dict[str, str] | None = None,
+        on_message: Callable[[SlackMessage], None] | None = None,
+        pace: bool = False,
+    ) -> None:
+        """``channels`` maps names to ids; the first is the incoming webhook's.
+
+        ``on_message`` is called with each message, reply and shared file as it is stored. ``pace`` keeps
+        Slack's one message a second per channel.
+        """
+        self.channels = channels or {"netops": "C0NETOPS001"}
+        self.token = "xoxb-simulated-token"  # noqa: S105  it opens nothing but this server
+        self.base = ""
+        """Where the workspace is served, without a slash at the end."""
+        self.messages: list[SlackMessage] = []
+        self.files: list[SlackFile] = []
+        self.scopes = set(SCOPES)
+        self.revoked = False
+        self.members = set(self.channels.values())
+        """Channels that the bot is in; the others answer ``not_in_channel``."""
+        self.archived: set[str] = set()
+        self.pace = pace
+        self._on_message = on_message
+        self._last_post: dict[str, float] = {}
+        self._next_ts = 0
+
+    def thread(self, message: SlackMessage) -> list[SlackMessage]:
+        """The replies to a message."""
+        return [reply for reply in self.messages if reply.thread_ts == message.ts]
+
+    @property
+    def parents(self) -> list[SlackMessage]:
+        """The messages that stand in a channel itself."""
+        return [message for message in self.messages if message.thread_ts is None]
+
+    def answer(
+        self, method: str, arguments: dict[str, Any], header: str
+    ) -> tuple[dict[str, Any], int, dict[str, str]]:
+        """Body, status and headers; ``header`` is the Authorization that came."""
+        if not header:
+            return _no("not_authed"), 200, {}
+        if header != f"Bearer {self.token}":
+            return _no("invalid_auth"), 200, {}
+        if self.revoked:
+            return _no("token_revoked"), 200, {}
+        needed = _NEEDED.get(method)
+        if needed and not {needed, needed.replace("channels:", "groups:")} & self.scopes:
+            missing = _no("missing_scope", needed=needed, provided=",".join(sorted(self.scopes)))
+            return missing, 200, {}
+        do = {
+            "auth.test": self._auth_test,
+            "chat.postMessage": self._post_message,
+            "chat.update": self._update,
+            "conversations.history": self._history,
+            "conversations.replies": self._replies,
+            "conversations.list": self._list_channels,
+            "files.getUploadURLExternal": self._upload_url,
+            "files.completeUploadExternal": self._complete_upload,
+            "files.list": self._list_files,
+        }.get(method)
+        answer = do(arguments) if do else _no("unknown_method")
+        if answer.get("error") == "ratelimited":
+            return answer, 429, {"Retry-After": "1"}
+        return answer, 200, {}
+
+    def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"ok": True, "team": "Simulated", "user": "cmc-notify", "bot_id": "B0SIMULATED"}
+
+    def _post_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = str(arguments.get("channel") or "").removeprefix("#")
+        channel = self.channels.get(name, name)
+        if problem := self._closed(channel) or refusal(arguments):
+            return _no(problem)
+        thread = arguments.get("thread_ts")
+        if thread is not None and self._find(channel, str(thread)) is None:
+            return _no("thread_not_found")
+        if self._too_fast(channel):
+            return _no("ratelimited")
+        message = self._store(channel, arguments, thread)
+        return {"ok": True, "channel": channel, "ts": message.ts, "message": _shown(message, metadata=False)}
+
+    def take_webhook(self, arguments: dict[str, Any]) -> tuple[str, int, dict[str, str]]:
+        """What an incoming webhook answers: text, status and headers."""
+        channel = next(iter(self.channels.values()))
+        if self.revoked:
+            return "no_service", 404, {}
+        if channel in self.archived:
+            return "channel_is_archived", 410, {}
+        if problem := refusal(arguments):
+            return problem, 400, {}
+        if self._too_fast(channel):
+            return "rate_limited", 429, {"Retry-After": "1"}
+        self._store(channel, arguments, None)
+        return "ok", 200, {}
+
+    def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        message = self._find(str(arguments.get("channel")), str(arguments.get("ts")))
+        if message is None:
+            return _no("message_not_found")
+        if problem := refusal(arguments):
+            return _no(problem)
+        # A text without blocks takes the old blocks away, as at Slack.
+        message.raw = {"metadata": message.raw.get("metadata"), **arguments}
+        return {"ok": True, "channel": message.channel, "ts": message.ts, "text": message.text}
+
+    def _history(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        channel = str(arguments.get("channel"))
+        if problem := self._closed(channel):
+            return _no(problem)
+        found = [message for message in reversed(self.parents) if message.channel == channel]
+        return _page(found, arguments)
+
+    def _replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        channel = str(arguments.get("channel"))
+        if problem := self._closed(channel):
+            return _no(problem)
+        parent = self._find(channel, str(arguments.get("ts")))
+        if parent is None:
+            return _no("thread_not_found")
+        return _page([parent, *self.thread(parent)], arguments)
+
+    def _list_channels(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        public = "public_channel" in str(arguments.get("types", "public_channel"))
+        channels = [
+            {"id": id_, "name": name, "is_member": id_ in self.members, "is_archived": id_ in self.archived}
+            for name, id_ in self.channels.items()
+            if public
+        ]
+        return {"ok": True, "channels": channels, "response_metadata": {"next_cursor": ""}}
+
+    def _upload_url(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        length = int(arguments.get("length") or 0)
+        if not arguments.get("filename") or length <= 0:
+            return _no("invalid_arguments")
+        file = SlackFile(f"F{len(self.files) + 1:09d}", str(arguments["filename"]), length)
+        self.files.append(file)
+        return {"ok": True, "upload_url": f"{self.base}/upload/{file.id}", "file_id": file.id}
+
+    def _complete_upload(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        wanted = arguments.get("files")
+        listed = json.loads(wanted) if isinstance(wanted, str) else wanted or []
+        channel, thread = str(arguments.get("channel_id")), arguments.get("thread_ts")
+        if problem := self._closed(channel):
+            return _no(problem)
+        if thread is not None and self._find(channel, str(thread)) is None:
+            return _no("invalid_thread_ts")
+        files: list[SlackFile] = []
+        for entry in listed:
+            file = self.file(str(entry.get("id")))
+            if file is None or file.content is None:
+                return _no("file_not_found")
+            file.title, file.channel = entry.get("title") or file.name, channel
+            files.append(file)
+        self._store(channel, {"text": ""}, thread, files)
+        # Slack shares files some time after its answer, which therefore names no shares.
+        return {"ok": True, "files": [{**_described(file), "shares": {}} for file in files]}
+
+    def _list_files(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        channel = arguments.get("channel")
+        found = [file for file in reversed(self.files) if file.channel and channel in (None, file.channel)]
+        count, page = int(arguments.get("count", 100)), int(arguments.get("page", 1))
+        shown = found[(page - 1) * count : page * count]
+        paging = {"count": count, "total": len(found), "page": page, "pages": -(-len(found) // count)}
+        return {"ok": True, "files": [_described(file) for file in shown], "paging": paging}
+
+    def _closed(self, channel: str) -> str | None:
+        if channel not in self.channels.values():
+            return "channel_not_found"
+        if channel in self.archived:
+            return "is_archived"
+        return None if channel in self.members else "not_in_channel"
+
+    def _too_fast(self, channel: str) -> bool:
+        now = time.monotonic()
+        if self.pace and now < self._last_post.get(channel, 0.0) + 1:
+            return True
+        self._last_post[channel] = now
+        return False
+
+    def _find(self, channel: str, ts: str) -> SlackMessage | None:
+        return next((m for m in self.messages if m.channel == channel and m.ts == ts), None)
+
+    def file(self, file_id: str) -> SlackFile | None:
+        """A file by its id, also one that was not completed."""
+        return next((file for file in self.files if file.id == file_id), None)
+
+    def _store(
+        self, channel: str, raw: dict[str, Any], thread: object, files: list[SlackFile] | None = None
+    ) -> SlackMessage:
+        self._next_ts += 1
+        ts = f"{int(time.time())}.{self._next_ts:06d}"
+        message = SlackMessage(channel, ts, raw, str(thread) if thread else None, files or [])
+        self.messages.append(message)
+        if self._on_message:
+            self._on_message(message)
+        return message
+
+
+def _no(code: str, **more: Any) -> dict[str, Any]:
+    return {"ok": False, "error": code, **more}
+
+
+def _described(file: SlackFile) -> dict[str, Any]:
+    return {"id": file.id, "name": file.name, "title": file.title, "size": file.length, "mode": "snippet"}
+
+
+def _shown(message: SlackMessage, *, metadata: bool) -> dict[str, Any]:
+    shown = {"type": "message", "bot_id": "B0SIMULATED", "ts": message.ts, "text": message.text}
+    found: dict[str, Any] = {**shown, "blocks": message.raw.get("blocks") or []}
+    if message.thread_ts:
+        found["thread_ts"] = message.thread_ts
+    if message.files:
+        found["files"] = [_described(file) for file in message.files]
+    if metadata and message.raw.get("metadata"):
+        found["metadata"] = message.raw["metadata"]
+    return found
+
+
+def _page(messages: list[SlackMessage], arguments: dict[str, Any]) -> dict[str, Any]:
+    oldest = float(arguments.get("oldest") or 0)
+    latest = float(arguments.get("latest") or "inf")
+    within = [message for message in messages if oldest < float(message.ts) < latest]
+    start = int(base64.b64decode(str(arguments.get("cursor") or "")) or b"0")
+    end = start + min(int(arguments.get("limit") or 100), 999)
+    metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
+    more = end < len(within)
+    return {
+        "ok": True,
+        "messages": [_shown(message, metadata=metadata) for message in within[start:end]],
+        "has_more": more,
+        "response_metadata": {"next_cursor": base64.b64encode(str(end).encode()).decode() if more else ""},
+    }
