@@ -1,0 +1,7 @@
+"""What the bridge shows over HTTP: health, metrics, pages for people, JSON for programs. It only reads."""
+
+from cmc_notify.web.app import create_app
+from cmc_notify.web.server import WebServer
+from cmc_notify.web.status import LiveController, LiveSink, StatusSource
+
+__all__ = ["LiveController", "LiveSink", "StatusSource", "WebServer", "create_app"]

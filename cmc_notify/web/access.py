@@ -1,0 +1,132 @@
+"""Who may read: people on this machine, holders of the token, and of a signed link its one page.
+
+A request counts as local only where nothing speaks against it: we listen on loopback, it comes from
+loopback, names a loopback host (a web page whose name was rebound to 127.0.0.1 does not) and shows no
+trace of a proxy. Everything else proves itself, with the token as Bearer or as the password of Basic.
+"""
+
+import binascii
+import hmac
+import ipaddress
+import time
+from base64 import b64decode
+
+import structlog
+from aiohttp import hdrs, web
+from pydantic import SecretStr
+
+from cmc_notify.core.links import Links
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import Clock
+from cmc_notify.web.answers import Handler, refuse
+
+OPEN = frozenset({"/healthz", "/readyz"})
+EVENT_PAGE = "event"
+"""The name of the one route that a signed link opens."""
+
+_PROXY = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host, as an address or as the name ``localhost``, is this machine and nothing else."""
+    if not host:
+        return False
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Access:
+    """Decides on each request. Raises ConfigError where the address needs a token and there is none."""
+
+    def __init__(
+        self, token: SecretStr | None, listen_host: str, links: Links, clock: Clock = time.time
+    ) -> None:
+        self._local = is_loopback(listen_host)
+        self._token = token.get_secret_value().encode() if token else b""
+        self._links = links
+        self._clock = clock
+        if not self._local and not self._token:
+            raise ConfigError(
+                f"http.listen: {listen_host!r} can be reached from other machines, so reads need a token;"
+                " set http.token_file (or http.token), or listen on 127.0.0.1"
+            )
+
+    def may_read(self, request: web.Request) -> bool:
+        """Whether this request may read everything."""
+        return (self._local and _came_directly(request)) or self._has_token(request)
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let through what may read, and refuse the rest with what would help."""
+        if request.path in OPEN or self.may_read(request) or self._has_link(request):
+            return await handler(request)
+        log.info("read refused", path=request.path, remote=request.remote)
+        why = "this link has expired or was changed. " if "signature" in request.query else ""
+        if not self._token:
+            return refuse(
+                request,
+                403,
+                f"{why}Reads are open on this machine only, by its loopback address and without a proxy;"
+                " for others set http.token_file",
+            )
+        return refuse(
+            request,
+            401,
+            f"{why}Sign in: the token as Bearer, or as the password with any user name",
+            {hdrs.WWW_AUTHENTICATE: 'Basic realm="cmc-notify", charset="UTF-8"'},
+        )
+
+    def _has_link(self, request: web.Request) -> bool:
+        if request.match_info.route.name != EVENT_PAGE:
+            return False
+        expires, signature = (request.query.getall(name, []) for name in ("expires", "signature"))
+        if len(expires) != 1 or len(signature) != 1:
+            return False
+        return self._links.verify(request.match_info["event_id"], expires[0], signature[0], self._clock())
+
+    def _has_token(self, request: web.Request) -> bool:
+        if not self._token:
+            return False
+        given = _given_token(request.headers.get(hdrs.AUTHORIZATION, ""))
+        return given is not None and hmac.compare_digest(given, self._token)
+
+
+def _came_directly(request: web.Request) -> bool:
+    """Whether a client on this machine asked us by a loopback name, with nobody in between.
+
+    nginx adds no header unless told to, but speaks HTTP/1.0 to what is behind it unless told otherwise.
+    """
+    if request.version < (1, 1):
+        return False
+    if any(name.lower() in _PROXY or name.lower().startswith("x-forwarded") for name in request.headers):
+        return False
+    host = request.headers.getall(hdrs.HOST, [])
+    return len(host) == 1 and is_loopback(request.remote) and is_loopback(_without_port(host[0]))
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0]
+    return host.partition(":")[0] if host.count(":") == 1 else host
+
+
+def _given_token(authorization: str) -> bytes | None:
+    scheme, _, value = authorization.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value.encode("utf-8", "surrogateescape")
+    if scheme.lower() == "basic":
+        try:
+            return b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return None
+    return None

@@ -1,0 +1,149 @@
+"""The JSON reads below ``/api/v1/``. A question that is misspelt is refused, never half understood."""
+
+import time
+
+import msgspec
+from aiohttp import web
+
+from cmc_notify import __version__
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.events import rfc3339
+from cmc_notify.ports import Clock, DeliveryFilter, Ledger
+from cmc_notify.web.documents import (
+    controller_document,
+    delivery_document,
+    failure_document,
+    job_document,
+    sink_document,
+)
+from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.status import StatusSource
+
+MOST = 1000
+"""The greatest ``limit``."""
+
+
+class Api:
+    """``/api/v1/{status,jobs,failures,deliveries,events}``; lists hold the newest first."""
+
+    def __init__(self, ledger: Ledger, status: StatusSource, clock: Clock = time.time) -> None:
+        self._ledger = ledger
+        self._status = status
+        self._clock = clock
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Controllers, sinks, and whether the bridge is ready."""
+        Query(request)
+        reasons = await not_ready(self._ledger, self._status)
+        seen = await overview(self._ledger, self._status)
+        return _json(
+            {
+                "version": __version__,
+                "time": rfc3339(self._clock()),
+                "ready": not reasons,
+                "reasons": reasons,
+                "controllers": [controller_document(view) for view in seen.controllers],
+                "sinks": [sink_document(view) for view in seen.sinks],
+            }
+        )
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """``?controller&open&limit`` (50)."""
+        query = Query(request, "controller", "open", "limit")
+        found = await self._ledger.jobs(
+            controller=query.text("controller"), open_only=query.flag("open"), limit=query.limit(50)
+        )
+        return _json({"jobs": [job_document(controller, state) for controller, state in found]})
+
+    async def failures(self, request: web.Request) -> web.Response:
+        """Open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all of them."""
+        query = Query(request, "controller", "limit")
+        controller = query.text("controller")
+        found = await self._ledger.incidents(controller=controller, limit=query.limit(MOST))
+        every = await self._ledger.count_incidents()
+        total = sum(every.values()) if controller is None else every.get(controller, 0)
+        return _json({"open": total, "failures": [failure_document(incident) for incident in found]})
+
+    async def deliveries(self, request: web.Request) -> web.Response:
+        """``?state&sink&controller&job&event&limit`` (50)."""
+        query = Query(request, "state", "sink", "controller", "job", "event", "limit")
+        state = query.text("state")
+        if state is not None and state not in set(DeliveryState):
+            raise _wrong(f"state={state!r} is none of {', '.join(DeliveryState)}")
+        found = await self._ledger.deliveries(
+            DeliveryFilter(
+                state=DeliveryState(state) if state else None,
+                sink=query.text("sink"),
+                controller=query.text("controller"),
+                job_id=query.number("job"),
+                event_id=query.text("event"),
+                limit=query.limit(50),
+            )
+        )
+        return _json({"deliveries": [delivery_document(row) for row in found]})
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Whole event documents: ``?controller&job&limit`` (20)."""
+        query = Query(request, "controller", "job", "limit")
+        found = await self._ledger.events(
+            controller=query.text("controller"), job_id=query.number("job"), limit=query.limit(20)
+        )
+        return _json({"events": found})
+
+    async def event(self, request: web.Request) -> web.Response:
+        """One event document, whole."""
+        Query(request)
+        found = await self._ledger.event(request.match_info["event_id"])
+        if found is None:
+            raise web.HTTPNotFound(text="no such event; it may be older than store.retention")
+        return _json(found)
+
+
+class Query:
+    """The parameters of one request. Anything unknown, repeated or unreadable is answered with 400."""
+
+    def __init__(self, request: web.Request, *names: str) -> None:
+        for name in request.query:
+            if name not in names:
+                known = f"known here: {', '.join(names)}" if names else "there are none here"
+                raise _wrong(f"unknown parameter {name!r}; {known}")
+            if len(request.query.getall(name)) > 1:
+                raise _wrong(f"{name} is given more than once")
+        self._values = {name: value for name, value in request.query.items() if value}
+
+    def text(self, name: str) -> str | None:
+        """The value, None where absent or empty."""
+        return self._values.get(name)
+
+    def flag(self, name: str) -> bool:
+        """``true`` or ``false``; absent is false."""
+        value = self._values.get(name, "false").lower()
+        if value not in ("true", "false", "1", "0"):
+            raise _wrong(f"{name}={value!r}: say true or false")
+        return value in ("true", "1")
+
+    def number(self, name: str) -> int | None:
+        """A whole number that a database can hold."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18):  # noqa: PLR2004  fits 64 bits
+            raise _wrong(f"{name}={value!r} is no whole number")
+        return int(value)
+
+    def limit(self, default: int) -> int:
+        """How many to list: 1 to 1000."""
+        value = self.number("limit")
+        if value is None:
+            return default
+        if not 1 <= value <= MOST:
+            raise _wrong(f"limit={value}: say 1 to {MOST}")
+        return value
+
+
+def _wrong(reason: str) -> web.HTTPBadRequest:
+    return web.HTTPBadRequest(text=reason)
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")

@@ -1,0 +1,56 @@
+"""Which address shows what, to whom. Every route only reads: there is no other method than GET."""
+
+import time
+from datetime import UTC, tzinfo
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from cmc_notify.core.links import Links
+from cmc_notify.ports import Clock, Ledger
+from cmc_notify.telemetry import Metrics
+from cmc_notify.web.access import EVENT_PAGE, Access
+from cmc_notify.web.answers import add_headers, translate_errors
+from cmc_notify.web.api import Api
+from cmc_notify.web.dashboard import Dashboard
+from cmc_notify.web.event_page import EventPage
+from cmc_notify.web.health import Health
+from cmc_notify.web.status import StatusSource
+
+
+def create_app(
+    *,
+    ledger: Ledger,
+    status: StatusSource,
+    metrics: Metrics,
+    links: Links,
+    token: SecretStr | None,
+    listen_host: str,
+    timezone: tzinfo = UTC,
+    clock: Clock = time.time,
+) -> web.Application:
+    """The application; ``timezone`` is for the pages that people read.
+
+    Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
+    """
+    access = Access(token, listen_host, links, clock)
+    health = Health(ledger, status, metrics, access, clock)
+    api = Api(ledger, status, clock)
+    app = web.Application(middlewares=[translate_errors, access.guard])
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(
+        [
+            web.get("/", Dashboard(ledger, status, timezone, clock).show),
+            web.get("/events/{event_id}", EventPage(ledger, timezone).show, name=EVENT_PAGE),
+            web.get("/healthz", health.alive),
+            web.get("/readyz", health.ready),
+            web.get("/metrics", health.numbers),
+            web.get("/api/v1/status", api.status),
+            web.get("/api/v1/jobs", api.jobs),
+            web.get("/api/v1/failures", api.failures),
+            web.get("/api/v1/deliveries", api.deliveries),
+            web.get("/api/v1/events", api.events),
+            web.get("/api/v1/events/{event_id}", api.event),
+        ]
+    )
+    return app

@@ -1,0 +1,50 @@
+"""The first page: is everything well, what runs, what is broken, what was told."""
+
+import time
+from datetime import UTC, tzinfo
+
+from aiohttp import web
+
+from cmc_notify import __version__
+from cmc_notify.core.events import counts
+from cmc_notify.ports import Clock, DeliveryFilter, Ledger
+from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.status import StatusSource
+from cmc_notify.web.templating import Templates
+
+JOBS, FAILURES, DELIVERIES = 100, 200, 50
+"""How many the page shows at most; it says when there are more."""
+
+
+class Dashboard:
+    """``/``."""
+
+    def __init__(
+        self, ledger: Ledger, status: StatusSource, timezone: tzinfo = UTC, clock: Clock = time.time
+    ) -> None:
+        self._ledger = ledger
+        self._status = status
+        self._clock = clock
+        self._templates = Templates(timezone)
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """Write the page as things stand now."""
+        ledger = self._ledger
+        jobs = await ledger.jobs(open_only=True, limit=JOBS + 1)
+        page = self._templates.write(
+            "dashboard.html.j2",
+            now=self._clock(),
+            version=__version__,
+            reasons=await not_ready(ledger, self._status),
+            overview=await overview(ledger, self._status),
+            jobs=[(controller, state, counts(state.job)) for controller, state in jobs[:JOBS]],
+            more_jobs=len(jobs) > JOBS,
+            failures=await ledger.incidents(limit=FAILURES),
+            deliveries=await ledger.deliveries(DeliveryFilter(limit=DELIVERIES)),
+        )
+        return web.Response(
+            body=b"".join(page),
+            content_type="text/html",
+            charset="utf-8",
+            headers={"Content-Security-Policy": self._templates.policy},
+        )

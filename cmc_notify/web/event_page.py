@@ -1,0 +1,68 @@
+"""The page that messages link to: one event whole, however large, every failure with its whole text."""
+
+import asyncio
+from datetime import tzinfo
+
+from aiohttp import hdrs, web
+
+from cmc_notify.core.events import Event
+from cmc_notify.core.events import EventType as T
+from cmc_notify.core.grouping import group_failures
+from cmc_notify.ports import Ledger
+from cmc_notify.web.templating import Templates
+
+_HEADLINES = {
+    T.JOB_QUEUED: "{job} is queued",
+    T.JOB_STARTED: "{job} has started",
+    T.JOB_PROGRESS: "{job} goes on",
+    T.JOB_SUCCEEDED: "{job} succeeded",
+    T.JOB_CANCELED: "{job} was canceled",
+    T.JOB_FAILED: "{job} failed",
+    T.JOB_REOPENED: "{job} runs again",
+    T.JOB_OVERDUE: "{job} takes too long",
+    T.JOB_VANISHED: "{job} is gone from the controller",
+    T.APPLIANCE_FAILED: "Failures on appliances in {job}",
+    T.APPLIANCE_RECOVERED: "Appliances recovered with {job}",
+    T.CONTROLLER_UNREACHABLE: "The controller can't be reached",
+    T.CONTROLLER_RECOVERED: "The controller answers again",
+    T.CONTROLLER_UNAUTHORIZED: "The controller refuses our credentials",
+    T.SINK_FAILING: "Deliveries to {sink} fail",
+    T.SINK_RECOVERED: "Deliveries to {sink} work again",
+}
+
+
+def headline(event: Event) -> str:
+    """What happened, in one line, for a person."""
+    job = event.job
+    words = "The job" if job is None else f"{(job.operation or 'job').capitalize()} job {job.id}"
+    return _HEADLINES[event.type].format(job=words, sink=event.sink or "a sink")
+
+
+class EventPage:
+    """``/events/{event_id}``."""
+
+    def __init__(self, ledger: Ledger, timezone: tzinfo) -> None:
+        self._ledger = ledger
+        self._templates = Templates(timezone)
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Write the page piece by piece, so that 10,000 failures hold up nothing else."""
+        event = await self._ledger.event(request.match_info["event_id"])
+        if event is None:
+            raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
+        response = web.StreamResponse(headers={"Content-Security-Policy": self._templates.policy})
+        response.content_type = "text/html"
+        response.charset = "utf-8"
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        if request.method == hdrs.METH_HEAD:
+            return response  # uncompressed: the end of an empty compressed body would still be sent
+        response.enable_compression()
+        await response.prepare(request)
+        page = self._templates.write(
+            "event.html.j2", event=event, headline=headline(event), groups=group_failures(event.failures)
+        )
+        for chunk in page:
+            await response.write(chunk)
+            await asyncio.sleep(0)  # a fast reader never makes write() wait, and polls must go on
+        await response.write_eof()
+        return response

@@ -1,0 +1,66 @@
+"""For machines that watch the bridge: does it live, is it ready, and its numbers."""
+
+import time
+from contextlib import suppress
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Clock, Ledger
+from cmc_notify.telemetry import Metrics
+from cmc_notify.web.access import Access
+from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.status import StatusSource
+
+
+class Health:
+    """``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        status: StatusSource,
+        metrics: Metrics,
+        access: Access,
+        clock: Clock = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._status = status
+        self._metrics = metrics
+        self._access = access
+        self._clock = clock
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """200 while the process answers; asks nobody else, so that no outage restarts the bridge."""
+        return web.Response(text="ok\n")
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """200, or 503 with the reasons; those who may not read learn only that it is not ready."""
+        reasons = await not_ready(self._ledger, self._status)
+        if not reasons:
+            return web.Response(text="ready\n")
+        shown = reasons if self._access.may_read(request) else []
+        return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
+
+    async def numbers(self, _request: web.Request) -> web.Response:
+        """Prometheus text. What the store knows is read now; without a store the last values stay."""
+        with suppress(StoreError):
+            await self._read_store()
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    async def _read_store(self) -> None:
+        now, metrics = self._clock(), self._metrics
+        seen = await overview(self._ledger, self._status)
+        for controller in seen.controllers:
+            metrics.incidents_open.labels(controller.name).set(controller.open_failures)
+            metrics.malformed_jobs.labels(controller.name).set(len(controller.meta.malformed))
+            if controller.meta.last_poll_at is not None:
+                metrics.last_poll_timestamp_seconds.labels(controller.name).set(controller.meta.last_poll_at)
+        for sink in seen.sinks:
+            oldest = sink.depth.oldest_pending_at
+            metrics.outbox_pending.labels(sink.name).set(sink.depth.pending)
+            metrics.outbox_dead.labels(sink.name).set(sink.depth.dead)
+            metrics.outbox_oldest_seconds.labels(sink.name).set(max(0.0, now - oldest) if oldest else 0.0)
+            if sink.live is not None:
+                metrics.sink_blocked.labels(sink.name).set(sink.live.blocked is not None)

@@ -1,0 +1,107 @@
+"""One look at the whole bridge, from the store and from the running process: for the page and the API."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import ControllerMeta, Ledger, OutboxDepth
+from cmc_notify.web.status import LiveController, LiveSink, StatusSource
+
+PING_WITHIN = 3.0
+"""Seconds: a store that does not answer by then is unusable, and probes give up soon after."""
+
+ControllerState = Literal["waiting", "ok", "failing", "unreachable", "unauthorized"]
+
+
+class ControllerView(Struct, frozen=True, kw_only=True):
+    """A controller: what was committed about it, and, where this process polls it, its live side."""
+
+    name: str
+    state: ControllerState
+    meta: ControllerMeta
+    live: LiveController | None
+    open_failures: int
+
+
+class SinkView(Struct, frozen=True, kw_only=True):
+    """A sink: its share of the outbox, and, where this process feeds it, its live side."""
+
+    name: str
+    live: LiveSink | None
+    depth: OutboxDepth
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """Everything that fits on one screen."""
+
+    controllers: tuple[ControllerView, ...]
+    sinks: tuple[SinkView, ...]
+    waiting_for: tuple[str, ...]
+    """Why the bridge is not ready; empty when it is."""
+
+
+async def overview(ledger: Ledger, status: StatusSource) -> Overview:
+    """Read it. Configured ones come first, then those that only the store knows. Raises StoreError."""
+    metas = await ledger.snapshots()
+    incidents = await ledger.count_incidents()
+    depths = {depth.sink: depth for depth in await ledger.depths() if depth.sink}
+    controllers = {live.name: live for live in status.controllers()}
+    sinks = {live.name: live for live in status.sinks()}
+    return Overview(
+        controllers=tuple(
+            ControllerView(
+                name=name,
+                state=controller_state(metas.get(name, ControllerMeta())),
+                meta=metas.get(name, ControllerMeta()),
+                live=controllers.get(name),
+                open_failures=incidents.get(name, 0),
+            )
+            for name in dict.fromkeys([*controllers, *sorted(metas)])
+        ),
+        sinks=tuple(
+            SinkView(
+                name=name,
+                live=sinks.get(name),
+                depth=depths.get(name, OutboxDepth(name, 0, 0, 0, None)),
+            )
+            for name in dict.fromkeys([*sinks, *sorted(depths)])
+        ),
+        waiting_for=tuple(first_polls(status)),
+    )
+
+
+def controller_state(meta: ControllerMeta) -> ControllerState:
+    """The state in one word; ``failing`` means polls fail, but not yet often enough to tell people."""
+    if meta.unauthorized_since is not None:
+        return "unauthorized"
+    if meta.unreachable_since is not None:
+        return "unreachable"
+    if meta.failed_polls:
+        return "failing"
+    return "waiting" if meta.last_poll_at is None else "ok"
+
+
+def first_polls(status: StatusSource) -> Sequence[str]:
+    """What the process still waits for, less the store."""
+    reasons = [
+        f"the first poll of controller {live.name} was not tried yet"
+        for live in status.controllers()
+        if not live.tried
+    ]
+    return ["the bridge is stopping", *reasons] if status.stopping else reasons
+
+
+async def not_ready(ledger: Ledger, status: StatusSource) -> Sequence[str]:
+    """Why the bridge is not ready, one reason a line, each safe to be read by anybody in the know."""
+    reasons = list(first_polls(status))
+    try:
+        async with asyncio.timeout(PING_WITHIN):
+            await ledger.ping()
+    except TimeoutError:
+        reasons.append(f"the store did not answer within {PING_WITHIN:g} s")
+    except StoreError as error:
+        reasons.append(f"the store can't be used: {error}")
+    return reasons

@@ -1,0 +1,84 @@
+"""How pages for people are written: every text from outside escaped, every hidden character shown.
+
+Both happen to each ``{{ … }}`` by itself, so that no template can forget it. The only style is the one
+whose digest stands in the policy; scripts, images, frames and requests to elsewhere are all refused.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from cmc_notify.core.events import rfc3339
+from cmc_notify.core.text import visible
+
+_CHUNK = 512
+"""Template pieces per chunk: some tens of kilobytes, a millisecond or two of work."""
+
+_AGES = ((86400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes"))
+
+
+class Templates:
+    """The pages of ``cmc_notify/web/pages``; ``timezone`` is the one that people read times in."""
+
+    def __init__(self, timezone: tzinfo) -> None:
+        self._timezone = timezone
+        style = (files("cmc_notify.web") / "pages" / "style.css").read_text(encoding="utf-8")
+        digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self.policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}';"
+            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        """The Content-Security-Policy of every page."""
+        self._environment = Environment(
+            loader=PackageLoader("cmc_notify.web", "pages"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_shown,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["style"] = Markup(style)  # noqa: S704  our own file
+        self._environment.filters.update(moment=self._moment, ago=ago, brief=brief)
+
+    def write(self, name: str, **context: object) -> Iterator[bytes]:
+        """The page in chunks of UTF-8, each made when it is asked for."""
+        stream = self._environment.get_template(name).stream(**context)
+        stream.enable_buffering(_CHUNK)
+        for chunk in stream:
+            yield chunk.encode("utf-8", "replace")
+
+    def _moment(self, value: float | str | None, unknown: str = "unknown") -> Markup:
+        """A time (Unix seconds or RFC 3339) in people's timezone; ``unknown`` for None."""
+        exact = rfc3339(value) if isinstance(value, int | float) else value
+        try:
+            when = datetime.fromisoformat(exact or "")
+        except ValueError:
+            return escape(_shown(exact or unknown))
+        local = when.replace(tzinfo=when.tzinfo or UTC).astimezone(self._timezone)
+        return Markup('<time datetime="{}">{}</time>').format(exact, f"{local:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def _shown(value: object) -> object:
+    """Markup stays; texts show what they hide; None prints nothing."""
+    if value is None:
+        return ""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in the largest unit that fits; the future is ``just now`` (clocks differ)."""
+    for size, one, many in _AGES:
+        if (number := int(seconds // size)) >= 1:
+            return f"{number} {one if number == 1 else many} ago"
+    return f"{int(seconds)} s ago" if seconds >= 1 else "just now"
+
+
+def brief(text: str, most: int = 160) -> str:
+    """The beginning of a text on one line; an ellipsis says that there is more."""
+    line = " ".join(text[: most * 4].split())
+    return line if len(line) <= most and len(text) <= most * 4 else f"{line[:most].rstrip()}…"
