@@ -41,6 +41,11 @@ class Controller:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds that the controller's clock is ahead of ours, by its last answer; None if it never said."""
+        return self._transport.clock_offset
+
     async def close(self) -> None:
         """Release connections; the controller can be used again afterwards."""
         self._sign_in.forget()

@@ -7,7 +7,10 @@ a body or a secret. Answers that the caller must judge (2xx, and 4xx but 408 and
 
 import base64
 import ssl
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -65,6 +68,8 @@ class Transport:
         self._pin: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(pin) if pin else True
         self._proxy, self._proxy_credentials = _proxy(settings.proxy)
         self._session: aiohttp.ClientSession | None = None
+        self.clock_offset: float | None = None
+        """Seconds that the controller's clock is ahead of ours, by the Date of its last answer."""
         self._secrets: tuple[str, ...] = ()
 
     def keep_secret(self, *secrets: str) -> None:
@@ -118,6 +123,7 @@ class Transport:
                 proxy_headers=credentials if over_tls and credentials else None,
             ) as response:
                 self._refuse_redirect(response, place)
+                self._note_clock(response.headers.get("Date"))
                 answer = Answer(response.status, await self._read(response, place), place)
         except (aiohttp.ClientError, OSError, ssl.CertificateError, UnicodeError) as error:
             raise ControllerUnreachable(f"{place}: {self._reason(error)}") from _cause(error)
@@ -146,6 +152,10 @@ class Transport:
                 trust_env=False,
             )
         return self._session
+
+    def _note_clock(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):
+            self.clock_offset = parsedate_to_datetime(date or "").timestamp() - time.time()
 
     @staticmethod
     def _refuse_redirect(response: aiohttp.ClientResponse, place: str) -> None:
