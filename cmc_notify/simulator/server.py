@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 
 from aiohttp import web
@@ -85,9 +86,14 @@ class Server:
         self._lists: dict[tuple[object, ...], Answer] = {}
         self._lists_generation = -1
 
+    async def _tell_time(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """The controller's own clock stands in each answer, as HTTP has it."""
+        response.headers["Date"] = formatdate(self._clock.now, usegmt=True)
+
     def application(self) -> web.Application:
         """The routes of all three services."""
         app = web.Application(client_max_size=64 * 1024)
+        app.on_response_prepare.append(self._tell_time)
         for method, path, handler, guarded in (
             ("GET", f"{COMMON}/auth_info", self._auth_info, False),
             ("GET", f"{COMMON}/services", self._services, False),
@@ -128,7 +134,9 @@ class Server:
             answer = await handler(request)
         except (Refused, Problem) as problem:
             entry.status = problem.status
-            return await send(request, problem.status, error_body(problem.error_id, str(problem)))
+            response = await send(request, problem.status, error_body(problem.error_id, str(problem)))
+            entry.complete = connected(request)
+            return response
         if fault == "cut":
             return await fail(request, fault, answer.body, self.stopping)
         entry.looks = answer.looks
