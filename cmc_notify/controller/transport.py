@@ -24,6 +24,7 @@ from cmc_notify.settings.controller import ControllerSettings
 
 _BUFFER = 256 * 1024
 _WORDS = 300
+_EARLIER_SECRETS = 4
 
 
 class Answer(Struct, frozen=True):
@@ -73,8 +74,12 @@ class Transport:
         self._secrets: tuple[str, ...] = ()
 
     def keep_secret(self, *secrets: str) -> None:
-        """From now on no message shows these, also where the controller's own words repeat them."""
-        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+        """From now on no message shows these, also where the controller's own words repeat them.
+
+        Earlier ones stay hidden, too: a refused token may be told once more. The oldest are forgotten.
+        """
+        earlier = [secret for secret in self._secrets if secret not in secrets]
+        self._secrets = (*earlier[-_EARLIER_SECRETS:], *secrets)
 
     def forget_cookies(self) -> None:
         """Drop the cookies of an earlier session."""
@@ -125,7 +130,9 @@ class Transport:
                 self._refuse_redirect(response, place)
                 self._note_clock(response.headers.get("Date"))
                 answer = Answer(response.status, await self._read(response, place), place)
-        except (aiohttp.ClientError, OSError, ssl.CertificateError, UnicodeError) as error:
+        except ControllerUnreachable:
+            raise  # one of ours, and a ConnectionError
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no such URL or header
             raise ControllerUnreachable(f"{place}: {self._reason(error)}") from _cause(error)
         if answer.status in (408, 429) or answer.status >= 500:  # noqa: PLR2004  the meaning of 5xx is known
             raise ControllerUnreachable(self.describe(answer))
@@ -136,7 +143,7 @@ class Transport:
         document = answer.document()
         words = [document.get(key) for key in ("error_id", "error_text", "error", "error_description")]
         said = clean(" ".join(" ".join(word.split()) for word in words if isinstance(word, str)))
-        for secret in self._secrets:
+        for secret in sorted(filter(None, self._secrets), key=len, reverse=True):
             said = said.replace(secret, "***")
         said = said if len(said) <= _WORDS else f"{said[:_WORDS]}…"
         return f"{answer.place}: status {answer.status}{f' ({said})' if said else ''}"
@@ -154,7 +161,7 @@ class Transport:
         return self._session
 
     def _note_clock(self, date: str | None) -> None:
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             self.clock_offset = parsedate_to_datetime(date or "").timestamp() - time.time()
 
     @staticmethod

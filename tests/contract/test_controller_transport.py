@@ -1,0 +1,358 @@
+"""TLS, proxies and everything that goes wrong on the way: one kind of error, short, without a secret."""
+
+import asyncio
+import gzip
+import hashlib
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from cmc_notify.controller import Controller
+from cmc_notify.errors import ConfigError, ControllerUnreachable
+from cmc_notify.settings.controller import ControllerSettings
+
+JOBS = "/api/cmc.configurator/1.0/jobs"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+Talk = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+def client(url: str, **settings: Any) -> Controller:
+    """A client with these settings."""
+    return Controller("emea", ControllerSettings.model_validate({"url": url, **settings}))
+
+
+@asynccontextmanager
+async def raw_server(talk: Talk, **options: Any) -> AsyncIterator[str]:
+    """A server that reads a request's head and lets ``talk`` answer it byte by byte."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if b"/services" in head:
+                    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                else:
+                    await talk(head, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, **options)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def reason_for(talk: Talk, **settings: Any) -> str:
+    """Why the client gives up on a server that talks like this."""
+    async with raw_server(talk) as address, client(f"http://{address}", **settings) as controller:
+        with pytest.raises(ControllerUnreachable) as caught:
+            await controller.list_jobs(after=1)
+        assert "after" not in str(caught.value)
+        return str(caught.value).removeprefix(f"GET http://{address}{JOBS}: ")
+
+
+def says(data: bytes) -> Talk:
+    """Write this and hang up."""
+
+    async def talk(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the connection broke off before the answer was complete"),
+        (HEAD + b"Content-Length: 1000\r\n\r\n[", "the connection broke off before the answer was complete"),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[{}\r\n",
+            "the connection broke off before the answer was complete",
+        ),
+        (HEAD + b'\r\n[{"id": 1}', "the answer is not JSON, or was cut"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is no valid HTTP"),
+        (
+            HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n[{}]",
+            "the connection broke off before the answer was complete",
+        ),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops", "status 500"),
+        (
+            b'HTTP/1.1 503 No\r\nContent-Length: 20\r\n\r\n{"error_id": "BUSY"}',
+            "status 503 (BUSY)",
+        ),
+        (b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", "status 429"),
+        (b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", "status 400"),
+    ],
+)
+async def test_a_bad_answer_is_an_outage_with_its_reason(data: bytes, reason: str) -> None:
+    """Whatever breaks, the reader gets one short reason, and the caller one kind of error."""
+    assert (await reason_for(says(data))).split(": ")[-1].startswith(reason)
+
+
+async def test_a_controller_that_is_not_there() -> None:
+    """A refused connection and an unknown host are told as such."""
+    async with raw_server(says(b"")) as address:
+        pass
+    async with client(f"http://{address}") as controller:
+        with pytest.raises(ControllerUnreachable, match=r"refused|connect call failed"):
+            await controller.list_jobs()
+
+
+@pytest.mark.parametrize("start", [b"", HEAD + b"Content-Length: 100\r\n\r\n[", HEAD + b"\r\n["])
+async def test_a_slow_answer_ends_within_the_timeout(start: bytes) -> None:
+    """A controller that stops before, or in the middle of, its answer costs poll.timeout and no more."""
+    hang = asyncio.Event()
+
+    async def talk(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        await hang.wait()
+
+    async with asyncio.timeout(5):
+        reason = await reason_for(talk, poll={"timeout": "200ms"})
+    hang.set()
+    assert reason == "no complete answer within 0.2 s (poll.timeout)"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+async def test_an_oversized_answer_is_given_up(zipped: bool) -> None:
+    """More than poll.max_body bytes, counted unpacked, are not taken, however small they were sent."""
+    body = b"[" + b" " * 70_000 + b"]"
+    head = HEAD + (b"Content-Encoding: gzip\r\n" if zipped else b"")
+    sent = gzip.compress(body) if zipped else body
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(sent) + sent
+    reason = await reason_for(says(whole), poll={"max_body": 65_536})
+    assert reason == "the answer is larger than 65536 bytes (poll.max_body)"
+    async with raw_server(says(whole)) as address, client(f"http://{address}") as controller:
+        assert await controller.list_jobs() == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(status: int) -> None:
+    """A redirect is reported with its target's host, and nothing is sent there."""
+    asked: list[bytes] = []
+
+    async def listen(head: bytes, writer: asyncio.StreamWriter) -> None:
+        asked.append(head)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n[]")
+
+    async with raw_server(listen) as elsewhere:
+        location = f"http://{elsewhere}/?token=hidden".encode()
+        answer = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location)
+        auth = {"method": "basic", "username": "u", "password": "p"}
+        reason = await reason_for(says(answer), auth=auth)
+    assert reason.startswith(
+        f"the answer is a redirect ({status}) to http://127.0.0.1, which is not followed"
+    )
+    assert "hidden" not in reason
+    assert asked == []
+
+
+# --- TLS ----------------------------------------------------------------------------------------------
+
+
+async def no_jobs(_: web.Request) -> web.Response:
+    """An empty job list."""
+    return web.json_response([])
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A private certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: trustme.CA) -> trustme.LeafCert:
+    """The controller's certificate."""
+    return authority.issue_cert("127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def pin(certificate: trustme.LeafCert) -> str:
+    """The fingerprint of the controller's certificate."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    return hashlib.sha256(der).hexdigest()
+
+
+@pytest.fixture
+def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """The controller's side of TLS; a test may ask more of it."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(server)
+    return server
+
+
+@pytest.fixture
+async def url(context: ssl.SSLContext) -> AsyncIterator[str]:
+    """A controller behind TLS."""
+    app = web.Application()
+    app.router.add_get(JOBS, no_jobs)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=context)
+    yield str(server.make_url("")).rstrip("/")
+    await server.close()
+
+
+async def test_an_unknown_certificate_is_refused_with_the_remedy(url: str) -> None:
+    """A self-made certificate is not trusted by itself, and the error says which settings help."""
+    async with client(url) as controller:
+        assert controller.warnings == ()
+        with pytest.raises(
+            ControllerUnreachable, match=r"certificate: .*; set tls.ca_file or tls.fingerprint"
+        ):
+            await controller.list_jobs()
+
+
+async def test_a_ca_file_makes_it_trusted(url: str, authority: trustme.CA, tmp_path: Path) -> None:
+    """The authority's certificate in tls.ca_file is all that is needed; another authority's is not enough."""
+    ours, other = tmp_path / "ours.pem", tmp_path / "other.pem"
+    authority.cert_pem.write_to_path(ours)
+    trustme.CA().cert_pem.write_to_path(other)
+    async with client(url, tls={"ca_file": ours}) as controller:
+        assert await controller.list_jobs() == []
+    async with client(url, tls={"ca_file": other}) as controller:
+        with pytest.raises(ControllerUnreachable, match="certificate"):
+            await controller.list_jobs()
+
+
+async def test_a_pinned_certificate_is_trusted_whoever_signed_it(url: str, pin: str) -> None:
+    """The right fingerprint suffices without an authority, colons or not."""
+    with_colons = ":".join(pin[at : at + 2] for at in range(0, 64, 2)).upper()
+    for written in (pin, with_colons):
+        async with client(url, tls={"fingerprint_sha256": written}) as controller:
+            assert await controller.list_jobs() == []
+            assert controller.warnings == ()
+
+
+@pytest.mark.parametrize("tls", [{}, {"verify": False}])
+async def test_another_certificate_than_the_pinned_one_is_refused(
+    url: str, pin: str, tls: dict[str, Any]
+) -> None:
+    """A wrong fingerprint is refused, also with verify off; the one that was met is named for comparison."""
+    auth = {"method": "basic", "username": "u", "password": "p"}
+    async with client(url, tls={"fingerprint_sha256": "ab" * 32, **tls}, auth=auth) as controller:
+        with pytest.raises(ControllerUnreachable, match=f"fingerprint {pin}, not the one in tls"):
+            await controller.list_jobs()
+
+
+async def test_verification_can_be_turned_off_and_is_warned_about(url: str) -> None:
+    """verify: false takes any certificate, and there is a warning to log at each start."""
+    async with client(url, tls={"verify": False}) as controller:
+        assert await controller.list_jobs() == []
+        (warning,) = controller.warnings
+    assert "controllers.emea.tls.verify" in warning
+
+
+@pytest.fixture
+def bridge_certificate(authority: trustme.CA, context: ssl.SSLContext, tmp_path: Path) -> Path:
+    """A certificate of our own, which the controller asks for from now on."""
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    chain = tmp_path / "bridge.pem"
+    authority.issue_cert("bridge").private_key_and_cert_chain_pem.write_to_path(chain)
+    return chain
+
+
+@pytest.mark.parametrize("trust", ["verify", "fingerprint_sha256"])
+async def test_a_client_certificate_is_shown(
+    url: str, pin: str, trust: str, bridge_certificate: Path
+) -> None:
+    """A controller that asks for a client certificate gets it, also where its own is pinned."""
+    tls = {trust: pin if trust == "fingerprint_sha256" else False}
+    async with client(url, tls={**tls, "cert_file": bridge_certificate}) as controller:
+        assert await controller.list_jobs() == []
+    async with client(url, tls=tls) as controller:
+        with pytest.raises(ControllerUnreachable):
+            await controller.list_jobs()
+
+
+async def test_a_client_certificate_does_not_weaken_the_pin(url: str, bridge_certificate: Path) -> None:
+    """With a client certificate of our own, a wrong fingerprint is refused as without."""
+    tls = {"fingerprint_sha256": "ab" * 32, "cert_file": bridge_certificate}
+    async with client(url, tls=tls) as controller:
+        with pytest.raises(ControllerUnreachable, match="not the one in tls"):
+            await controller.list_jobs()
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file"])
+async def test_an_unreadable_file_is_a_config_error(key: str, tmp_path: Path) -> None:
+    """A certificate file that holds none is refused at start, named by key and path."""
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    with pytest.raises(ConfigError, match=rf"controllers\.emea\.tls\.{key}: .*bad\.pem"):
+        client("https://127.0.0.1", tls={key: bad})
+
+
+# --- proxies ------------------------------------------------------------------------------------------
+
+PROXY_PASSWORD = "proxy-secret"
+
+
+async def test_plain_http_goes_through_the_proxy() -> None:
+    """With a proxy the whole address is asked of it, and its user is named to it."""
+    heads: list[bytes] = []
+
+    async def talk(head: bytes, writer: asyncio.StreamWriter) -> None:
+        heads.append(head)
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n[]")
+
+    async with raw_server(talk) as address:
+        proxy = f"http://bridge:{PROXY_PASSWORD}@{address}"
+        async with client("http://cmc.example.net", proxy=proxy) as controller:
+            assert await controller.list_jobs() == []
+    assert heads[-1].startswith(b"GET http://cmc.example.net" + JOBS.encode())
+    assert b"Proxy-Authorization: Basic YnJpZGdlOnByb3h5LXNlY3JldA==" in heads[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refuses with status 407"),
+        (b"", "the connection broke off"),
+    ],
+)
+async def test_a_proxy_that_refuses_is_told_apart(answer: bytes, reason: str) -> None:
+    """A tunnel is asked for with the proxy's credentials alone; its refusal says so and leaks nothing."""
+    heads: list[bytes] = []
+
+    async def talk(head: bytes, writer: asyncio.StreamWriter) -> None:
+        heads.append(head)
+        await says(answer)(head, writer)
+
+    auth = {"method": "token", "token": "controller-token"}
+    async with raw_server(talk) as address:
+        proxy = f"http://bridge:{PROXY_PASSWORD}@{address}"
+        async with client("https://cmc.example.net", proxy=proxy, auth=auth) as controller:
+            with pytest.raises(ControllerUnreachable, match=reason) as caught:
+                await controller.list_jobs()
+    assert heads[0].startswith(b"CONNECT cmc.example.net:443")
+    assert b"Proxy-Authorization: Basic YnJpZGdlOnByb3h5LXNlY3JldA==" in heads[0]
+    assert b"controller-token" not in heads[0]
+    told = "".join(traceback.format_exception(caught.value)) + repr(vars(controller))
+    assert PROXY_PASSWORD not in told
+    assert "controller-token" not in told
+
+
+async def test_a_proxy_that_is_not_there() -> None:
+    """A dead proxy is named as the culprit, not the controller."""
+    async with raw_server(says(b"")) as address:
+        pass
+    proxy = f"http://bridge:{PROXY_PASSWORD}@{address}"
+    async with client("http://cmc.example.net", proxy=proxy) as controller:
+        with pytest.raises(ControllerUnreachable, match="the proxy can't be reached") as caught:
+            await controller.list_jobs()
+    assert PROXY_PASSWORD not in "".join(traceback.format_exception(caught.value)) + repr(
+        caught.value.__cause__
+    )
