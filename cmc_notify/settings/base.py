@@ -8,9 +8,10 @@ A validator's message that begins with ``key: `` is shown at that key, and so na
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -74,7 +75,9 @@ Proxy = Annotated[str | None, AfterValidator(_web_address), Field(repr=False)]
 
 
 def holds_secret(annotation: Any) -> bool:
-    """Whether a value of this type is, or holds, a secret."""
+    """Whether a value of this type is a secret, or a list of them; a mapping of secrets has own keys."""
+    if get_origin(annotation) in (dict, Mapping):
+        return False
     return annotation is SecretStr or any(holds_secret(inner) for inner in get_args(annotation))
 
 

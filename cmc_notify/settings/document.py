@@ -17,9 +17,6 @@ Path = tuple[str | int, ...]
 _MOST_NODES = 100_000
 """A file of nested aliases would otherwise grow without end."""
 
-_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
-"""What a parser's complaint quotes can be part of a secret; single characters can't."""
-
 
 class Problem(NamedTuple):
     """Something wrong: where (``line`` is 1-based where only that is known), what, and the remedy."""
@@ -60,8 +57,8 @@ def parse(text: str) -> Document:
         node = yaml.compose(text, Loader=_Loader)
         value = reader.value(node, ()) if node is not None else None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        return Document(None, {}, (Problem((), _complaint(error), mark.line + 1 if mark else None),))
+        message, mark = _complaint(error)
+        return Document(None, {}, (Problem((), message, mark.line + 1 if mark else None),))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"holds the control character U+{ord(text[error.position]):04X}; remove it"
@@ -71,16 +68,32 @@ def parse(text: str) -> Document:
     return Document(value, MappingProxyType(reader.lines), tuple(reader.problems))
 
 
-def _complaint(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "can't be read"
-    if "undefined alias" in problem:
-        return "is no YAML: a value begins with * here; put it in quotes"
-    if "\\t" in problem:
-        return "is no YAML: a tab stands where YAML takes only spaces; indent with spaces"
-    if "mapping values are not allowed" in problem:
-        problem = 'a second ": " stands in one line, or the line is indented too far'
-    what = _QUOTED.sub("…", problem)
-    return f"is no YAML: {what}; look at this line and the one before (indentation, quotes, brackets)"
+_COMPLAINTS = (
+    ("while scanning a quoted scalar", "a quote that begins here is never closed; close it"),
+    ("unknown escape", "a backslash in double quotes has a meaning in YAML; use single quotes"),
+    ("undefined alias", "a value begins with * here; put it in quotes"),
+    ("\\t' that cannot start", "a tab stands here, where only spaces are allowed; indent with spaces"),
+    ("that cannot start any token", "a value begins with a special character here; put it in quotes"),
+    ("mapping values are not allowed", "there is a second `: ` in one line, or the line is indented too far"),
+    ("expected ',' or '}'", "a { before this is not closed, or a comma is missing; write {key: value, …}"),
+    ("expected ',' or ']'", "a [ before this is not closed, or a comma is missing; write [a, b, …]"),
+    ("expected <block end>", "this line's indentation does not fit the lines above; line it up"),
+    ("could not find expected ':'", "this line, or the one before, has no `: `; write `key: value`"),
+    ("expected a single document", "a second document begins here (---); keep one"),
+    ("duplicate anchor", "an anchor (&) is given twice; if a value begins with &, put it in quotes"),
+)
+"""What the parser says, and what we say: its own words can quote the text, and so a secret."""
+
+
+def _complaint(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
+    said = f"{error.context} {error.problem}"
+    for theirs, ours in _COMPLAINTS:
+        if theirs in said:
+            # A quote that is never closed is found at the end of the file; where it begins helps.
+            mark = error.context_mark if theirs == said[: len(theirs)] else error.problem_mark
+            return f"is no YAML: {ours}", mark or error.problem_mark
+    mended = "look at this line and the one before for indentation, quotes, and brackets"
+    return f"is no YAML: it can't be understood here; {mended}", error.problem_mark or error.context_mark
 
 
 class _Reader:

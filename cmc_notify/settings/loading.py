@@ -54,16 +54,17 @@ def load(
     problems += overlaid.problems
     if file is not None:
         _resolve(tree, file.absolute().parent)
-    settings: Settings | None = None
+    loaded: Settings | None = None
     try:
-        settings = _loaded_type(tree, sink_types)()
+        loaded = _loaded_type(tree, sink_types)()
     except ValidationError as error:
         problems += explain(error, tree, shapes)
     problems += disagreements(*_parts(tree))
-    if settings is None or problems:
+    if loaded is None or problems:
         places = _Places(file, lines, overlaid.variables)
         raise ConfigError(*(_line(problem, places) for problem in _sorted(problems, places)))
-    return settings
+    # As plain Settings, so that two loads of one config are equal.
+    return Settings.model_construct(loaded.model_fields_set, **dict(loaded))
 
 
 def _nothing_found() -> str:
@@ -179,15 +180,21 @@ def _sorted(problems: Iterable[Problem], places: _Places) -> list[Problem]:
 
 def _line_of(path: document.Path, places: _Places) -> tuple[int | None, str | None]:
     """The line of a path, or of the nearest thing around it; or the variable that it came from."""
-    for length in range(len(path), -1, -1):
-        prefix = path[:length]
+    prefixes = [path[:length] for length in range(len(path), -1, -1)]
+    # A variable replaces everything below its path, so what the file says there no longer counts.
+    for prefix in prefixes:
         if prefix in places.variables:
             return None, places.variables[prefix]
+    for prefix in prefixes:
         if prefix in places.lines and (prefix or not places.variables):
             return places.lines[prefix], None
-    below = (name for known, name in places.variables.items() if path and known[: len(path)] == path)
-    around = (name for known, name in places.variables.items() if path and known[:2] == path[:2])
-    return None, next(below, None) or next(around, None)
+        # Nothing in the file comes this close; a part that only the environment makes has a variable below.
+        below = (
+            name for known, name in places.variables.items() if prefix and known[: len(prefix)] == prefix
+        )
+        if (variable := next(below, None)) is not None:
+            return None, variable
+    return None, None
 
 
 def _line(problem: Problem, places: _Places) -> str:

@@ -1,0 +1,97 @@
+"""The config file's JSON Schema (draft 2020-12), for editors: completion, hints, and typos underlined.
+
+It says what a file can hold. What only the whole can tell (a route's sink exists, a file is there) is
+``check``'s to say.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from cmc_notify.settings.base import Part, SinkSettings
+from cmc_notify.settings.root import NAME, Settings
+from cmc_notify.settings.shapes import secret_key
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any]:
+    """The schema, with these sink types."""
+    models: list[type[Part]] = [Settings, *sink_types.values()]
+    references, document = models_json_schema(
+        [(model, "validation") for model in models], schema_generator=_Generator
+    )
+    definitions = document["$defs"]
+    root = definitions.pop(references[Settings, "validation"]["$ref"].rpartition("/")[2])
+    properties = root["properties"]
+    properties["controllers"] = _named({"$ref": _reference(properties["controllers"])})
+    properties["sinks"] = _named(
+        {
+            "type": "object",
+            "properties": {"type": {"enum": sorted(sink_types)}},
+            "required": ["type"],
+            "allOf": [
+                {
+                    "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                    "then": references[sink_types[name], "validation"],
+                }
+                for name in sorted(sink_types)
+            ],
+        }
+    )
+    properties["routes"]["minItems"] = 1
+    root["required"] = ["controllers", "sinks", "routes"]
+    root |= {"title": "cmc-notify configuration", "$defs": definitions}
+    return {"$schema": DIALECT, **root}
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": NAME},
+        "additionalProperties": value,
+        "minProperties": 1,
+    }
+
+
+def _reference(mapping: dict[str, Any]) -> str:
+    (only,) = mapping["patternProperties"].values()
+    return str(only["$ref"])
+
+
+class _Generator(GenerateJsonSchema):
+    """Beside each secret ``x`` its ``x_file``; a secret that is needed can be either of them."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        result = super().model_schema(schema)
+        cls = schema["cls"]
+        properties = result.get("properties", {})
+        for name, field in cls.model_fields.items() if issubclass(cls, Part) else ():
+            key = field.alias or name
+            file_key = secret_key(cls, name, field)
+            if file_key is None or key not in properties:
+                continue
+            properties[file_key] = {"type": "string", "description": f"A file that holds {key}."}
+            if key in result.get("required", ()):
+                result["required"] = [other for other in result["required"] if other != key]
+                either = {"anyOf": [{"required": [key]}, {"required": [file_key]}]}
+                result.setdefault("allOf", []).append(either)
+        return result
+
+    def handle_invalid_for_json_schema(
+        self,
+        schema: core_schema.CoreSchema,  # noqa: ARG002  its signature
+        error_info: str,  # noqa: ARG002  its signature
+    ) -> JsonSchemaValue:
+        """A third party's type that JSON Schema can't describe: anything goes, and ``check`` decides."""
+        return {}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Without defaults that are whole sections (their keys have their own) or masked secrets."""
+        result = super().default_schema(schema)
+        if isinstance(result.get("default"), dict) or isinstance(schema.get("default"), SecretStr):
+            result = {key: value for key, value in result.items() if key != "default"}
+        return result
