@@ -19,7 +19,7 @@ class Member(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """One feature that failed with one error text on all of ``members``; ``new`` of them are told first now."""
+    """One feature that failed with one error text on all of ``members``, of whom ``new`` are newly told."""
 
     feature_id: int | None
     feature: str | None

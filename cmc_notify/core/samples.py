@@ -78,7 +78,7 @@ def sample(event_type: EventType) -> Event:
 
 
 def samples() -> list[Event]:
-    """For every type the event of ``sample`` and a hostile one; and the odd shapes that a failure can have."""
+    """For every type the event of ``sample`` and a hostile one, and the odd shapes that a job can have."""
     every = [sample(event_type) for event_type in EventType]
     return [*every, *_shapes(), *map(_hostile, every)]
 

@@ -52,5 +52,5 @@ def _misnamed(file: str, extensions: Sequence[str]) -> str | None:
     if kind == _DEFAULT or kind in list(EventType):
         return None
     close = difflib.get_close_matches(kind, [*EventType, _DEFAULT], n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "see the event types in docs/templates.md"
+    hint = f"did you mean {str(close[0])!r}?" if close else "see the event types in docs/templates.md"
     return f"no event type is called {kind!r}; {hint}"

@@ -1,6 +1,5 @@
 """What a template gets: the event's fields, its groups, and what is said about this one message."""
 
-from collections.abc import Callable
 from typing import Any
 
 from cmc_notify.core.grouping import Group, group_failures, group_recoveries
@@ -24,7 +23,7 @@ def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]
     """The variables of a template; docs/templates.md describes each for users."""
     event = message.event
     every = group_failures(event.failures)
-    groups = _largest(every, form.escape, _BRIEF_SIZE.get(form.name)) if brief else every
+    groups = shown(every, form) if brief else every
     new = sum(group.new for group in every)
     return {
         **{field: getattr(event, field) for field in event.__struct_fields__},
@@ -43,15 +42,16 @@ def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]
     }
 
 
-def _largest(groups: tuple[Group, ...], escape: Callable[[str], str], size: int | None) -> tuple[Group, ...]:
-    """The first groups, as many as the count and the size allow; at least one."""
-    shown: list[Group] = []
+def shown(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:
+    """What of the groups a brief document shows: the first, as many as count and size allow; at least one."""
+    size = _BRIEF_SIZE.get(form.name)
+    chosen: list[Group] = []
     taken = 0
     for group in groups[:BRIEF_GROUPS]:
         if size is not None:
-            pieces = (shorten(group.error_text or "", BRIEF_TEXT), listing(group.members, BRIEF_NAMES))
-            taken += _AROUND + len(escape("".join(pieces) + (group.feature or "")))
-            if shown and taken > size:
+            pieces = (group.feature or "", shorten(group.error_text or "", BRIEF_TEXT))
+            taken += _AROUND + len(form.escape(listing(group.members, BRIEF_NAMES).join(pieces)))
+            if chosen and taken > size:
                 break
-        shown.append(group)
-    return tuple(shown)
+        chosen.append(group)
+    return tuple(chosen)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cmc_notify.core.events import Event
+from cmc_notify.core.events import Event, JobInfo
 from cmc_notify.core.grouping import group_failures, group_recoveries
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message
-from cmc_notify.rendering.context import BRIEF_ERROR, BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT
+from cmc_notify.rendering.context import BRIEF_ERROR, BRIEF_NAMES, BRIEF_TEXT, shown
 from cmc_notify.rendering.filters import listing, oneline, plural, shorten
 from cmc_notify.rendering.formats import Format
 
@@ -22,7 +22,7 @@ def plain_message(message: Message, form: Format, error: TemplateError, *, brief
     if form.name == "json":
         document = msgspec.to_builtins(message.event)
         return msgspec.json.encode({**document, "headline": headline, "template_error": note}).decode()
-    body = form.escape("\n".join(_lines(message, brief=brief)) + f"\n\n{note}")
+    body = form.escape("\n".join(_lines(message, form, brief=brief)) + f"\n\n{note}")
     first = form.escape(headline)
     if form.name == "html":
         return (
@@ -41,7 +41,7 @@ def _headline(event: Event) -> str:
     return ": ".join(oneline(part) for part in (event.controller, event.type, about, count) if part)
 
 
-def _lines(message: Message, *, brief: bool) -> Iterator[str]:
+def _lines(message: Message, form: Format, *, brief: bool) -> Iterator[str]:
     event = message.event
     if message.unclear:
         yield "This may be a repeat: an earlier attempt may have arrived."
@@ -49,25 +49,33 @@ def _lines(message: Message, *, brief: bool) -> Iterator[str]:
         if value:
             yield f"{label}: {value}"
     if event.job:
-        yield f"Status: {event.job.status}"
-        if event.job.error_text:
-            text = shorten(event.job.error_text, BRIEF_ERROR if brief else None)
-            yield f"\nThe push failed before it reached any appliance:\n{text}"
-        if event.job.details_pending:
-            yield "The controller had not reported every result yet."
-    groups = group_failures(event.failures)
-    for group in groups[: BRIEF_GROUPS if brief else None]:
-        names = listing(group.members, BRIEF_NAMES if brief else None)
-        text = shorten(group.error_text or "no error text given", BRIEF_TEXT if brief else None)
-        yield f"\n{group.feature or 'unnamed feature'} failed on {names}:\n{text}"
-    if brief and len(groups) > BRIEF_GROUPS:
-        yield f"\n{plural(len(groups) - BRIEF_GROUPS, 'more group')} in the attached list."
-    for recovery in group_recoveries(event.recoveries):
-        names = listing(recovery.members, BRIEF_NAMES if brief else None)
-        yield f"\n{recovery.feature or 'unnamed feature'} works again on {names}."
+        yield from _job(event.job, brief=brief)
+    yield from _pairs(event, form, brief=brief)
     if event.failures_outside_route:
         yield f"\n{event.failures_outside_route:,} more outside this route."
     if event.failures_omitted:
         yield f"\n{plural(event.failures_omitted, 'more failure')} did not fit into this message."
     if event.url:
         yield f"\nEverything: {event.url}"
+
+
+def _job(job: JobInfo, *, brief: bool) -> Iterator[str]:
+    yield f"Status: {job.status}"
+    if job.error_text:
+        text = shorten(job.error_text, BRIEF_ERROR if brief else None)
+        yield f"\nThe push failed before it reached any appliance:\n{text}"
+    if job.details_pending:
+        yield "The controller had not reported every result yet."
+
+
+def _pairs(event: Event, form: Format, *, brief: bool) -> Iterator[str]:
+    every = group_failures(event.failures)
+    groups = shown(every, form) if brief else every
+    names = BRIEF_NAMES if brief else None
+    for group in groups:
+        text = shorten(group.error_text or "no error text given", BRIEF_TEXT if brief else None)
+        yield f"\n{group.feature or 'unnamed feature'} failed on {listing(group.members, names)}:\n{text}"
+    if len(groups) < len(every):
+        yield f"\n{plural(len(every) - len(groups), 'more error text')} in the attached list."
+    for recovery in group_recoveries(event.recoveries):
+        yield f"\n{recovery.feature or 'unnamed feature'} works again on {listing(recovery.members, names)}."

@@ -13,6 +13,18 @@ from cmc_notify.rendering.filters import oneline, shorten
 _MESSAGE = 300
 """Characters; an exception's text can hold a whole document."""
 
+# What is wrong and what to do; the first kind that fits is taken, so the special ones stand first.
+_MESSAGES: dict[type[Exception], str] = {
+    TemplatesNotFound: "there is no such template, and no default; add the file or correct the sink's type",
+    TemplateNotFound: "there is no template {!r} to include, import or extend; correct the name",
+    TemplateSyntaxError: "{}; correct the syntax",
+    SecurityError: "{}; templates run in a sandbox",
+    UndefinedError: "{}; docs/templates.md lists what a template gets",
+    RecursionError: "it includes or extends itself; write builtin/ before the name of ours",
+    msgspec.DecodeError: "the result is no valid JSON: {}; write values as {{{{ value | json }}}}",
+    UnicodeError: "{}; correct the file: templates are UTF-8",
+}
+
 
 def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> TemplateError:
     """The TemplateError for any exception of loading or rendering ``wanted``."""
@@ -42,22 +54,7 @@ def _name(file: str, folders: Sequence[Path]) -> str:
 
 def _message(error: Exception) -> str:
     text = shorten(oneline(error), _MESSAGE)
-    match error:
-        case TemplatesNotFound():
-            return "there is no such template, and no default; add the file or correct the sink's type"
-        case TemplateNotFound():
-            return f"there is no template {text!r} to include, import or extend; correct the name"
-        case TemplateSyntaxError():
-            return f"{text}; correct the syntax"
-        case UndefinedError():
-            return f"{text}; docs/templates.md lists what a template gets"
-        case SecurityError():
-            return f"{text}; templates run in a sandbox"
-        case RecursionError():
-            return "it includes or extends itself; to extend the built-in one, write builtin/ before its name"
-        case msgspec.DecodeError():
-            return f"the result is no valid JSON: {text}; write values as {{{{ value | json }}}}"
-        case UnicodeError():
-            return f"{text}; correct the file: templates are UTF-8"
-        case _:
-            return f"{type(error).__name__}: {text}"
+    for kind, message in _MESSAGES.items():
+        if isinstance(error, kind):
+            return message.format(text)
+    return f"{type(error).__name__}: {text}"

@@ -51,6 +51,11 @@ def shorten(text: str, limit: int | None) -> str:
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
+def indent(text: str, width: int = 4) -> str:
+    """Each line but the first moved to the right; Jinja's own makes line breaks of other characters."""
+    return text.replace("\n", "\n" + " " * width)
+
+
 def listing(items: Iterable[Any], limit: int | None = None, *, mark_new: bool = False) -> str:
     """``a, b and 12 more``; things that have a serial number appear by name. Without limit, all."""
     chosen = list(items)
@@ -116,6 +121,7 @@ def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
         plural,
         oneline,
         shorten,
+        indent,
         listing,
         appliances,
         features,

@@ -1,0 +1,329 @@
+"""Lookup, replacing of blocks, and the plain message that stands in for a template that fails."""
+
+import html
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cmc_notify.core.events import Event, EventType, Failure, decode
+from cmc_notify.core.samples import HOSTILE_TEXT, sample, samples
+from cmc_notify.core.text import visible
+from cmc_notify.errors import ConfigError, TemplateError
+from cmc_notify.ports import Message, Rendered
+from cmc_notify.rendering import Renderer, builtin_templates
+
+DOCUMENTS = [
+    ("console", "txt"),
+    ("email", "subject"),
+    ("email", "txt"),
+    ("email", "html"),
+    ("slack", "mrkdwn"),
+    ("slack", "txt"),
+    ("webhook", "json"),
+]
+Templates = Callable[..., Renderer]
+
+
+@pytest.fixture
+def faults() -> list[TemplateError]:
+    """What was told to ``on_fallback``."""
+    return []
+
+
+@pytest.fixture
+def templates(tmp_path: Path, faults: list[TemplateError]) -> Templates:
+    """Makes a renderer over a user's folder with these files."""
+
+    def make(**files: str | bytes) -> Renderer:
+        for name, text in files.items():
+            path = tmp_path / name.replace("__", "/").replace("_", ".")
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return Renderer([tmp_path], on_fallback=faults.append)
+
+    return make
+
+
+def _message(event: Event) -> Message:
+    return Message(key="k", event=event)
+
+
+def _failed(number: int, text: Callable[[int], str]) -> Event:
+    failures = tuple(
+        Failure(f"V{index}", f"host-{index}", index % 7, f"F{index % 7}", text(index), new=True)
+        for index in range(number)
+    )
+    return msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures)
+
+
+@pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
+@pytest.mark.parametrize("brief", [False, True])
+def test_every_event_renders_for_every_sink(
+    sink: str, extension: str, brief: bool, faults: list[TemplateError]
+) -> None:
+    """No sample, hostile ones included, needs the plain message; each names its controller or sink."""
+    renderer = Renderer(on_fallback=faults.append)
+    for event in samples():
+        for marked in (False, True):
+            message = Message(key="k", event=event, is_test=marked, unclear=marked)
+            rendered = renderer.render(sink, extension, message, brief=brief)
+            assert rendered.fallback is None
+            assert (event.controller or event.sink or "?") in rendered.text
+            assert ("test" in rendered.text.lower()) >= marked
+    assert faults == []
+
+
+@pytest.mark.parametrize(("sink", "extension"), [each for each in DOCUMENTS if each[1] != "subject"])
+def test_a_failure_names_everything(sink: str, extension: str) -> None:
+    """Each text, appliance and feature of a failure is in the message."""
+    event = sample(EventType.JOB_FAILED)
+    text = Renderer().render(sink, extension, _message(event)).text
+    for expected in ("QoS", "SNMP", "paris-edge-1", "V2AB0002", "V2AB0007", "is not defined", "10.20.7.1"):
+        assert expected in text
+
+
+def test_a_failure_reads_well() -> None:
+    """The order, the wording and the local times of a failure message."""
+    text = (
+        Renderer(timezone="Europe/Paris")
+        .render("console", "txt", _message(sample(EventType.JOB_FAILED)))
+        .text
+    )
+    assert text.startswith(
+        "emea: push job 42 failed: 4 of 6 appliances (QoS, SNMP)\n\n  Job:        push job 42\n"
+    )
+    assert "  Completed:  2026-11-23 10:19:35 CET, took 7 min 5 s\n" in text
+    assert (
+        "\n\n  QoS failed on 2 appliances, 1 new: paris-edge-1 (V2AB0001, new), lyon-edge-1 (V2AB0002)\n"
+        "    Rule 12: class 'voice' is not defined\n\n  SNMP failed on 1 appliance, all new: V2AB0007 (new)\n"
+    ) in text
+    assert "    no answer from 10.20.7.1:22\n" in text
+    assert "\nAll details: https://bridge.example.net/events/" in text
+
+
+def test_a_pre_push_error_is_told_apart() -> None:
+    """A job that failed before any appliance says so in headline and body."""
+    event = next(each for each in samples() if each.job and each.job.error_text)
+    renderer = Renderer()
+    assert renderer.render("email", "subject", _message(event)).text == (
+        "[cmc-notify] emea: push job 42 failed before it reached any appliance (QoS, SNMP)"
+    )
+    body = renderer.render("email", "txt", _message(event)).text
+    assert "The push failed before it reached any appliance:\nConfiguration database is locked" in body
+
+
+def test_what_is_left_out_is_said() -> None:
+    """Failures outside the route, cut off by a size limit, or still pending are told in words."""
+    event = msgspec.structs.replace(
+        _failed(1, str), failures_outside_route=3, failures_omitted=2000, url=None
+    )
+    assert event.job
+    event = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, details_pending=True))
+    message = Message(key="k", event=event, is_test=True, unclear=True)
+    for sink, extension in DOCUMENTS[2:6]:
+        text = Renderer().render(sink, extension, message).text
+        assert "3 more failures outside this route" in text
+        assert "2,000 more failures did not fit into this message" in text
+        assert event.id in text
+        assert "had not reported every result yet" in text
+        assert "This may be a repeat" in text
+        assert "[TEST]" in text
+        assert "All details" not in text
+
+
+def test_only_some_new_ones_are_marked() -> None:
+    """Marks for new failures appear only where they tell something: not where all are new."""
+    assert "new" not in Renderer().render(
+        "slack", "mrkdwn", _message(sample(EventType.APPLIANCE_FAILED))
+    ).text.replace("newly failed", "")
+
+
+@pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
+def test_ten_thousand_failures_render_quickly(sink: str, extension: str) -> None:
+    """10,000 different texts of 500 characters are all there, in about half a second of processor time."""
+    event = _failed(10_000, lambda index: f"{index:05d} <&> " + "e" * 489)
+    renderer = Renderer()
+    begin = time.process_time()
+    text = renderer.render(sink, extension, _message(event)).text
+    assert time.process_time() - begin < 3
+    if extension != "subject":
+        assert text.count("e" * 489) == 10_000
+
+
+@pytest.mark.parametrize(("sink", "extension"), DOCUMENTS[:6])
+def test_brief_shows_the_largest_and_counts_the_rest(sink: str, extension: str) -> None:
+    """A brief document is small, begins with the largest group, and says what is attached."""
+    event = _failed(1000, lambda index: "common" if index % 2 else f"{index} " + HOSTILE_TEXT * 40)
+    text = Renderer().render(sink, extension, _message(event), brief=True).text
+    assert len(text) < (12_000 if extension == "mrkdwn" else 120_000)
+    if extension != "subject":
+        assert "more error texts in the attached list." in text
+        assert "more characters)" in text
+        assert text.index("common") < text.index("more characters)")
+
+
+def test_the_webhook_gets_the_whole_document_even_in_brief() -> None:
+    """The event document is never shortened; only a test carries one more key."""
+    event = sample(EventType.JOB_FAILED)
+    renderer = Renderer()
+    assert decode(renderer.render("webhook", "json", _message(event), brief=True).text) == event
+    test = renderer.render("webhook", "json", Message(key="k", event=event, is_test=True)).text
+    assert json.loads(test)["test"] is True
+    assert decode(test) == event
+
+
+def test_the_users_folder_is_searched_first(templates: Templates) -> None:
+    """A file for the event type wins over the user's default, and that over ours."""
+    renderer = templates(
+        slack__default_mrkdwn_j2="mine: {{ type }}", slack__job_failed_mrkdwn_j2="failed: {{ job.id }}"
+    )
+    assert renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text == "failed: 42"
+    assert (
+        renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_QUEUED))).text == "mine: job.queued"
+    )
+    assert "queued" in renderer.render("slack", "txt", _message(sample(EventType.JOB_QUEUED))).text
+
+
+def test_one_block_of_one_file_can_be_replaced(templates: Templates) -> None:
+    """A template that extends ours by its name and gives one block changes that block alone."""
+    renderer = templates(
+        slack__job_failed_mrkdwn_j2=(
+            '{% extends "builtin/slack/job.failed.mrkdwn.j2" %}'
+            "{% block headline %}Call the duty officer: {{ super() }}{% endblock %}"
+        )
+    )
+    ours = Renderer().render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text
+    text = renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text
+    assert text == "Call the duty officer: " + ours
+
+
+def test_a_block_inside_the_loop_can_be_replaced(templates: Templates) -> None:
+    """The block for one group of failures sees the group."""
+    renderer = templates(
+        email__default_txt_j2=(
+            '{% extends "builtin/email/default.txt.j2" %}'
+            "{% block failure %}* {{ group.feature }}: {{ group.error_text | oneline }}\n{% endblock %}"
+        )
+    )
+    text = renderer.render("email", "txt", _message(sample(EventType.JOB_FAILED))).text
+    assert "* QoS: Rule 12: class 'voice' is not defined" in text
+
+
+def test_shared_wording_can_be_replaced_for_all_sinks(templates: Templates) -> None:
+    """A headline in the user's shared folder changes every medium, through our own templates."""
+    renderer = templates()
+    folder = renderer.templates_dirs[0] / "shared" / "headline"
+    folder.mkdir(parents=True)
+    (folder / "job.failed.j2").write_text("Auftrag {{ job.id }} ist fehlgeschlagen")
+    for sink, extension in DOCUMENTS[:6]:
+        text = renderer.render(sink, extension, _message(sample(EventType.JOB_FAILED))).text
+        assert "emea: Auftrag 42 ist fehlgeschlagen" in text
+
+
+def test_a_sink_type_without_templates_gets_the_shared_ones() -> None:
+    """A third party's sink needs no templates of its own to be told things."""
+    rendered = Renderer().render("pager", "txt", _message(sample(EventType.JOB_QUEUED)))
+    assert rendered.fallback is None
+    assert rendered.text.startswith("emea: push job 42 queued")
+
+
+FAILING: list[tuple[str | bytes, int | None, str]] = [
+    ("{{ job.id", 1, "end of print statement"),
+    ("\n{% if %}", 2, "syntax"),
+    ("a\n\n{{ jbo.id }}", 3, "'jbo' is undefined"),
+    ("\n{{ job.missing }}", 2, "docs/templates.md"),
+    ("\n{{ 1 // 0 }}", 2, "ZeroDivisionError"),
+    ("\n{{ 'x'.__class__.__mro__ }}", 2, "sandbox"),
+    ("{{ failures.append(1) }}", 1, "append"),
+    ("{{ job.id | nosuchfilter }}", 1, "nosuchfilter"),
+    ("{{ event | safe }}", 1, "safe"),
+    ("\n{% include 'nothing.j2' %}", 2, "nothing.j2"),
+    ('{% extends "SELF" %}', None, "write builtin/"),
+    ("{% for i in range(10000000) %}{% endfor %}", 1, "Range too big"),
+    (b"caf\xe9", None, "UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
+@pytest.mark.parametrize("failing", FAILING, ids=str)
+def test_a_failing_template_never_loses_the_alert(
+    sink: str,
+    extension: str,
+    failing: tuple[str | bytes, int | None, str],
+    templates: Templates,
+    faults: list[TemplateError],
+) -> None:
+    """The plain message goes out in the right format, with every text, naming template, line and error."""
+    source, line, reason = failing
+    name = f"{sink}/job.failed.{extension}.j2"
+    if isinstance(source, str):
+        source = source.replace("SELF", name)
+    renderer = templates(**{name.replace(".", "_").replace("/", "__"): source})
+    event = _failed(3, lambda index: f"{HOSTILE_TEXT} {index}")
+    rendered = renderer.render(sink, extension, _message(event))
+    (fault,) = faults
+    assert fault.template == name
+    assert line is None or fault.line == line
+    assert reason in fault.message
+    assert rendered.fallback == str(fault)
+    _assert_plain(rendered, extension, event)
+
+
+def _assert_plain(rendered: Rendered, extension: str, event: Event) -> None:
+    texts = [failure.error_text or "" for failure in event.failures]
+    match extension:
+        case "subject":
+            assert rendered.text == "[cmc-notify] emea: job.failed: job 42: 3 failures"
+        case "json":
+            assert decode(rendered.text) == event
+            assert rendered.fallback
+            assert rendered.fallback in json.loads(rendered.text)["template_error"]
+        case "html":
+            shown = html.unescape(rendered.text)
+            assert all(visible(text) in shown for text in texts)
+            assert "<script" not in rendered.text
+        case "mrkdwn":
+            assert rendered.text.count("```") == 2
+            assert "<" not in rendered.text
+        case _:
+            assert all(visible(text) in rendered.text for text in texts)
+    assert extension == "subject" or "stands in for a template" in rendered.text
+
+
+def test_json_that_no_receiver_could_read_is_a_fault(
+    templates: Templates, faults: list[TemplateError]
+) -> None:
+    """A JSON template whose result is not JSON is replaced too."""
+    renderer = templates(webhook__default_json_j2='{"text": {{ job.id }}, }')
+    rendered = renderer.render("webhook", "json", _message(sample(EventType.JOB_QUEUED)))
+    assert "no valid JSON" in faults[0].message
+    assert decode(rendered.text) == sample(EventType.JOB_QUEUED)
+
+
+@pytest.mark.parametrize("brief", [False, True])
+@pytest.mark.parametrize("extension", ["txt", "html", "json", "mrkdwn", "subject"])
+def test_the_plain_message_stands_for_any_event(extension: str, brief: bool, templates: Templates) -> None:
+    """Each sample has a plain message in each format, brief or not."""
+    renderer = templates(**{f"any__default_{extension}_j2": "{{ nothing }}"})
+    for event in samples():
+        rendered = renderer.render("any", extension, _message(event), brief=brief)
+        assert rendered.fallback
+        assert event.type in rendered.text
+        if extension == "json":
+            json.loads(rendered.text)
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    """The error names the key and shows how a time zone is written."""
+    with pytest.raises(ConfigError, match=r"timezone: 'Mars/Olympus'.*Europe/Paris"):
+        Renderer(timezone="Mars/Olympus")
+
+
+def test_the_builtin_templates_are_found() -> None:
+    """Every headline that an event type needs is there."""
+    for kind in EventType:
+        assert (builtin_templates() / "shared" / "headline" / f"{kind}.j2").is_file()

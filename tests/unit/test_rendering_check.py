@@ -1,0 +1,101 @@
+"""Templates are proven before they are needed."""
+
+from pathlib import Path
+
+import pytest
+
+from cmc_notify.core.events import EventType
+from cmc_notify.core.samples import sample, samples
+from cmc_notify.rendering import Renderer, check
+
+BUILTIN = {
+    "console": ("txt",),
+    "email": ("subject", "txt", "html"),
+    "slack": ("mrkdwn", "txt"),
+    "webhook": ("json",),
+}
+
+
+def _faults(tmp_path: Path, file: str, text: str, sink: str = "slack") -> list[str]:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return [str(fault) for fault in check(Renderer([tmp_path]), sink, BUILTIN[sink])]
+
+
+@pytest.mark.parametrize("sink", BUILTIN)
+def test_ours_are_all_right(sink: str) -> None:
+    """Our own templates have no fault."""
+    assert check(Renderer(), sink, BUILTIN[sink]) == []
+
+
+def test_a_fault_is_named_once_with_its_line(tmp_path: Path) -> None:
+    """One mistake that every sample meets is one fault, with file and line."""
+    assert _faults(tmp_path, "slack/default.mrkdwn.j2", "\n{{ evnt.id }}") == [
+        "slack/default.mrkdwn.j2, line 2: 'evnt' is undefined; docs/templates.md lists what a template gets"
+    ]
+
+
+def test_a_mistake_on_a_rare_path_is_found(tmp_path: Path) -> None:
+    """What only one event type, a null or a possible repeat would meet is found as well."""
+    source = (
+        "{% if type == 'sink.recovered' %}{{ one }}{% endif %}\n"
+        "{% if possible_repeat %}{{ two }}{% endif %}\n"
+        "{% if job %}\n{{ job.operation.upper() }}{% endif %}"
+    )
+    places = {fault.split(":")[0] for fault in _faults(tmp_path, "slack/default.mrkdwn.j2", source)}
+    assert places == {f"slack/default.mrkdwn.j2, line {line}" for line in (1, 2, 4)}
+
+
+def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
+    """A fault in a shared part is told of that file, not of the one that includes it."""
+    faults = _faults(tmp_path, "shared/headline.j2", "{{ controler }}")
+    assert faults == [
+        "shared/headline.j2, line 1: 'controler' is undefined; docs/templates.md lists what a template gets"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (
+            "slack/job.fialed.mrkdwn.j2",
+            "is never used: no event type is called 'job.fialed'; did you mean 'job.failed'?",
+        ),
+        ("slack/job.failed.html.j2", "is never used: this sink asks for *.mrkdwn.j2, *.txt.j2"),
+        ("slack/job.failed.mrkdwn", "is never used: name it <event type>.<extension>.j2"),
+        (
+            "slack/zzz.txt.j2",
+            "is never used: no event type is called 'zzz'; see the event types in docs/templates.md",
+        ),
+    ],
+)
+def test_a_file_that_nothing_asks_for_is_told(tmp_path: Path, file: str, problem: str) -> None:
+    """A misspelt file name would silently do nothing, so it is a fault."""
+    assert _faults(tmp_path, file, "fine") == [f"{file}: {problem}"]
+
+
+def test_parts_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
+    """A name that begins with an underscore is for including."""
+    assert _faults(tmp_path, "slack/_part.j2", "fine") == []
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    """A templates_dir that is not there is a fault that names the key."""
+    (fault,) = check(Renderer([tmp_path / "nowhere"]), "console", ("txt",))
+    assert "nowhere: is no folder; correct templates_dir" in str(fault)
+
+
+def test_invalid_json_is_found(tmp_path: Path) -> None:
+    """A JSON template is only right if its result is JSON for every sample."""
+    (fault,) = _faults(tmp_path, "webhook/default.json.j2", '{"id": {{ job.id if job else "" }}}', "webhook")
+    assert fault.startswith("webhook/default.json.j2: the result is no valid JSON")
+
+
+def test_there_are_samples_of_every_type() -> None:
+    """Each type has an everyday event and a hostile one, with ids of their own."""
+    kinds = [event.type for event in samples()]
+    assert all(kinds.count(kind) >= 2 for kind in EventType)
+    everyday = [sample(kind) for kind in EventType]
+    assert len({event.id for event in everyday}) == len(everyday)
+    assert [event.type for event in everyday] == list(EventType)
