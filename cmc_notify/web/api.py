@@ -16,7 +16,8 @@ from cmc_notify.web.documents import (
     job_document,
     sink_document,
 )
-from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.overview import overview
+from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.status import StatusSource
 
 MOST = 1000
@@ -26,15 +27,18 @@ MOST = 1000
 class Api:
     """``/api/v1/{status,jobs,failures,deliveries,events}``; lists hold the newest first."""
 
-    def __init__(self, ledger: Ledger, status: StatusSource, clock: Clock = time.time) -> None:
+    def __init__(
+        self, ledger: Ledger, status: StatusSource, readiness: Readiness, clock: Clock = time.time
+    ) -> None:
         self._ledger = ledger
         self._status = status
+        self._readiness = readiness
         self._clock = clock
 
     async def status(self, request: web.Request) -> web.Response:
         """Controllers, sinks, and whether the bridge is ready."""
         Query(request)
-        reasons = await not_ready(self._ledger, self._status)
+        reasons = await self._readiness.reasons()
         seen = await overview(self._ledger, self._status)
         return _json(
             {

@@ -15,6 +15,7 @@ from cmc_notify.web.api import Api
 from cmc_notify.web.dashboard import Dashboard
 from cmc_notify.web.event_page import EventPage
 from cmc_notify.web.health import Health
+from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.status import StatusSource
 
 
@@ -34,13 +35,16 @@ def create_app(
     Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
     """
     access = Access(token, listen_host, links, clock)
-    health = Health(ledger, status, metrics, access, clock)
-    api = Api(ledger, status, clock)
+    readiness = Readiness(ledger, status)
+    health = Health(
+        ledger=ledger, status=status, readiness=readiness, metrics=metrics, access=access, clock=clock
+    )
+    api = Api(ledger, status, readiness, clock)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes(
         [
-            web.get("/", Dashboard(ledger, status, timezone, clock).show),
+            web.get("/", Dashboard(ledger, status, readiness, timezone, clock).show),
             web.get("/events/{event_id}", EventPage(ledger, timezone).show, name=EVENT_PAGE),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),

@@ -8,7 +8,8 @@ from aiohttp import web
 from cmc_notify import __version__
 from cmc_notify.core.events import counts
 from cmc_notify.ports import Clock, DeliveryFilter, Ledger
-from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.overview import overview
+from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.status import StatusSource
 from cmc_notify.web.templating import Templates
 
@@ -20,10 +21,16 @@ class Dashboard:
     """``/``."""
 
     def __init__(
-        self, ledger: Ledger, status: StatusSource, timezone: tzinfo = UTC, clock: Clock = time.time
+        self,
+        ledger: Ledger,
+        status: StatusSource,
+        readiness: Readiness,
+        timezone: tzinfo = UTC,
+        clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
         self._status = status
+        self._readiness = readiness
         self._clock = clock
         self._templates = Templates(timezone)
 
@@ -35,7 +42,7 @@ class Dashboard:
             "dashboard.html.j2",
             now=self._clock(),
             version=__version__,
-            reasons=await not_ready(ledger, self._status),
+            reasons=await self._readiness.reasons(),
             overview=await overview(ledger, self._status),
             jobs=[(controller, state, counts(state.job)) for controller, state in jobs[:JOBS]],
             more_jobs=len(jobs) > JOBS,

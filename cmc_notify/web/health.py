@@ -10,7 +10,8 @@ from cmc_notify.errors import StoreError
 from cmc_notify.ports import Clock, Ledger
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web.access import Access
-from cmc_notify.web.overview import not_ready, overview
+from cmc_notify.web.overview import overview
+from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.status import StatusSource
 
 
@@ -19,14 +20,17 @@ class Health:
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
         status: StatusSource,
+        readiness: Readiness,
         metrics: Metrics,
         access: Access,
         clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
         self._status = status
+        self._readiness = readiness
         self._metrics = metrics
         self._access = access
         self._clock = clock
@@ -37,7 +41,7 @@ class Health:
 
     async def ready(self, request: web.Request) -> web.Response:
         """200, or 503 with the reasons; those who may not read learn only that it is not ready."""
-        reasons = await not_ready(self._ledger, self._status)
+        reasons = await self._readiness.reasons()
         if not reasons:
             return web.Response(text="ready\n")
         shown = reasons if self._access.may_read(request) else []

@@ -1,17 +1,11 @@
 """One look at the whole bridge, from the store and from the running process: for the page and the API."""
 
-import asyncio
-from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from cmc_notify.errors import StoreError
 from cmc_notify.ports import ControllerMeta, Ledger, OutboxDepth
 from cmc_notify.web.status import LiveController, LiveSink, StatusSource
-
-PING_WITHIN = 3.0
-"""Seconds: a store that does not answer by then is unusable, and probes give up soon after."""
 
 ControllerState = Literal["waiting", "ok", "failing", "unreachable", "unauthorized"]
 
@@ -39,8 +33,6 @@ class Overview(Struct, frozen=True, kw_only=True):
 
     controllers: tuple[ControllerView, ...]
     sinks: tuple[SinkView, ...]
-    waiting_for: tuple[str, ...]
-    """Why the bridge is not ready; empty when it is."""
 
 
 async def overview(ledger: Ledger, status: StatusSource) -> Overview:
@@ -69,7 +61,6 @@ async def overview(ledger: Ledger, status: StatusSource) -> Overview:
             )
             for name in dict.fromkeys([*sinks, *sorted(depths)])
         ),
-        waiting_for=tuple(first_polls(status)),
     )
 
 
@@ -82,26 +73,3 @@ def controller_state(meta: ControllerMeta) -> ControllerState:
     if meta.failed_polls:
         return "failing"
     return "waiting" if meta.last_poll_at is None else "ok"
-
-
-def first_polls(status: StatusSource) -> Sequence[str]:
-    """What the process still waits for, less the store."""
-    reasons = [
-        f"the first poll of controller {live.name} was not tried yet"
-        for live in status.controllers()
-        if not live.tried
-    ]
-    return ["the bridge is stopping", *reasons] if status.stopping else reasons
-
-
-async def not_ready(ledger: Ledger, status: StatusSource) -> Sequence[str]:
-    """Why the bridge is not ready, one reason a line, each safe to be read by anybody in the know."""
-    reasons = list(first_polls(status))
-    try:
-        async with asyncio.timeout(PING_WITHIN):
-            await ledger.ping()
-    except TimeoutError:
-        reasons.append(f"the store did not answer within {PING_WITHIN:g} s")
-    except StoreError as error:
-        reasons.append(f"the store can't be used: {error}")
-    return reasons

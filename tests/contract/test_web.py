@@ -503,10 +503,27 @@ async def test_a_store_that_hangs_is_unready_in_time(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(ledger, "ping", hang)
-    monkeypatch.setattr("cmc_notify.web.overview.PING_WITHIN", 0.05)
+    monkeypatch.setattr("cmc_notify.web.readiness.PING_WITHIN", 0.05)
     answer = await client.get("/readyz")
     assert answer.status == 503
     assert "did not answer" in await answer.text()
+
+
+async def test_probes_do_not_load_the_store(client: Client, ledger: FakeLedger) -> None:
+    """A burst of probes tries the store once, since each trial writes and no probe needs a token."""
+    answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert ledger.asked.count("ping") == 1
+
+
+async def test_readiness_follows_the_store(
+    client: Client, ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that fails and comes back makes the bridge unready and ready again."""
+    monkeypatch.setattr("cmc_notify.web.readiness.FRESH_FOR", 0.0)
+    for broken, expected in ((False, 200), (True, 503), (False, 200)):
+        ledger.broken = broken
+        assert (await client.get("/readyz")).status == expected
 
 
 async def test_metrics_show_what_the_store_holds(client: Client) -> None:

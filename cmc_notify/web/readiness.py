@@ -1,0 +1,57 @@
+"""Whether the bridge is ready: each controller's first poll was tried, and the store can be used.
+
+However often it is asked, and by whomever, the store is tried once a second at most: proving it costs a
+write, and probes need no token.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Ledger
+from cmc_notify.web.status import StatusSource
+
+PING_WITHIN = 3.0
+"""Seconds: a store that does not answer by then is unusable, and probes give up soon after."""
+FRESH_FOR = 1.0
+"""Seconds that an answer of the store holds."""
+
+
+class Readiness:
+    """Answers with what is missing; an empty answer means ready."""
+
+    def __init__(self, ledger: Ledger, status: StatusSource) -> None:
+        self._ledger = ledger
+        self._status = status
+        self._one_at_a_time = asyncio.Lock()
+        self._tried_at = float("-inf")
+        self._trouble: str | None = None
+
+    async def reasons(self) -> Sequence[str]:
+        """Why the bridge is not ready, one line each; for those who may read."""
+        reasons = ["the bridge is stopping"] if self._status.stopping else []
+        reasons += [
+            f"the first poll of controller {live.name} was not tried yet"
+            for live in self._status.controllers()
+            if not live.tried
+        ]
+        trouble = await self._store_trouble()
+        return [*reasons, trouble] if trouble else reasons
+
+    async def _store_trouble(self) -> str | None:
+        async with self._one_at_a_time:
+            if time.monotonic() - self._tried_at > FRESH_FOR:
+                self._trouble = await self._try_store()
+                self._tried_at = time.monotonic()
+            return self._trouble
+
+    async def _try_store(self) -> str | None:
+        try:
+            async with asyncio.timeout(PING_WITHIN):
+                await self._ledger.ping()
+        except TimeoutError:
+            return f"the store did not answer within {PING_WITHIN:g} s"
+        except StoreError as error:
+            return f"the store can't be used: {error}"
+        return None
