@@ -7,7 +7,8 @@ that asked for it commits nothing. A refused credential is renewed once and the 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Self
+from contextlib import suppress
+from typing import Any, Self, TypeVar
 
 from cmc_notify.controller.auth import COMMON, SIGN_IN_ERRORS, SignIn
 from cmc_notify.controller.listing import ListedItem, NotAList, list_items, single_item, split
@@ -21,6 +22,8 @@ _SERVICE = "cmc.configurator"
 _VERSIONS = ("1.1", "1.0")  # the one we like best comes first; their jobs and features are the same
 _INVENTORY = "/api/cmc.appliance_inventory/1.0/brief_appliances"
 _LARGE = 1_000_000  # bytes that would hold up the event loop noticeably
+
+Thing = TypeVar("Thing", Feature, Appliance)
 
 
 class Controller:
@@ -102,14 +105,9 @@ class Controller:
             raise ControllerUnreachable(f"{answer.place}: the job in the answer: {error}") from error
 
     async def list_features(self, *, name: str | None = None) -> Sequence[Feature]:
-        """The features that can be pushed; one without an id is left out."""
+        """The features that can be pushed; one without an id, or unreadable, is left out."""
         answer = self._usable(await self._get(await self._resource("features"), {"name": name}))
-        try:
-            items = [decode_feature(parse(raw)) for raw in split(answer.body)]
-        except (ValueError, RecursionError) as error:
-            why = error if isinstance(error, NotAList) else "the answer is not JSON"
-            raise ControllerUnreachable(f"{answer.place}: {why}") from None
-        return [feature for feature in items if feature]
+        return _named(answer, decode_feature)
 
     async def get_feature(self, feature_id: int) -> Feature | None:
         """One feature by id; None where the controller does not know it."""
@@ -122,11 +120,9 @@ class Controller:
         Never raises: names are a courtesy, and no poll fails for want of them.
         """
         try:
-            answer = self._usable(await self._get(_INVENTORY))
-            items = [decode_appliance(parse(raw)) for raw in split(answer.body)]
-        except (ControllerError, ValueError, RecursionError):
+            return _named(self._usable(await self._get(_INVENTORY)), decode_appliance)
+        except ControllerError:
             return ()
-        return [appliance for appliance in items if appliance]
 
     async def _resource(self, path: str) -> str:
         if self._version is None:
@@ -182,6 +178,19 @@ def _one_job(answer: Answer) -> ListedItem:
         return single_item(answer.body)
     except NotAList as error:
         raise ControllerUnreachable(f"{answer.place}: {error}") from None
+
+
+def _named(answer: Answer, decode: Callable[[Any], Thing | None]) -> list[Thing]:
+    """What a list of names holds. An item that can't be read names nothing, and hides no other."""
+    found: list[Thing] = []
+    try:
+        for raw in split(answer.body):
+            with suppress(ValueError, RecursionError):
+                if (thing := decode(parse(raw))) is not None:
+                    found.append(thing)
+    except NotAList as error:
+        raise ControllerUnreachable(f"{answer.place}: {error}") from None
+    return found
 
 
 def _weak_points(name: str, settings: ControllerSettings) -> Iterator[str]:

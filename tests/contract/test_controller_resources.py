@@ -173,8 +173,10 @@ async def test_features_and_their_filter(cmc: Cmc, controller: Controller) -> No
 
 
 async def test_garbage_for_features_is_an_outage(cmc: Cmc, controller: Controller) -> None:
-    """Features that can't be read raise the bridge's own error."""
-    cmc.on(f"{CONFIGURATOR}/features", body=b'[{"id": 1, "name": }]')
+    """Features that can't be read at all raise the bridge's own error; one bad name costs only itself."""
+    cmc.on(f"{CONFIGURATOR}/features", body=b'[{"id": 1, "name": }, {"id": 2, "name": "qos"}]')
+    assert await controller.list_features() == [Feature(2, "qos", "qos")]
+    cmc.on(f"{CONFIGURATOR}/features", body=b'[{"id": 1, "name": ')
     cmc.on(f"{CONFIGURATOR}/features/items/3", body=b"<html>")
     with pytest.raises(ControllerUnreachable, match="not JSON"):
         await controller.list_features()
