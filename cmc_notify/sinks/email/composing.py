@@ -1,0 +1,110 @@
+"""An event as a mail: text and HTML, both complete; past their size brief, with the whole list attached.
+
+Pure but for the renderer. No header takes a line break, and every line of the result is 7-bit ASCII of at
+most 998 bytes (RFC 5322), whatever the texts hold.
+"""
+
+import hashlib
+import re
+from datetime import datetime
+from email import policy
+from email.message import EmailMessage
+
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, Renderer
+from cmc_notify.sinks.email.settings import EmailSettings
+
+LARGEST_BODY = 100_000
+"""Bytes of the text or of the HTML; mail readers cut longer ones off."""
+LARGEST_MAIL = 10_000_000
+"""Bytes in all, as sent; many servers refuse more."""
+LONGEST_SUBJECT = 250
+
+_POLICY = policy.SMTP.clone(cte_type="7bit")
+
+
+def compose(message: Message, settings: EmailSettings, renderer: Renderer, *, date: datetime) -> bytes:
+    """The whole mail as it goes over the wire. ``date`` is that of the attempt, with its zone."""
+    mail = EmailMessage(policy=_POLICY)
+    subject = " ".join(visible(renderer.render("email", "subject", message).text).split())
+    mail["Subject"] = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
+    mail["From"] = settings.sender
+    mail["To"] = settings.to
+    if settings.cc:
+        mail["Cc"] = settings.cc
+    if settings.reply_to:
+        mail["Reply-To"] = settings.reply_to
+    mail["Date"] = date
+    _name(mail, message, settings.sender.domain)
+    _fill(mail, message, renderer)
+    return mail.as_bytes()
+
+
+def _name(mail: EmailMessage, message: Message, domain: str) -> None:
+    """What lets a receiver drop a second copy, thread a job's mails, sort them, and not answer them."""
+    event = message.event
+    root = f"<{thread(message)}@{domain}>"
+    controller = _token(event.controller or "bridge")
+    mail["Message-ID"] = f"<{_token(message.key)}@{domain}>"
+    mail["In-Reply-To"] = root
+    mail["References"] = root
+    mail["List-Id"] = f"cmc-notify {controller} <{controller}.cmc-notify.{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"  # what Exchange heeds instead
+    mail["X-Cmc-Notify-Event"] = event.type.value
+    mail["X-Cmc-Notify-Severity"] = event.severity
+
+
+def thread(message: Message) -> str:
+    """The same for all events of one job (an id used anew is another), else of one controller or sink."""
+    event = message.event
+    job = (event.job.id, event.job.created) if event.job else event.sink
+    return "thread-" + hashlib.sha256(repr((event.controller, job)).encode()).hexdigest()[:32]
+
+
+def _fill(mail: EmailMessage, message: Message, renderer: Renderer) -> None:
+    text = renderer.render("email", "txt", message).text
+    page = "" if _too_long(text) else renderer.render("email", "html", message).text
+    attached = None
+    if _too_long(text) or _too_long(page):
+        attached = text
+        text = renderer.render("email", "txt", message, brief=True).text
+        page = renderer.render("email", "html", message, brief=True).text
+    mail.set_content(_encodable(text), cte="quoted-printable")
+    mail.add_alternative(_encodable(page), subtype="html", cte="quoted-printable")
+    if attached is not None:
+        _attach(mail, message, attached)
+
+
+def _attach(mail: EmailMessage, message: Message, text: str) -> None:
+    job = message.event.job
+    mail.add_attachment(
+        _encodable(text + _what_is_left_out(message)).encode(),
+        maintype="text",
+        subtype="plain",
+        filename=f"failures-job-{job.id}.txt" if job else f"{_token(message.event.type)}.txt",
+        params={"charset": "utf-8"},
+    )
+
+
+def _what_is_left_out(message: Message) -> str:
+    """The last line of a list that a mail's size has cut, whatever the template says of it."""
+    event = message.event
+    if not event.failures_omitted:
+        return "\n"
+    total = event.failures_omitted + len(event.failures)
+    place = f"All of them: {event.url}" if event.url else "There is no link to them: external_url is not set."
+    return f"\n\n{event.failures_omitted} of {total} failures are not in this file, for its size. {place}\n"
+
+
+def _too_long(text: str) -> bool:
+    return len(text) > LARGEST_BODY or len(text.encode("utf-8", "replace")) > LARGEST_BODY
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which no charset has."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _token(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", text)

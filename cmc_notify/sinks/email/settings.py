@@ -1,0 +1,99 @@
+"""``sinks.NAME`` with ``type: email``: the mail server, who writes, who reads."""
+
+import re
+from email.headerregistry import Address
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+from cmc_notify.settings.base import SinkSettings, TlsSettings
+
+SUBMISSION_PORT = 587
+SUBMISSIONS_PORT = 465
+"""Where servers speak TLS from the first byte (RFC 8314)."""
+
+_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
+_MAILBOX = re.compile(rf"(?:(?P<name>[^<>]*?)\s*<)?(?P<address>{_ADDRESS})(?(name)>)")
+
+
+def parse_mailbox(value: object) -> object:
+    """``noc@example.net`` or ``NOC <noc@example.net>`` as an Address. No line break gets through."""
+    if not isinstance(value, str):
+        return value
+    found = _MAILBOX.fullmatch(value.strip())
+    if not found or not value.strip().isprintable():
+        raise ValueError(f"{value!r} is no mail address; write noc@example.net or NOC <noc@example.net>")
+    name = (found["name"] or "").strip().strip('"')
+    return Address(display_name=name, addr_spec=found["address"])
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _mode_alone(value: object) -> object:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class EmailTls(TlsSettings):
+    """``tls: starttls``, or a mapping with ``mode`` and what every sink's ``tls`` takes."""
+
+    mode: Literal["starttls", "tls", "none"] = "starttls"
+    """STARTTLS is demanded, not just tried; ``tls`` is TLS from the first byte."""
+
+
+Mailbox = Annotated[Address, BeforeValidator(parse_mailbox, json_schema_input_type=str)]
+Mailboxes = Annotated[tuple[Mailbox, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
+Tls = Annotated[
+    EmailTls,
+    BeforeValidator(_mode_alone, json_schema_input_type=Literal["starttls", "tls", "none"] | EmailTls),
+]
+
+
+class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
+    """One mail server and one list of readers."""
+
+    type: Literal["email"] = "email"
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = SUBMISSION_PORT
+    """465 where ``tls: tls`` is set and no port is."""
+    tls: Tls = EmailTls()
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: Mailbox = Field(alias="from")
+    to: Annotated[Mailboxes, Field(min_length=1)]
+    cc: Mailboxes = ()
+    reply_to: Mailbox | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_port(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("port") is not None:
+            return data
+        tls = _mode_alone(data.get("tls"))
+        if isinstance(tls, dict) and tls.get("mode") == "tls":
+            return {**data, "port": SUBMISSIONS_PORT}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together; set both or neither")
+        if self.password is not None and self.tls.mode == "none" and not _is_loopback(self.host):
+            raise ValueError("tls: with none the password would travel readable; use starttls or tls")
+        if self.proxy is not None:
+            raise ValueError("proxy: mail can't go through an HTTP proxy; remove it, or use a mail relay")
+        return self
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Everybody who gets it, each once."""
+        return tuple(dict.fromkeys(mailbox.addr_spec for mailbox in (*self.to, *self.cc)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

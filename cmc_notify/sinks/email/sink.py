@@ -1,0 +1,118 @@
+"""What comes of a mail, recipient by recipient.
+
+A recipient who was served is recorded as a part (``rcpt:ADDRESS``) and gets no second copy. While the server
+puts any off, the delivery is retried for them. A recipient whom it refuses for good does not hold up the
+others: once all others are served the delivery is sent, its receipt and the log name the refused one; it
+is rejected where nobody was served at all.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import aiosmtplib
+import structlog
+
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.sinks.email.answers import from_error
+from cmc_notify.sinks.email.composing import LARGEST_MAIL, compose
+from cmc_notify.sinks.email.settings import EmailSettings
+from cmc_notify.sinks.email.transfer import Conversation, Transfer
+from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.outcomes import safe
+
+_CUT_SHORT = Unclear("cancelled")
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class EmailSink:
+    """Opens a connection for each mail. Safe to use from several tasks."""
+
+    def __init__(self, name: str, settings: EmailSettings, renderer: Renderer) -> None:
+        self._name = name
+        self._settings = settings
+        self._renderer = renderer
+        self._secrets = [settings.password.get_secret_value()] if settings.password else []
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
+        """One mail to all who have not got it yet."""
+        served = {part.removeprefix("rcpt:") for part in message.parts}
+        waiting = [recipient for recipient in self._settings.recipients if recipient not in served]
+        if not waiting:
+            return Sent()
+        now = datetime.now(UTC)
+        mail = fit(
+            message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
+        )
+        if mail is None:
+            return Rejected(f"the mail is larger than {LARGEST_MAIL} bytes without any failure in it")
+        talk = Conversation(self._settings)
+        trouble: SendOutcome | None = _CUT_SHORT
+        try:
+            trouble = await self._talk(talk, waiting, mail)
+            for recipient, answer in talk.transfer.accepted.items():
+                await record(f"rcpt:{recipient}", safe(answer, self._secrets))
+        finally:
+            await talk.leave(politely=trouble is None)
+        return trouble or self._outcome(talk.transfer, served_before=bool(served))
+
+    async def probe(self) -> SendOutcome:
+        """Sign in and name sender and recipients, then leave without a mail."""
+        talk = Conversation(self._settings)
+        trouble: SendOutcome | None = _CUT_SHORT
+        try:
+            trouble = await self._talk(talk, self._settings.recipients, None)
+        finally:
+            await talk.leave(politely=trouble is None)
+        if trouble:
+            return trouble
+        refused, later = self._listed(talk.transfer.refused), self._listed(talk.transfer.later)
+        if len(talk.transfer.refused) + len(talk.transfer.later) < len(self._settings.recipients):
+            return Sent(f"refused: {refused}" if refused else None)
+        return RetryLater(f"put off: {later}") if later else Blocked(f"refused: {refused}")
+
+    async def _talk(
+        self, talk: Conversation, recipients: Sequence[str], mail: bytes | None
+    ) -> SendOutcome | None:
+        """Talk to the server, to the end of handing over ``mail`` if there is one; None if all went well."""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                await talk.open()
+                taken = await talk.announce(recipients)
+                if taken and mail is not None:
+                    await talk.hand_over(mail, taken)
+        except (aiosmtplib.SMTPException, OSError, ConfigError) as error:
+            return from_error(error, written=talk.transfer.written, secrets=self._secrets)
+        return None
+
+    async def close(self) -> None:
+        """Nothing to release: each mail's connection ended with it."""
+
+    def _outcome(self, transfer: Transfer, *, served_before: bool) -> SendOutcome:
+        refused = self._listed(transfer.refused)
+        if transfer.later:
+            also = f"; refused: {refused}" if refused else ""
+            return RetryLater(f"put off: {self._listed(transfer.later)}{also}")
+        if not transfer.accepted and not served_before:
+            return Rejected(f"refused: {refused}")
+        if refused:
+            _log.warning("recipients refused", sink=self._name, refused=refused)
+        answers = ", ".join(sorted(set(transfer.accepted.values())))
+        receipt = "; ".join(filter(None, (answers, f"refused: {refused}" if refused else "")))
+        return Sent(safe(receipt, self._secrets) or None)
+
+    def _listed(self, answers: Mapping[str, str]) -> str:
+        return safe(", ".join(f"{who} ({answer})" for who, answer in answers.items()), self._secrets)
+
+
+def build(name: str, settings: Any, renderer: Renderer) -> EmailSink:
+    """The sink of these settings; nothing is opened before the first message."""
+    return EmailSink(name, settings, renderer)
