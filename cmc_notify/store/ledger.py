@@ -16,8 +16,8 @@ from cmc_notify.ports import (
     OutboxDepth,
 )
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.outbox import delivery_of, load_parts
-from cmc_notify.store.snapshot import incident_row
+from cmc_notify.store.outbox import load_parts
+from cmc_notify.store.rows import delivery_of, incident_row
 from cmc_notify.store.tables import (
     controllers,
     deliveries,

@@ -5,23 +5,23 @@ the other in the order of their commits; nothing overtakes what it waits for. A 
 sent its message, so the delivery comes back marked unclear.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import DeliveryState, Verdict
-from cmc_notify.ports import Claim, Delivery
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.ports import Claim
 from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.rows import delivery_of, delivery_row, wait_rows
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 
 _WAIT_RECHECK = 1.0
 """Seconds until a look at whether what a delivery waits for, maybe at another sink, is finished."""
 
-_SHOWN = msgspec.json.Decoder(tuple[int, ...])
 _earlier = deliveries.alias("earlier")
 _awaited = deliveries.alias("awaited")
 
@@ -83,7 +83,10 @@ class DeliveryQueue:
             )
 
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
-        """Write what came of an attempt and end the lease; False where the lease was no longer ours."""
+        """Write what came of an attempt and end the lease; False where the lease was no longer ours.
+
+        The delivery that takes over a dead one is written with it, so that none is lost in between.
+        """
         finished = verdict.state is not DeliveryState.PENDING
         values: dict[str, Any] = {
             "state": verdict.state.value,
@@ -102,7 +105,18 @@ class DeliveryQueue:
                 .where(deliveries.c.id == delivery_id, deliveries.c.leased_by == owner, pending())
                 .values(**values)
             )
-            return result.rowcount == 1
+            if result.rowcount != 1:
+                return False
+            if verdict.fallback:
+                await self._hand_over(connection, verdict.fallback)
+            return True
+
+    async def _hand_over(self, connection: AsyncConnection, fallback: NewDelivery) -> None:
+        """Only once: where the fallback was told of this event and subject already, that stands."""
+        row = delivery_row(fallback, self._database.clock())
+        added = await connection.execute(self._database.insert_missing(deliveries).values(**row))
+        if added.rowcount and (waits := wait_rows([fallback])):
+            await connection.execute(insert(delivery_waits), waits)
 
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
@@ -168,27 +182,3 @@ async def _load_documents(
         rows = await connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(chunk)))
         found.update((event_id, documents.decode(document)) for event_id, document in rows)
     return found
-
-
-def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
-    """A row of the table ``deliveries`` as the domain knows it."""
-    return Delivery(
-        id=row["id"],
-        key=row["key"],
-        event_id=row["event_id"],
-        sink=row["sink"],
-        subject=row["subject"],
-        ordering_key=row["ordering_key"],
-        state=DeliveryState(row["state"]),
-        shown=None if row["shown"] is None else _SHOWN.decode(row["shown"]),
-        attempts=row["attempts"],
-        created_at=row["created_at"],
-        due_at=row["due_at"],
-        deadline_at=row["deadline_at"],
-        leased_until=row["leased_until"],
-        finished_at=row["finished_at"],
-        last_error=row["last_error"],
-        unclear=row["unclear"],
-        receipt=row["receipt"],
-        parts=dict(parts),
-    )

@@ -11,18 +11,12 @@ from sqlalchemy import bindparam, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import DeliveryState, NewDelivery
-from cmc_notify.core.model import Incident, JobState, Pair, Status
+from cmc_notify.core.delivery import NewDelivery
+from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.errors import StaleSnapshot
-from cmc_notify.ports import (
-    ControllerMeta,
-    KnownJob,
-    PollCommit,
-    SavedJob,
-    Snapshot,
-)
+from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
 from cmc_notify.store.tables import (
     controllers,
     deliveries,
@@ -37,16 +31,6 @@ _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
 _INCIDENT = msgspec.json.Decoder(Incident)
 _LIGHT = tuple(jobs.c[name] for name in KnownJob.__struct_fields__)
-
-
-def dump(document: object) -> str:
-    """A document as JSON text."""
-    return msgspec.json.encode(document).decode()
-
-
-def pair_key(pair: Pair) -> str:
-    """A pair as one comparable text."""
-    return dump((pair.serial, pair.feature_id))
 
 
 class PollRecords:
@@ -163,7 +147,7 @@ class PollRecords:
         )
         # A known job keeps its place in the order of discovery: the number given here is then not used.
         rows = [
-            _job_row(commit.controller, saved, (newest or 0) + place)
+            job_row(commit.controller, saved, (newest or 0) + place)
             for place, saved in enumerate(commit.jobs, start=1)
         ]
         await connection.execute(self._database.upsert(jobs, keep=("discovered", "unlisted_at")), rows)
@@ -179,7 +163,7 @@ class PollRecords:
         if not commit.events:
             return
         now = self._database.clock()
-        rows = [_event_row(event, commit.event_uids.get(event.id), now) for event in commit.events]
+        rows = [event_row(event, commit.event_uids.get(event.id), now) for event in commit.events]
         try:
             await connection.execute(insert(events), rows)
         except IntegrityError as error:
@@ -189,13 +173,8 @@ class PollRecords:
         if not new:
             return
         now = self._database.clock()
-        await connection.execute(insert(deliveries), [_delivery_row(delivery, now) for delivery in new])
-        waits = [
-            {"delivery_id": delivery.id, "waits_for": other}
-            for delivery in new
-            for other in dict.fromkeys(delivery.waits_for)
-        ]
-        if waits:
+        await connection.execute(insert(deliveries), [delivery_row(delivery, now) for delivery in new])
+        if waits := wait_rows(new):
             await connection.execute(insert(delivery_waits), waits)
 
     async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[Incident]) -> None:
@@ -223,70 +202,3 @@ class PollRecords:
                 .values(unlisted_at=bindparam("since")),
                 changed,
             )
-
-
-def incident_row(incident: Incident) -> dict[str, object]:
-    """The columns of one incident."""
-    return {
-        "id": incident.id,
-        "controller": incident.controller,
-        "pair": pair_key(incident.pair),
-        "opened_at": incident.opened_at,
-        "opened_event": incident.opened_event,
-        "job_uid": incident.job_uid,
-        "last_job_uid": incident.last_job_uid,
-        "closed_at": incident.closed_at,
-        "document": dump(incident),
-    }
-
-
-def _job_row(controller: str, saved: SavedJob, discovered: int) -> dict[str, object]:
-    state, job = saved.state, saved.state.job
-    return {
-        "controller": controller,
-        "uid": state.uid,
-        "id": job.id,
-        "creation_time": job.creation_time,
-        "digest": saved.digest,
-        "open": state.open,
-        "watch_until": state.watch_until,
-        "discovered": discovered,
-        "order_time": job.order[0],
-        "pushed": bool(job.rows) or job.push_time is not None or job.status == Status.SUCCESS,
-    }
-
-
-def _event_row(event: documents.Event, origin: tuple[str, int] | None, now: float) -> dict[str, object]:
-    uid, revision = origin or (None, None)
-    return {
-        "id": event.id,
-        "controller": event.controller,
-        "job_uid": uid,
-        "job_id": event.job.id if event.job else None,
-        "revision": revision,
-        "type": event.type.value,
-        "time": event.time,
-        "created_at": now,
-        "document": documents.encode(event).decode(),
-    }
-
-
-def _delivery_row(new: NewDelivery, now: float) -> dict[str, object]:
-    routed = bool(new.sink)
-    return {
-        "id": new.id,
-        "key": new.id,
-        "event_id": new.event_id,
-        "sink": new.sink,
-        "subject": new.subject,
-        "ordering_key": new.ordering_key,
-        "state": (DeliveryState.PENDING if routed else DeliveryState.UNROUTED).value,
-        "shown": None if new.shown is None else dump(new.shown),
-        "attempts": 0,
-        "created_at": now,
-        "due_at": new.due_at,
-        "deadline_at": new.deadline_at,
-        "patience": max(0.0, new.deadline_at - now),
-        "unclear": False,
-        "finished_at": None if routed else now,
-    }

@@ -95,10 +95,9 @@ def make_state() -> MakeState:
     ) -> JobState:
         rows = (Row("V2AB0001", 3, Outcome.FAILED), Row("V2AB0002", 3, Outcome.SUCCEEDED))
         created = 1_795_420_000 + job_id
-        fields = {"creation_time": created, "push_time": created + 5, "rows": rows} | of_job
-        return JobState(
-            uid=f"{job_id}-{created}", job=Job(id=job_id, status=status, **fields), **of_state or {}
-        )
+        job = Job(id=job_id, status=status, rows=rows, creation_time=created, push_time=created + 5)
+        job = msgspec.structs.replace(job, **of_job)
+        return JobState(uid=f"{job_id}-{created}", job=job, **of_state or {})
 
     return make
 

@@ -1,0 +1,126 @@
+"""What the domain's objects are in columns, and back."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from cmc_notify.core import events as documents
+from cmc_notify.core.delivery import DeliveryState, NewDelivery
+from cmc_notify.core.model import Incident, Pair, Status
+from cmc_notify.ports import Delivery, SavedJob
+
+_SHOWN = msgspec.json.Decoder(tuple[int, ...])
+
+
+def dump(document: object) -> str:
+    """A document as JSON text."""
+    return msgspec.json.encode(document).decode()
+
+
+def pair_key(pair: Pair) -> str:
+    """A pair as one comparable text."""
+    return dump((pair.serial, pair.feature_id))
+
+
+def incident_row(incident: Incident) -> dict[str, object]:
+    """The columns of one incident."""
+    return {
+        "id": incident.id,
+        "controller": incident.controller,
+        "pair": pair_key(incident.pair),
+        "opened_at": incident.opened_at,
+        "opened_event": incident.opened_event,
+        "job_uid": incident.job_uid,
+        "last_job_uid": incident.last_job_uid,
+        "closed_at": incident.closed_at,
+        "document": dump(incident),
+    }
+
+
+def job_row(controller: str, saved: SavedJob, discovered: int) -> dict[str, object]:
+    """The light columns of one job; its whole state goes into a table of its own."""
+    state, job = saved.state, saved.state.job
+    return {
+        "controller": controller,
+        "uid": state.uid,
+        "id": job.id,
+        "creation_time": job.creation_time,
+        "digest": saved.digest,
+        "open": state.open,
+        "watch_until": state.watch_until,
+        "discovered": discovered,
+        "order_time": job.order[0],
+        "pushed": bool(job.rows) or job.push_time is not None or job.status == Status.SUCCESS,
+    }
+
+
+def event_row(event: documents.Event, origin: tuple[str, int] | None, now: float) -> dict[str, object]:
+    """The columns of one event; ``origin`` is its job's uid and revision, None without a job."""
+    uid, revision = origin or (None, None)
+    return {
+        "id": event.id,
+        "controller": event.controller,
+        "job_uid": uid,
+        "job_id": event.job.id if event.job else None,
+        "revision": revision,
+        "type": event.type.value,
+        "time": event.time,
+        "created_at": now,
+        "document": documents.encode(event).decode(),
+    }
+
+
+def delivery_row(new: NewDelivery, now: float) -> dict[str, object]:
+    """The columns of a new delivery; one without a sink is finished from the start, as unrouted."""
+    routed = bool(new.sink)
+    return {
+        "id": new.id,
+        "key": new.id,
+        "event_id": new.event_id,
+        "sink": new.sink,
+        "subject": new.subject,
+        "ordering_key": new.ordering_key,
+        "state": (DeliveryState.PENDING if routed else DeliveryState.UNROUTED).value,
+        "shown": None if new.shown is None else dump(new.shown),
+        "attempts": 0,
+        "created_at": now,
+        "due_at": new.due_at,
+        "deadline_at": new.deadline_at,
+        "patience": max(0.0, new.deadline_at - now),
+        "unclear": False,
+        "finished_at": None if routed else now,
+    }
+
+
+def wait_rows(new: Sequence[NewDelivery]) -> list[dict[str, object]]:
+    """What each of the deliveries waits for."""
+    return [
+        {"delivery_id": delivery.id, "waits_for": other}
+        for delivery in new
+        for other in dict.fromkeys(delivery.waits_for)
+    ]
+
+
+def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
+    """A row of the table ``deliveries`` as the domain knows it."""
+    return Delivery(
+        id=row["id"],
+        key=row["key"],
+        event_id=row["event_id"],
+        sink=row["sink"],
+        subject=row["subject"],
+        ordering_key=row["ordering_key"],
+        state=DeliveryState(row["state"]),
+        shown=None if row["shown"] is None else _SHOWN.decode(row["shown"]),
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        deadline_at=row["deadline_at"],
+        leased_until=row["leased_until"],
+        finished_at=row["finished_at"],
+        last_error=row["last_error"],
+        unclear=row["unclear"],
+        receipt=row["receipt"],
+        parts=dict(parts),
+    )
