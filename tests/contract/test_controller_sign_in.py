@@ -325,6 +325,18 @@ async def test_no_secret_is_shown(gate: Gate, auth: dict[str, Any]) -> None:
     assert "***" in str(errors[0])
 
 
+@pytest.mark.parametrize("auth", [ACCESS_CODE, COOKIE], ids=["access_code", "cookie"])
+async def test_no_secret_is_shown_at_the_first_refusal(gate: Gate, auth: dict[str, Any]) -> None:
+    """A controller that repeats what it refuses, before any sign-in went well, makes us tell nothing."""
+    echo = {"error_id": "AUTH_INVALID_CREDENTIALS", "error_text": "not code-of-the-bridge, not pass-word"}
+    gate.refuse_sign_in = (401, echo)
+    async with client(gate, auth) as controller:
+        with pytest.raises(Unauthorized) as caught:
+            await controller.list_jobs()
+    secret = "code-of-the-bridge" if auth is ACCESS_CODE else "pass-word"
+    assert secret not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize(
     ("auth", "place"),
     [
