@@ -99,7 +99,7 @@ def test_a_failure_reads_well() -> None:
     assert "  Completed:  2026-11-23 10:19:35 CET, took 7 min 5 s\n" in text
     assert (
         "\n\n  QoS failed on 2 appliances, 1 new: paris-edge-1 (V2AB0001, new), lyon-edge-1 (V2AB0002)\n"
-        "    Rule 12: class 'voice' is not defined\n\n  SNMP failed on 1 appliance, all new: V2AB0007 (new)\n"
+        "    Rule 12: class 'voice' is not defined\n\n  SNMP failed on 1 appliance, new: V2AB0007\n"
     ) in text
     assert "    no answer from 10.20.7.1:22\n" in text
     assert "\nAll details: https://bridge.example.net/events/" in text
