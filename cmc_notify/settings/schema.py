@@ -63,12 +63,15 @@ def _reference(mapping: dict[str, Any]) -> str:
 
 
 class _Generator(GenerateJsonSchema):
-    """Beside each secret ``x`` its ``x_file``; a secret that is needed can be either of them."""
+    """Beside each secret ``x`` its ``x_file``, either of which is enough; sections may be left empty."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         result = super().model_schema(schema)
         cls = schema["cls"]
         properties = result.get("properties", {})
+        for key, value in properties.items():
+            if key not in result.get("required", ()) and ("$ref" in value or value.get("type") == "object"):
+                properties[key] = {"anyOf": [value, {"type": "null"}]}
         for name, field in cls.model_fields.items() if issubclass(cls, Part) else ():
             key = field.alias or name
             file_key = secret_key(cls, name, field)

@@ -1,0 +1,291 @@
+"""The example config, docs/configuration.md and the JSON Schema say what the models say, key by key."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from cmc_notify.settings import Settings, document, load
+from cmc_notify.settings.base import SinkSettings
+from cmc_notify.settings.schema import DIALECT, config_schema
+from cmc_notify.settings.shapes import Shapes, is_model
+from cmc_notify.sinks.plugin import load_plugins
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config" / "cmc-notify.yaml"
+DOCUMENT = ROOT / "docs" / "configuration.md"
+
+SMALL = """
+controllers: {NAME: {url: https://cmc.example.net}}
+sinks: {NAME: {type: console}}
+routes: [{sinks: [NAME]}]
+""".replace("NAME", "name")
+
+ROW = re.compile(r"^\| `(?P<key>[\w.]+)`(?P<secret> 🔒)? \| (?P<default>.+?) \| .+ \|$", re.MULTILINE)
+
+
+@cache
+def sink_types() -> Mapping[str, type[SinkSettings]]:
+    """The sink types that cmc-notify comes with."""
+    return {name: plugin.settings for name, plugin in load_plugins().items()}
+
+
+# --- the example ----------------------------------------------------------------------------------------
+
+
+def uncommented(folder: Path) -> Path:
+    """The example with every setting in use, and every file that it names in ``folder``."""
+    text = re.sub(r"^( *)#(?! |-{2}|$)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
+    for path in re.findall(r"_file: (/\S+)", text):
+        here = folder / Path(path).name
+        secret = "https://hooks.example.net/x" if path.endswith("_url") else "whsec_" + "c2VjcmV0" * 4
+        here.write_text(f"{secret}\n")
+        text = text.replace(path, str(here))
+    (folder / "templates").mkdir(exist_ok=True)
+    file = folder / "all.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_example_works_as_it_is() -> None:
+    """It needs no other file and no variable."""
+    settings = load(EXAMPLE, environ={}, sink_types=sink_types())
+    assert list(settings.controllers) == ["lab"]
+    assert list(settings.sinks) == ["screen"]
+
+
+def test_every_commented_setting_of_the_example_is_real(tmp_path: Path) -> None:
+    """With all of them in use the example is still a valid config."""
+    settings = load(uncommented(tmp_path), environ={}, sink_types=sink_types())
+    assert {"emea", "apac", "americas"} <= settings.controllers.keys()
+    assert {sink.type for sink in settings.sinks.values()} == set(sink_types())
+    assert len(settings.routes) == 2
+
+
+def test_the_example_has_every_key(tmp_path: Path) -> None:
+    """Whatever can be configured is in it at least once, as itself or as its file."""
+    tree = document.parse(uncommented(tmp_path).read_text()).value
+    used: dict[type[BaseModel], set[str]] = defaultdict(set)
+    shapes = Shapes(Settings, sink_types(), tree)
+
+    def visit(value: Any, path: document.Path) -> None:
+        for annotation in shapes.at(path):
+            if is_model(annotation) and isinstance(value, dict):
+                used[annotation] |= value.keys()
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(inner, dict | list):
+                visit(inner, (*path, key))
+
+    visit(tree, ())
+    in_any_sink = set[str]().union(*(used[sink] for sink in sink_types().values()))
+    skipped = {"proxy", "tls"}  # told in words, since mail takes no proxy
+    shortened = {"username", "password", "header", "value"}  # alternatives, named in the line above
+    for model, keys in used.items():
+        known = {field.alias or name for name, field in model.model_fields.items()}
+        if issubclass(model, SinkSettings):
+            known -= (in_any_sink | skipped) & SinkSettings.model_fields.keys()
+        if "method" in known and "header" in known:
+            known -= shortened
+        missing = {key for key in known if key not in keys and f"{key}_file" not in keys}
+        assert not missing, f"{model.__name__}: {missing}"
+
+
+def test_every_commented_default_of_the_example_is_one(tmp_path: Path) -> None:
+    """Where the example shows a section without alternatives, its values are the defaults."""
+    settings = load(uncommented(tmp_path), environ={}, sink_types=sink_types())
+    plain = load(EXAMPLE, environ={}, sink_types=sink_types())
+    assert settings.store == plain.store
+    assert settings.log == plain.log
+    assert settings.shutdown_grace == plain.shutdown_grace
+    assert settings.controllers["emea"].poll == plain.controllers["lab"].poll
+    assert settings.controllers["emea"].overdue == plain.controllers["lab"].overdue
+    assert settings.sinks["mail"].retry == plain.sinks["screen"].retry
+
+
+# --- the document ---------------------------------------------------------------------------------------
+
+
+def documented() -> tuple[dict[str, re.Match[str]], dict[str, dict[str, re.Match[str]]]]:
+    """The rows of the general tables by whole path, and those of each sink type by its own key."""
+    general: dict[str, re.Match[str]] = {}
+    by_type: dict[str, dict[str, re.Match[str]]] = {}
+    for section in re.split(r"^(?=##+ )", DOCUMENT.read_text(), flags=re.MULTILINE):
+        rows = {row["key"]: row for row in ROW.finditer(section)}
+        heading = re.match(r"### `type: (\w+)`", section)
+        if heading:
+            by_type[heading[1]] = rows
+        else:
+            general |= rows
+    return general, by_type
+
+
+def leaves(shapes: Shapes, path: document.Path = ()) -> Iterator[document.Path]:
+    """Every key with a value of its own, below ``path``; a section that has a short form is one key."""
+    models = [annotation for annotation in shapes.at(path) if is_model(annotation)]
+    for model in models:
+        for name, field in model.model_fields.items():
+            below = (*path, field.alias or name)
+            if below[-1] == "tls" and path[:1] == ("sinks",):
+                yield below
+                continue
+            inner: document.Path = below
+            if below in (("controllers",), ("sinks",)):
+                inner = (*below, "name")
+            elif below == ("routes",):
+                inner = (*below, 0)
+            if any(is_model(annotation) for annotation in shapes.at(inner)):
+                yield from leaves(shapes, inner)
+            else:
+                yield below
+
+
+def key_of(path: document.Path) -> str:
+    """A path as the document writes it."""
+    return ".".join({"name": "NAME", "0": "N"}.get(str(key), str(key)) for key in path)
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    """The general tables have exactly the keys of the models."""
+    general, _ = documented()
+    assert set(general) == {key_of(path) for path in leaves(Shapes(Settings, {}, {}))}
+
+
+def test_every_key_of_every_sink_type_is_documented_and_no_other() -> None:
+    """Each sink type's table has exactly what it takes beyond every sink's keys."""
+    _, by_type = documented()
+    for name, settings in sink_types().items():
+        shapes = Shapes(settings, {}, {})
+        own = {key_of(path) for path in leaves(shapes)}
+        own -= {key_of(path) for path in leaves(Shapes(SinkSettings, {}, {}))} - {"tls"}
+        inherited = {key for key in own if key.startswith("tls") and name != "email"}
+        own = {"tls" if key.startswith("tls.") else key for key in own - inherited}
+        if name != "email":
+            own -= {"tls"}
+        assert set(by_type[name]) == own, name
+
+
+def test_secrets_are_marked() -> None:
+    """A 🔒 stands where an ``x_file`` exists, and nowhere else."""
+    general, by_type = documented()
+    shapes = Shapes(Settings, sink_types(), {"sinks": {"name": {"type": "console"}}})
+    for key, row in general.items():
+        *parents, last = key.replace("NAME", "name").split(".")
+        path = tuple(0 if part == "N" else part for part in parents)
+        assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(path)), key
+    for name, rows in by_type.items():
+        shapes = Shapes(sink_types()[name], {}, {})
+        for key, row in rows.items():
+            *parents, last = key.split(".")
+            assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(tuple(parents))), (name, key)
+
+
+def variables(prefix: str, rows: Mapping[str, re.Match[str]]) -> Iterator[tuple[str, str]]:
+    """Each documented default as a variable that sets it."""
+    for key, row in rows.items():
+        default = re.fullmatch(r"`(.+)`", row["default"])
+        assert default or row["default"] in ("required", "none"), key
+        if default:
+            path = re.sub(r"\bN\b", "0", f"{prefix}{key}").upper().replace(".", "__")
+            yield f"CMC_NOTIFY_{path}", default[1]
+
+
+def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
+    """Setting every one of them, each by its variable, changes nothing."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    general, _ = documented()
+    environ = dict(variables("", general))
+    assert len(environ) > 20
+    plain = load(file, environ={}, sink_types=sink_types())
+    assert load(file, environ=environ, sink_types=sink_types()) == plain
+
+
+REQUIRED = {
+    "console": "",
+    "slack": "token: abc, channel: x",
+    "webhook": "url: 'https://hooks.example.net'",
+    "email": "host: localhost, from: a@example.net, to: b@example.net",
+}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_documented_defaults_of_sink_types_are_the_defaults(tmp_path: Path, name: str) -> None:
+    """The same for what each sink type takes beyond every sink's keys."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL.replace("{type: console}", f"{{type: {name}, {REQUIRED[name]}}}"))
+    _, by_type = documented()
+    plain = load(file, environ={}, sink_types=sink_types())
+    environ = dict(variables("sinks.name.", by_type[name]))
+    assert load(file, environ=environ, sink_types=sink_types()) == plain
+
+
+# --- the schema -----------------------------------------------------------------------------------------
+
+
+def nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping within a schema."""
+    if isinstance(schema, dict):
+        yield schema
+        for inner in schema.values():
+            yield from nodes(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from nodes(inner)
+
+
+def test_the_schema_is_whole() -> None:
+    """Every reference leads somewhere, every pattern is one, and the dialect is named."""
+    schema = config_schema(sink_types())
+    assert schema["$schema"] == DIALECT
+    references = {node["$ref"] for node in nodes(schema) if isinstance(node.get("$ref"), str)}
+    assert references
+    assert references <= {f"#/$defs/{name}" for name in schema["$defs"]}
+    for node in nodes(schema):
+        if isinstance(node.get("pattern"), str):
+            re.compile(node["pattern"])
+
+
+def test_the_schema_offers_a_file_for_each_secret() -> None:
+    """``x_file`` stands beside ``x``, and either satisfies a sink that needs it."""
+    schema = config_schema(sink_types())
+    webhook = schema["$defs"]["WebhookSettings"]
+    assert {"url", "url_file"} <= webhook["properties"].keys()
+    assert "url" not in webhook.get("required", ())
+    assert {"anyOf": [{"required": ["url"]}, {"required": ["url_file"]}]} in webhook["allOf"]
+    assert "headers_file" not in webhook["properties"]
+    assert "token_file" in schema["$defs"]["HttpSettings"]["properties"]
+
+
+def test_the_schema_lets_a_section_be_empty() -> None:
+    """``http:`` with everything below it commented out is not underlined in an editor."""
+    section = config_schema(sink_types())["properties"]["http"]
+    assert section["anyOf"] == [{"$ref": "#/$defs/HttpSettings"}, {"type": "null"}]
+
+
+def test_the_schema_shows_no_secret() -> None:
+    """Neither a default nor its mask is in the place of a secret."""
+    assert all(node.get("default") != "**********" for node in nodes(config_schema(sink_types())))
+    assert "default" not in config_schema(sink_types())["$defs"]["StoreSettings"]["properties"]["url"]
+
+
+def test_the_schema_takes_durations_as_people_write_them() -> None:
+    """A text with a unit, or a number."""
+    schema = config_schema(sink_types())
+    forms = schema["$defs"]["PollSettings"]["properties"]["interval"]["anyOf"]
+    assert {form["type"] for form in forms} == {"number", "string"}
+    pattern = next(form["pattern"] for form in forms if form["type"] == "string")
+    assert re.search(pattern, "200ms")
+    assert not re.search(pattern, "5 minutes")
+
+
+def test_the_schema_knows_the_sink_types() -> None:
+    """Each installed type has its branch, and no other type is valid."""
+    sinks = config_schema(sink_types())["properties"]["sinks"]["additionalProperties"]
+    assert sinks["properties"]["type"]["enum"] == sorted(sink_types())
+    assert [branch["if"]["properties"]["type"]["const"] for branch in sinks["allOf"]] == sorted(sink_types())
