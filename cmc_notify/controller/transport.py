@@ -220,7 +220,7 @@ def _system_words(error: OSError) -> str:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """The operating system's error: aiohttp's own would carry the proxy's credentials in its arguments."""
+    """The operating system's error: aiohttp's own carry request headers, so credentials, in their repr."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error
     return None if isinstance(error, aiohttp.ClientError) else error

@@ -251,12 +251,15 @@ async def test_the_credential_works_again_after_the_operator_acted(gate: Gate) -
         assert await controller.list_jobs() == []
 
 
-async def test_a_session_error_with_another_status_renews_too(gate: Gate) -> None:
-    """What concerns the sign-in is told by error_id where the status is not 401."""
+@pytest.mark.parametrize(("status", "error"), [(403, {"error_id": "AUTH_EXPIRED_TOKEN"}), (401, {})])
+async def test_status_or_error_id_alone_ends_a_session(
+    gate: Gate, status: int, error: dict[str, str]
+) -> None:
+    """A 401 without a word, and an error_id of the sign-in with another status, both renew it."""
     async with client(gate, ACCESS_CODE) as controller:
         await controller.list_jobs()
         gate.valid = set()
-        gate.error_status = 403
+        gate.error_status, gate.error = status, error
         assert await controller.list_jobs() == []
     assert gate.count == {"sign-in": 2, "jobs": 3}
 

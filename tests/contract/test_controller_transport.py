@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import hashlib
 import ssl
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,7 @@ async def test_a_slow_answer_ends_within_the_timeout(start: bytes) -> None:
         writer.write(start)
         await hang.wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(2.5):
         reason = await reason_for(talk, poll={"timeout": "200ms"})
     hang.set()
     assert reason == "no complete answer within 0.2 s (poll.timeout)"
@@ -341,7 +343,9 @@ async def test_a_proxy_that_refuses_is_told_apart(answer: bytes, reason: str) ->
     assert b"Proxy-Authorization: Basic YnJpZGdlOnByb3h5LXNlY3JldA==" in heads[0]
     assert b"controller-token" not in heads[0]
     told = "".join(traceback.format_exception(caught.value)) + repr(vars(controller))
+    told += repr(caught.value.__cause__)
     assert PROXY_PASSWORD not in told
+    assert "YnJpZGdlOnByb3h5LXNlY3JldA==" not in told
     assert "controller-token" not in told
 
 
@@ -356,3 +360,26 @@ async def test_a_proxy_that_is_not_there() -> None:
     assert PROXY_PASSWORD not in "".join(traceback.format_exception(caught.value)) + repr(
         caught.value.__cause__
     )
+
+
+# --- the controller's clock ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "date", [b"", b"soon", b"Mon, 01 Jan 0001 00:00:00 -0000", b"Mon, 99 Jan 2026 25:00:00 GMT"]
+)
+async def test_a_date_that_is_none_leaves_the_clock_unknown(date: bytes) -> None:
+    """The controller's clock is learnt from its Date; one that can't be read hurts nothing."""
+    head = HEAD + b"Date: " + date + b"\r\nContent-Length: 2\r\n\r\n[]"
+    async with raw_server(says(head)) as address, client(f"http://{address}") as controller:
+        assert await controller.list_jobs() == []
+        assert controller.clock_offset is None
+
+
+async def test_the_clock_is_learnt_from_the_last_answer() -> None:
+    """A controller that is an hour ahead of us is known to be."""
+    ahead = formatdate(time.time() + 3600, usegmt=True).encode()
+    head = HEAD + b"Date: " + ahead + b"\r\nContent-Length: 2\r\n\r\n[]"
+    async with raw_server(says(head)) as address, client(f"http://{address}") as controller:
+        assert await controller.list_jobs() == []
+        assert controller.clock_offset == pytest.approx(3600, abs=10)
