@@ -104,6 +104,7 @@ def configure_logging(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Before the renderer sees it: its pretty tracebacks show variables, and those can be secrets.
                 structlog.processors.format_exc_info,
                 remove_secrets,
                 *_renderer(format, stream),
@@ -130,12 +131,7 @@ def _renderer(style: Literal["json", "console"], stream: TextIO) -> list[Process
         return [structlog.processors.JSONRenderer()]
     return [
         _one_harmless_line,
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            timestamp_key="time",
-            # The pretty one prints local variables, and those can be secrets.
-            exception_formatter=structlog.dev.plain_traceback,
-        ),
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time"),
     ]
 
 

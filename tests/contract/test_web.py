@@ -3,14 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from typing_extensions import override
 
@@ -352,12 +352,33 @@ async def test_an_unknown_event_is_told_in_words(client: Client) -> None:
     assert "no such event" in (await answer.json())["error"]
 
 
-async def test_head_gives_no_body(client: Client) -> None:
-    """A link preview may ask for the headers only."""
-    for path in ("/", f"/events/{FAILED.id}"):
-        answer = await client.head(path)
-        assert answer.status == 200
-        assert await answer.read() == b""
+async def test_head_gives_headers_only(app: web.Application) -> None:
+    """A link preview may ask for the headers; not one byte of a body follows them."""
+    async with TestServer(app) as server:
+        for path in ("/", f"/events/{FAILED.id}"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            headers = "Host: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n"
+            writer.write(f"HEAD {path} HTTP/1.1\r\n{headers}\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            await writer.wait_closed()
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body == b""
+
+
+async def test_a_page_that_breaks_off_is_never_taken_for_whole(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When writing fails in the middle, the reader gets an error instead of a page that ends early."""
+
+    def break_off(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"<p>the beginning</p>" * 10_000
+        raise RuntimeError("internal detail")
+
+    monkeypatch.setattr("cmc_notify.web.templating.Templates.write", break_off)
+    answer = await client.get(f"/events/{FAILED.id}")
+    with pytest.raises(ClientPayloadError):
+        await asyncio.wait_for(answer.read(), 10)
 
 
 async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
@@ -557,6 +578,7 @@ async def test_a_defect_tells_the_log_and_not_the_reader(
         answer = await client.get(path)
         assert answer.status == 500
         assert "internal detail" not in await answer.text()
+        assert "the log of the bridge says why" in await answer.text()
 
 
 async def test_the_server_tells_its_port_and_stops(app: web.Application) -> None:

@@ -30,6 +30,7 @@ def guarded(listen_host: str = "127.0.0.1", token: str | None = None, now: float
     app.on_response_prepare.append(add_headers)
     app.add_routes([web.get(path, _ok) for path in ("/", "/healthz", "/readyz", "/api/v1/jobs")])
     app.add_routes([web.get("/events/{event_id}", _ok, name=EVENT_PAGE)])
+    app.add_routes([web.get("/api/v1/events/{event_id}", _ok)])
     return app
 
 
@@ -138,7 +139,7 @@ async def test_a_signed_link_opens_its_page_and_only_that() -> None:
     split = urlsplit(LINKS.event("e1", NOW) or "")
     assert await status(guarded("0.0.0.0", TOKEN), f"{split.path}?{split.query}") == 200
     assert await status(guarded(), f"{split.path}?{split.query}", Host="x", Via="1.1 proxy") == 200
-    for path in ("/events/e2", "/", "/api/v1/jobs"):
+    for path in ("/events/e2", "/", "/api/v1/jobs", "/api/v1/events/e1"):
         assert await status(guarded("0.0.0.0", TOKEN), f"{path}?{split.query}") == 401
     assert await status(guarded("0.0.0.0", TOKEN), f"{split.path}?{split.query}&expires=9999999999") == 401
 
