@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from cmc_notify.settings.base import Part, SinkSettings
+from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.settings.root import NAME, Settings
 from cmc_notify.settings.shapes import secret_key
 
@@ -20,14 +21,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any]:
     """The schema, with these sink types."""
-    models: list[type[Part]] = [Settings, *sink_types.values()]
+    models: list[type[Part]] = [Settings, ControllerSettings, *sink_types.values()]
     references, document = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_Generator
     )
     definitions = document["$defs"]
     root = definitions.pop(references[Settings, "validation"]["$ref"].rpartition("/")[2])
     properties = root["properties"]
-    properties["controllers"] = _named({"$ref": _reference(properties["controllers"])})
+    properties["controllers"] = _named(references[ControllerSettings, "validation"])
     properties["sinks"] = _named(
         {
             "type": "object",
@@ -55,11 +56,6 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": value,
         "minProperties": 1,
     }
-
-
-def _reference(mapping: dict[str, Any]) -> str:
-    (only,) = mapping["patternProperties"].values()
-    return str(only["$ref"])
 
 
 class _Generator(GenerateJsonSchema):
