@@ -13,10 +13,12 @@ BRIEF_TEXT = 200
 BRIEF_ERROR = 1000
 """Characters of a pre-push error or a reason."""
 BRIEF_NAMES = 5
-_BRIEF_SIZE = {"mrkdwn": 8000}
-"""Escaped characters that the groups of a brief document may take together, where a format limits it."""
+_BRIEF_SIZE = {"mrkdwn": 7000}
+"""Bytes that the groups of a brief document may take together, where a medium limits it: a Slack message
+holds about 12,000, and the facts want their share.
+"""
 _AROUND = 60
-"""What a template writes around a group's own text, in characters, about."""
+"""What a template writes around a group's own text, in bytes, about."""
 
 
 def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def shown(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:
     for group in groups[:BRIEF_GROUPS]:
         if size is not None:
             pieces = (group.feature or "", shorten(group.error_text or "", BRIEF_TEXT))
-            taken += _AROUND + len(form.escape(listing(group.members, BRIEF_NAMES).join(pieces)))
+            taken += _AROUND + len(form.escape(listing(group.members, BRIEF_NAMES).join(pieces)).encode())
             if chosen and taken > size:
                 break
         chosen.append(group)

@@ -37,11 +37,11 @@ def mrkdwn(text: str) -> str:
     """For Slack, inside a code fence or not.
 
     Slack wants ``&``, ``<`` and ``>`` escaped and nothing else; that disarms mentions and links. A
-    zero-width space keeps two backticks from helping to end a fence, and a line of ``---`` from being
-    taken for the divider of our own layout.
+    zero-width space keeps three backticks from standing together, which would end a fence, and a line
+    of ``---`` from being taken for the divider of our own layout.
     """
     escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = escaped.replace("``", f"`{_SPACE}`").replace("``", f"`{_SPACE}`")
+    escaped = escaped.replace("``", f"`{_SPACE}`")
     # The search alone would take longer than all the rest.
     return _DIVIDER.sub(rf"\1{_SPACE}", escaped) if "---" in escaped else escaped
 

@@ -238,6 +238,7 @@ FAILING: list[tuple[str | bytes, int | None, str]] = [
     ("\n{{ job.missing }}", 2, "docs/templates.md"),
     ("\n{{ 1 // 0 }}", 2, "ZeroDivisionError"),
     ("\n{{ 'x'.__class__.__mro__ }}", 2, "sandbox"),
+    ("\n\n{{ job.__struct_fields__ }}", 3, "sandbox"),
     ("{{ failures.append(1) }}", 1, "append"),
     ("{{ job.id | nosuchfilter }}", 1, "nosuchfilter"),
     ("{{ event | safe }}", 1, "safe"),

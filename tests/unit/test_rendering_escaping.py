@@ -154,7 +154,7 @@ def test_one_value_is_right_in_any_user_template(text: str) -> None:
     assert shown == {
         "plain": text,
         "tilde": f"it's [{text}]{text}",
-        "plus": f"<{text}>{text}",
+        "plus": f"<{text}[{text}]",
         "join": f"{text}, [{text}]",
         "set": text,
         "call": f"({text})",
@@ -172,7 +172,7 @@ _USER = r"""
 {%- set text = failures[0].error_text %}
 {%- set block %}{{ text }}{% endset -%}
 {"plain": "{{ text }}", "tilde": "{{ "it's " ~ boxed(text) ~ text }}",
- "plus": "{{ "<" ~ text + ">" + text }}",
+ "plus": "{{ "<" + text + boxed(text) }}",
  "join": "{{ [text, boxed(text)] | join(", ") }}", "set": "{{ block }}",
  "call": "{% call around() %}{{ text }}{% endcall %}", "whole": {{ text | json }},
  "constant": "{{ 'say "no" & \\' }}", "escaped": "{{ text | e }}", "null": "{{ none }}", "flag": {{ true }}}
