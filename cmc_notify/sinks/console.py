@@ -51,11 +51,14 @@ class ConsoleSink:
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
         """Write one message whole; messages never mix."""
         stream = self._stream or sys.stdout
-        text = self._renderer.render("console", "txt", message).text
+
+        def print_it() -> None:
+            text = self._renderer.render("console", "txt", message).text
+            _write(stream, _painted(text, _HEADLINE[message.event.severity], stream))
+
         try:
-            document = _painted(text, _HEADLINE[message.event.severity], stream)
             async with self._turn:
-                await _in_thread(lambda: _write(stream, document))
+                await _in_thread(print_it)
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             gone = isinstance(error, ValueError) or error.errno in _GONE
             reason = f"can't write to the console: {safe(error)}"

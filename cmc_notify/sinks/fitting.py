@@ -4,6 +4,7 @@ A message that is too large for its medium loses failures from the end of its li
 many (``failures_omitted``), and its ``url`` leads to all of them.
 """
 
+import asyncio
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -12,6 +13,15 @@ import msgspec
 from cmc_notify.ports import Message
 
 _SHRINK = 0.9
+_MANY = 200
+"""Failures from which rendering takes long enough to hold up other work."""
+
+
+async def fit_aside(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
+    """As ``fit``; a long message is made in a thread, so that polls and other sinks go on meanwhile."""
+    if len(message.event.failures) + len(message.event.recoveries) < _MANY:
+        return fit(message, make, limit)
+    return await asyncio.to_thread(fit, message, make, limit)
 
 
 def fit(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:

@@ -18,7 +18,7 @@ from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PartRecorder, Renderer
 from cmc_notify.settings.base import Part, SinkSettings
-from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.fitting import fit_aside
 from cmc_notify.sinks.http import Contact, HttpClient
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets
 from cmc_notify.sinks.plugin import SinkPlugin
@@ -167,7 +167,7 @@ class WebhookSink:
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
         """One signed request. A lost answer is Unclear; the next attempt shows the same ``webhook-id``."""
-        body = fit(message, self._document, self._settings.max_body)
+        body = await fit_aside(message, self._document, self._settings.max_body)
         if body is None:
             return Rejected(
                 f"the document is larger than max_body ({self._settings.max_body} bytes) without any failure "

@@ -1,16 +1,19 @@
 """What the contract tests of sinks share: messages, a plain renderer, a recorder of parts, certificates."""
 
+import asyncio
 import hashlib
 import html
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import trustme
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from cmc_notify.core.events import (
     ApplianceCounts,
@@ -183,3 +186,88 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
+
+
+class PostOffice:
+    """A real SMTP server's handler: keeps mails, answers as told.
+
+    ``answers`` maps ``MAIL``, ``DATA`` or a recipient to the reply. ``DATA`` may also be ``lost`` (the mail
+    is kept and the connection cut) or ``silent``.
+    """
+
+    def __init__(self) -> None:
+        self.mails: list[Envelope] = []
+        self.answers: dict[str, str] = {}
+        self.signed_in: list[str] = []
+        self.port = 0
+        self.arrived = asyncio.Event()
+
+    async def handle_MAIL(  # noqa: N802  aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Take a sender, or not."""
+        envelope.mail_from = address
+        return self.answers.get("MAIL", "250 OK")
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Take a recipient, or not."""
+        answer = self.answers.get(address, "250 OK")
+        if answer.startswith("2"):
+            envelope.rcpt_tos.append(address)
+        return answer
+
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        """Take a mail, or not."""
+        answer = self.answers.get("DATA", "250 queued as 7")
+        if answer[0] in "2ls":
+            self.mails.append(envelope)
+        self.arrived.set()
+        if answer == "lost":
+            assert isinstance(server.transport, asyncio.WriteTransport)
+            server.transport.abort()
+        if answer == "silent":
+            await asyncio.Event().wait()
+        return answer
+
+    def authenticate(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any
+    ) -> AuthResult:
+        """Know one user."""
+        user, password = data.login.decode(), data.password.decode()
+        self.signed_in.append(user)
+        return AuthResult(success=(user, password) == ("cmc", "s3cr3tpass"), handled=False)
+
+
+StartPostOffice = Callable[..., Awaitable[PostOffice]]
+
+
+@pytest.fixture
+async def start_post_office() -> AsyncIterator[StartPostOffice]:
+    """Mail servers on loopback; called with ``tls=context`` for implicit TLS and what aiosmtpd takes."""
+    servers: list[asyncio.Server] = []
+    talks: list[SMTP] = []
+
+    async def start(*, tls: ssl.SSLContext | None = None, **options: Any) -> PostOffice:
+        office = PostOffice()
+
+        def talk() -> SMTP:
+            made = SMTP(office, hostname="mx.example.net", authenticator=office.authenticate, **options)
+            talks.append(made)
+            return made
+
+        server = await asyncio.get_running_loop().create_server(talk, "127.0.0.1", 0, ssl=tls)
+        servers.append(server)
+        office.port = server.sockets[0].getsockname()[1]
+        return office
+
+    yield start
+    for server in servers:
+        server.close()
+    for talk in talks:
+        if isinstance(talk.transport, asyncio.WriteTransport):
+            talk.transport.abort()
+        if talk._handler_coroutine is not None:
+            talk._handler_coroutine.cancel()
+            await asyncio.gather(talk._handler_coroutine, return_exceptions=True)

@@ -21,7 +21,7 @@ from cmc_notify.sinks.email.answers import from_error
 from cmc_notify.sinks.email.composing import LARGEST_MAIL, compose
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.transfer import Conversation, Transfer
-from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.fitting import fit_aside
 from cmc_notify.sinks.outcomes import safe
 
 _CUT_SHORT = Unclear("cancelled")
@@ -49,7 +49,7 @@ class EmailSink:
         if not waiting:
             return Sent()
         now = datetime.now(UTC)
-        mail = fit(
+        mail = await fit_aside(
             message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
         )
         if mail is None:
