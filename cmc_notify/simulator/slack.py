@@ -50,7 +50,7 @@ class SlackServer(SlackWorkspace):
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and arguments of every call, also of refused ones."""
         self.webhook_path = "/services/T0SIMULATED/B0SIMULATED/simulated-secret"
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._faults: dict[str, deque[Fault | None]] = defaultdict(deque)
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -65,9 +65,12 @@ class SlackServer(SlackWorkspace):
         """What the sink's ``webhook_url`` must be."""
         return f"{self.base}{self.webhook_path}"
 
-    def fail_next(self, method: str, *faults: Fault) -> None:
-        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each."""
-        self._faults[method].extend(faults)
+    def fail_next(self, method: str, *faults: Fault, after: int = 0) -> None:
+        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each.
+
+        ``after`` so many calls that go well.
+        """
+        self._faults[method].extend([*[None] * after, *faults])
 
     def rate_limit(self, method: str, *, seconds: int, count: int = 1) -> None:
         """Answer the next ``count`` calls of ``method`` with 429 and Retry-After."""

@@ -105,6 +105,7 @@ class _Attempt:
         return receipt
 
     async def _complete_list(self, composer: Composer, channel: str, thread: str) -> None:
+        in_doubt = self._in_doubt
         if not any(part.startswith("reply:") for part in self._message.parts):
             try:
                 for number, file in enumerate(composer.files(), start=1):
@@ -112,7 +113,9 @@ class _Attempt:
             except NotTaken as error:
                 if error.code is None or error.passing or error.code in CREDENTIALS:
                     raise
-                # Files are refused for good (a scope, a full disk, a policy): the texts go as replies.
+                # Files are refused for good (a scope, a full disk, a policy): the texts go as replies, and
+                # where there is a doubt it may concern the first of them, left over from an earlier attempt.
+                self._in_doubt = in_doubt
             else:
                 return
         for number, payload in enumerate(composer.continued(), start=1):

@@ -100,18 +100,16 @@ class Composer:
         return found
 
     def _with_first(self, keep: int) -> Layout:
-        event = self._message.event
-        notice = f"{_more(event, keep)} are not in these messages. {_where(event)}"
-        text = self._text(_first(self._message, keep))
-        return _ending(text, notice)
+        """The first ``keep`` failures; the last message tells of the others, if need be in words of ours."""
+        more, text = _more(self._message.event, keep), self._text(_first(self._message, keep))
+        layout = lay_out(text, most=MOST_CONTINUED)
+        if not layout.complete or more.strip("*") in str(layout.messages[-1]["blocks"]):
+            return layout
+        notice = f"{more} are not in these messages. {_where(self._message.event)}"
+        return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
 
     def _text(self, message: Message) -> str:
         return self._renderer.render("slack", "mrkdwn", message).text
-
-
-def _ending(text: str, notice: str) -> Layout:
-    """All of ``text`` and the notice, if they fit."""
-    return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
 
 
 def _first(message: Message, keep: int) -> Message:

@@ -1,0 +1,57 @@
+"""The Slack sink's settings: one way in, and no secret shown."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from cmc_notify.sinks.slack import PLUGIN, SlackSettings
+
+HOOK = "https://hooks.slack.example/services/T0/B0/s3cr3t-hook"
+
+
+def settings(**given: Any) -> SlackSettings:
+    """Validated settings."""
+    return SlackSettings.model_validate({"type": "slack", **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "give token"),
+        ({"token": "xoxb-s3cr3t"}, "token needs channel"),
+        ({"channel": "#netops"}, "give token"),
+        ({"token": "xoxb-s3cr3t", "channel": ""}, "channel"),
+        ({"token": "xoxb-s3cr3t", "channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
+        ({"channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
+        ({"webhook_url": "s3cr3t"}, "must begin with https://"),
+        ({"token": " ", "channel": "#n"}, "token is empty"),
+        ({"token": "xoxb-s3cr3t\nx", "channel": "#n"}, "line break"),
+        ({"token": "xoxb-s3cr3t", "channel": "#n", "api_url": "slack.com"}, "api_url must begin"),
+    ],
+)
+def test_anything_but_one_way_in_is_refused(given: dict[str, Any], told: str) -> None:
+    """The error says what to give or to remove, and shows no secret."""
+    with pytest.raises(ValidationError) as caught:
+        settings(**given)
+    assert told in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
+    """A mounted secret is read, and shown by no repr."""
+    (tmp_path / "token").write_text("xoxb-s3cr3t\n")
+    found = settings(
+        token_file=str(tmp_path / "token"), channel="#netops", api_url="https://slack.example/api"
+    )
+    assert found.token is not None
+    assert found.token.get_secret_value() == "xoxb-s3cr3t"
+    assert found.api_url == "https://slack.example/api/"
+    assert "s3cr3t" not in repr(found)
+
+
+def test_the_plugin_names_its_documents() -> None:
+    """What ``preview`` and ``check`` ask templates for."""
+    assert PLUGIN.settings is SlackSettings
+    assert PLUGIN.extensions == ("mrkdwn", "txt")
