@@ -14,9 +14,38 @@ from cmc_notify.settings import document, load
 from cmc_notify.sinks.plugin import load_plugins
 
 KEYS = st.sampled_from(
-    "controllers emea url auth token token_file tls ca_file poll interval sinks chat type retry fallback to "
-    "headers signing_secret routes match event site_id continue http listen redact log store templates_dir "
-    "_cli_x".split()
+    [
+        "controllers",
+        "emea",
+        "url",
+        "auth",
+        "token",
+        "token_file",
+        "tls",
+        "ca_file",
+        "poll",
+        "interval",
+        "sinks",
+        "chat",
+        "type",
+        "retry",
+        "fallback",
+        "to",
+        "headers",
+        "signing_secret",
+        "routes",
+        "match",
+        "event",
+        "site_id",
+        "continue",
+        "http",
+        "listen",
+        "redact",
+        "log",
+        "store",
+        "templates_dir",
+        "_cli_x",
+    ]
 )
 SCALARS = st.one_of(
     st.none(),
