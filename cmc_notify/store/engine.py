@@ -28,6 +28,9 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
+_POSTGRESQL_OPTIONS = frozenset(
+    {"host", "port", "user", "password", "passfile", "ssl", "sslmode", "prepared_statement_cache_size"}
+)
 _CHUNK = 500  # values in one IN list, far below either database's limit
 
 
@@ -42,6 +45,7 @@ class Database:
         self.place = f"store {self.path}" if self.path else f"store {_shown(parsed)}"
         self._engine = _sqlite_engine(self.path) if self.path else _postgresql_engine(parsed)
         self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
+        self.running: set[asyncio.Task[Any]] = set()
         # SQLite has one writer: here they queue fairly, rather than poll its lock against each other.
         self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.path else nullcontext()
 
@@ -59,8 +63,15 @@ class Database:
             async with self._writers, self._for_writing.connect() as connection, connection.begin():
                 yield connection
 
+    def ended(self, task: asyncio.Task[Any]) -> None:
+        """Forget a task of ``running``; its error is its caller's, if that still waits."""
+        self.running.discard(task)
+        if not task.cancelled():
+            task.exception()
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Let what runs end, then close every connection."""
+        await asyncio.gather(*self.running, return_exceptions=True)
         with translated(self.place):
             await self._engine.dispose()
 
@@ -116,8 +127,7 @@ def _parse(url: str) -> URL:
 
 def _shown(url: URL) -> str:
     """The address alone: neither the password nor the options, which may hold one."""
-    place = url.set(drivername="postgresql", password=None, query={})
-    return place.render_as_string()
+    return URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
@@ -147,6 +157,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _postgresql_engine(url: URL) -> AsyncEngine:
     query = dict(url.query)
+    if unknown := sorted(query.keys() - _POSTGRESQL_OPTIONS):
+        known = ", ".join(sorted(_POSTGRESQL_OPTIONS))
+        raise StoreError(f"store.url: unknown option {unknown[0]!r}; these are known: {known}")
     if "sslmode" in query:  # libpq's name for what asyncpg calls ssl
         query["ssl"] = query.pop("sslmode")
     try:

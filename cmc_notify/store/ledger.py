@@ -30,6 +30,7 @@ from cmc_notify.store.tables import (
     pending,
     secrets,
 )
+from cmc_notify.store.unbroken import unbroken
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
@@ -42,6 +43,7 @@ class Records:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def snapshots(self) -> Mapping[str, ControllerMeta]:
         """Every controller that the store knows, by name."""
         async with self._database.read() as connection:
@@ -50,6 +52,7 @@ class Records:
             )
             return {name: _META.decode(meta) for name, meta in rows}
 
+    @unbroken
     async def jobs(
         self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
     ) -> Sequence[tuple[str, JobState]]:
@@ -69,6 +72,7 @@ class Records:
         async with self._database.read() as connection:
             return [(name, _STATE.decode(state)) for name, state in await connection.execute(wanted)]
 
+    @unbroken
     async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
         """Open incidents, the oldest first."""
         wanted = (
@@ -82,6 +86,7 @@ class Records:
         async with self._database.read() as connection:
             return [_INCIDENT.decode(document) for document in await connection.scalars(wanted)]
 
+    @unbroken
     async def count_incidents(self) -> Mapping[str, int]:
         """Open incidents by controller."""
         wanted = (
@@ -93,6 +98,7 @@ class Records:
         async with self._database.read() as connection:
             return dict((await connection.execute(wanted)).all())
 
+    @unbroken
     async def close_incident(self, incident_id: str, *, now: float) -> bool:
         """Close by hand (``closed_by`` operator); False where there is no such open incident.
 
@@ -116,20 +122,26 @@ class Records:
             await connection.execute(update(incidents).where(this).values(**incident_row(closed)))
             return True
 
+    @unbroken
     async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
         """Rows of the ledger, the newest first."""
         return await self._rows(_conditions(wanted), wanted.limit)
 
+    @unbroken
     async def delivery(self, delivery_id: str) -> LedgerRow | None:
         """One row by delivery id or key."""
         named = or_(deliveries.c.id == delivery_id, deliveries.c.key == delivery_id)
         rows = await self._rows([named], 1)
         return rows[0] if rows else None
 
+    @unbroken
     async def retry(
         self, delivery_ids: Collection[str] | None, *, now: float, again: bool = False
     ) -> Sequence[str]:
-        """Make deliveries due now, with a fresh deadline; None means all dead ones. Returns ids changed."""
+        """Make deliveries due now, with a fresh deadline; None means all dead ones.
+
+        Returns the ids that were changed, the oldest first.
+        """
         values: dict[str, object] = {
             "state": DeliveryState.PENDING.value,
             "due_at": now,
@@ -140,17 +152,18 @@ class Records:
             # The lease goes too: whatever is in flight under the old key no longer finishes this row.
             values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
             values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
-        change = update(deliveries).values(**values).returning(deliveries.c.id)
+        change = update(deliveries).values(**values).returning(deliveries.c.seq, deliveries.c.id)
         routed = deliveries.c.state != DeliveryState.UNROUTED.value
-        changed: list[str] = []
+        dead = deliveries.c.state == DeliveryState.DEAD.value
         async with self._database.write() as connection:
             if delivery_ids is None:
-                dead = change.where(deliveries.c.state == DeliveryState.DEAD.value)
-                changed.extend(await connection.scalars(dead))
+                rows = (await connection.execute(change.where(dead))).all()
             else:
+                rows = []
                 for chunk in in_chunks(delivery_ids):
                     named = change.where(deliveries.c.id.in_(chunk), routed)
-                    changed.extend(await connection.scalars(named))
+                    rows += (await connection.execute(named)).all()
+            changed = [delivery_id for _, delivery_id in sorted(rows)]
             if again:
                 for chunk in in_chunks(changed):
                     await connection.execute(
@@ -158,12 +171,14 @@ class Records:
                     )
         return changed
 
+    @unbroken
     async def event(self, event_id: str) -> documents.Event | None:
         """One event whole."""
         async with self._database.read() as connection:
             document = await connection.scalar(select(events.c.document).where(events.c.id == event_id))
             return None if document is None else documents.decode(document)
 
+    @unbroken
     async def events(
         self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
     ) -> Sequence[documents.Event]:
@@ -176,6 +191,7 @@ class Records:
         async with self._database.read() as connection:
             return [documents.decode(document) for document in await connection.scalars(wanted)]
 
+    @unbroken
     async def depths(self) -> Sequence[OutboxDepth]:
         """The outbox by sink."""
         counted = select(deliveries.c.sink, deliveries.c.state, func.count()).group_by(
@@ -203,6 +219,7 @@ class Records:
             for sink, by_state in sorted(counts.items())
         ]
 
+    @unbroken
     async def secret(self, name: str) -> bytes:
         """32 random bytes kept under ``name``, made on first use; the same for every replica."""
         kept = select(secrets.c.value).where(secrets.c.name == name)
@@ -218,6 +235,7 @@ class Records:
             first: bytes = (await connection.execute(kept)).scalar_one()
             return first
 
+    @unbroken
     async def ping(self) -> None:
         """Prove that the store can be read and written, by writing."""
         async with self._database.write() as connection:

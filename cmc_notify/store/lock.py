@@ -30,9 +30,12 @@ class FileLock:
         except OSError:
             os.close(self._file)
             raise
+        self._released = False
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another process take over. The file stays: removing it would let two hold 'the' lock."""
-        os.close(self._file)
+        if not self._released:  # the number may be another file's by now
+            os.close(self._file)
+        self._released = True

@@ -18,6 +18,7 @@ from cmc_notify.ports import Claim
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import delivery_of, delivery_row, wait_rows
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
+from cmc_notify.store.unbroken import unbroken
 
 _WAIT_RECHECK = 1.0
 """Seconds until a look at whether what a delivery waits for, maybe at another sink, is finished."""
@@ -32,6 +33,7 @@ class DeliveryQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def claim(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
         """Lease up to ``limit`` due deliveries for ``lease`` seconds, the oldest first, one per key."""
         now = self._database.clock()
@@ -73,6 +75,7 @@ class DeliveryQueue:
             for row in rows
         ]
 
+    @unbroken
     async def record_part(self, delivery_id: str, part: str, receipt: str) -> None:
         """Remember that one part was accepted. True whoever holds the lease, so it is not asked for."""
         async with self._database.write() as connection:
@@ -82,6 +85,7 @@ class DeliveryQueue:
                 )
             )
 
+    @unbroken
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
@@ -118,6 +122,7 @@ class DeliveryQueue:
         if added.rowcount and (waits := wait_rows([fallback])):
             await connection.execute(insert(delivery_waits), waits)
 
+    @unbroken
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
 

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 
 from cmc_notify.store.engine import Database
 from cmc_notify.store.tables import deliveries, events, incidents, jobs
+from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
 
@@ -16,6 +17,7 @@ class Retention:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def forget(self, *, before: float) -> int:
         """Delete what finished, closed or fell out of the full lists before ``before``. Returns rows deleted.
 

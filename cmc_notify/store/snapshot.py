@@ -26,6 +26,7 @@ from cmc_notify.store.tables import (
     job_states,
     jobs,
 )
+from cmc_notify.store.unbroken import unbroken
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
@@ -39,6 +40,7 @@ class PollRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @unbroken
     async def load_snapshot(self, controller: str) -> Snapshot:
         """The last commit; version 0 and empty for a controller never seen."""
         async with self._database.read() as connection:
@@ -56,6 +58,7 @@ class PollRecords:
             known = tuple(KnownJob(**row) for row in rows.mappings())
             return Snapshot(head.version, _META.decode(head.meta), known)
 
+    @unbroken
     async def load_states(self, controller: str, uids: Collection[str]) -> dict[str, JobState]:
         """Whole states by uid; unknown uids are left out."""
         found: dict[str, JobState] = {}
@@ -69,6 +72,7 @@ class PollRecords:
                 found.update((uid, _STATE.decode(state)) for uid, state in rows)
         return found
 
+    @unbroken
     async def states_after(self, controller: str, order: tuple[int, int]) -> Sequence[JobState]:
         """States of pushed jobs that spoke last after ``order``, in that order."""
         async with self._database.read() as connection:
@@ -84,6 +88,7 @@ class PollRecords:
             )
             return [_STATE.decode(state) for state in rows]
 
+    @unbroken
     async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[Incident]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
         ours = incidents.c.controller == controller
@@ -104,6 +109,7 @@ class PollRecords:
                 closed.update((pair, document) for pair, document in history)
         return found + [_INCIDENT.decode(document) for document in closed.values()]
 
+    @unbroken
     async def commit_poll(self, commit: PollCommit) -> int:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
