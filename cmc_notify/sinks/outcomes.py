@@ -86,7 +86,7 @@ def from_exception(
         return Unclear(f"no answer after the request was written: {said}")
     if is_certificate_error(error):
         return Blocked(f"the certificate was not accepted: {said}")
-    if isinstance(error, aiohttp.InvalidURL):
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # the latter for a host name that can't be one
         return Blocked(f"the address can't be used: {said}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         refused = from_status(error.status, reason=f"answer of the proxy: {error.message}", secrets=secrets)

@@ -212,7 +212,7 @@ class WebhookSink:
             )
         except ConfigError as error:
             return Blocked(safe(error, self._secrets)), None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             outcome = from_exception(
                 error, request_written=contact.written and method != "HEAD", secrets=self._secrets
             )

@@ -198,31 +198,38 @@ class PostOffice:
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
         self.answers: dict[str, str] = {}
+        self.once: dict[str, str] = {}
+        """As ``answers``, for the next time alone."""
+        self.accepted = 0
         self.signed_in: list[str] = []
         self.port = 0
         self.arrived = asyncio.Event()
+
+    def _answer(self, command: str, usual: str) -> str:
+        return self.once.pop(command, None) or self.answers.get(command, usual)
 
     async def handle_MAIL(  # noqa: N802  aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Take a sender, or not."""
         envelope.mail_from = address
-        return self.answers.get("MAIL", "250 OK")
+        return self._answer("MAIL", "250 OK")
 
     async def handle_RCPT(  # noqa: N802  aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Take a recipient, or not."""
-        answer = self.answers.get(address, "250 OK")
+        answer = self._answer(address, "250 OK")
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
         return answer
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
         """Take a mail, or not."""
-        answer = self.answers.get("DATA", "250 queued as 7")
+        answer = self._answer("DATA", "250 queued as 7")
         if answer[0] in "2ls":
             self.mails.append(envelope)
+        self.accepted += answer.startswith("2")
         self.arrived.set()
         if answer == "lost":
             assert isinstance(server.transport, asyncio.WriteTransport)

@@ -150,6 +150,8 @@ def test_a_line_without_end_is_attached_whole() -> None:
         ({"tls": "ssl"}, "starttls"),
         ({"proxy": "http://u:s3cr3t@proxy.example.net:3128"}, "HTTP proxy"),
         ({"host": "smtp.example.net/s3cr3t"}, "host"),
+        ({"host": "smtp..example.net"}, "host"),
+        ({"host": "x" * 64 + ".example.net"}, "host"),
         ({"port": 0}, "port"),
     ],
 )

@@ -94,6 +94,12 @@ def test_a_wrong_certificate_blocks() -> None:
         assert isinstance(from_exception(error, request_written=False), Blocked)
 
 
+def test_an_address_that_can_be_none_blocks() -> None:
+    """A host name that no DNS can hold needs an operator, not a retry."""
+    for error in (aiohttp.InvalidURL("http://"), UnicodeError("label too long")):
+        assert isinstance(from_exception(error, request_written=False), Blocked)
+
+
 def test_a_proxys_refusal_blocks_only_for_credentials() -> None:
     """A proxy that wants other credentials needs an operator; one that can't connect needs time."""
     info = aiohttp.RequestInfo(URL(HOOK), "CONNECT", CIMultiDictProxy(CIMultiDict()), URL(HOOK))

@@ -13,6 +13,7 @@ SUBMISSION_PORT = 587
 SUBMISSIONS_PORT = 465
 """Where servers speak TLS from the first byte (RFC 8314)."""
 
+_HOST = r"^[A-Za-z0-9:_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$"
 _ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 _MAILBOX = re.compile(rf"(?:(?P<name>[^<>]*?)\s*<)?(?P<address>{_ADDRESS})(?(name)>)")
 
@@ -55,7 +56,7 @@ class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
     """One mail server and one list of readers."""
 
     type: Literal["email"] = "email"
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]
+    host: Annotated[str, Field(pattern=_HOST)]
     port: Annotated[int, Field(ge=1, le=65535)] = SUBMISSION_PORT
     """465 where ``tls: tls`` is set and no port is."""
     tls: Tls = EmailTls()

@@ -35,7 +35,8 @@ class EmailSink:
         self._name = name
         self._settings = settings
         self._renderer = renderer
-        self._secrets = [settings.password.get_secret_value()] if settings.password else []
+        password = settings.password.get_secret_value() if settings.password else ""
+        self._secrets = [password, f"\0{settings.username}\0{password}"]  # the latter as AUTH PLAIN sends it
 
     @property
     def name(self) -> str:
