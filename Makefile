@@ -1,0 +1,91 @@
+# One command per task; `make` alone lists them. It needs git, make and Python 3.11 or newer, nothing else:
+# what a task needs is installed into .venv, first for running (.venv/.run) and only where a task asks for it
+# also for developing (.venv/.dev), in the exact versions of constraints.txt.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Options for the program behind a task: make demo ARGS=--once, make test ARGS="-k slack".
+ARGS ?=
+# The first Python on this machine that is new enough; `make demo PYTHON=/opt/python3.13/bin/python3` chooses.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+DOCKER ?= docker
+IMAGE ?= cmc-notify
+
+venv := .venv/bin/python
+pip := $(venv) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+##@ Use
+.PHONY: demo
+demo: .venv/.run ## simulated controller, real bridge, local receivers; ARGS=--once plays to the end
+	@$(venv) -m cmc_notify demo $(ARGS)
+
+.PHONY: image
+image: ## container image; DOCKER=podman and IMAGE=name:tag choose
+	$(DOCKER) build --tag $(IMAGE) .
+
+.PHONY: wheel
+wheel: .venv/.dev ## the installable package, into dist/
+	@rm -rf dist
+	$(venv) -m build --wheel --outdir dist
+
+##@ Develop
+.PHONY: test
+test: .venv/.dev ## every test; ARGS goes to pytest
+	$(venv) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## style, format, types, and the bands between modules
+	$(venv) -m ruff check .
+	$(venv) -m ruff format --check .
+	$(venv) -m mypy
+	.venv/bin/lint-imports --no-logo
+
+.PHONY: types
+types: .venv/.dev ## types alone
+	$(venv) -m mypy
+
+.PHONY: bench
+bench: .venv/.dev ## measure polls of 5,000 jobs; ARGS goes to the benchmark
+	$(venv) -m bench $(ARGS)
+
+.PHONY: constraints
+constraints: ## write constraints.txt anew with today's versions
+	rm -rf build/constraints && mkdir -p build
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet '.[dev,postgres,apprise]'
+	sed -n '/^#/p' constraints.txt > build/constraints.txt
+	build/constraints/bin/python -m pip freeze --exclude cmc-notify >> build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+.PHONY: clean
+clean: ## remove what these tasks made: .venv, dist, build, caches
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find cmc_notify tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Debian keeps what puts pip into a new environment in a package of its own; where it lacks, the system's pip
+# may do it. A half-made folder must not stay.
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make demo PYTHON=…" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null && "$(PYTHON)" -m venv .venv \
+		|| { "$(PYTHON)" -m venv --without-pip .venv \
+			&& "$(PYTHON)" -m pip --python .venv/bin/python install --quiet pip; } \
+		|| { rm -rf .venv; echo "$(PYTHON) can't make a virtual environment;" \
+			"on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/.run: .venv/.made pyproject.toml constraints.txt
+	@echo "installing into .venv …"
+	@$(pip) --editable .
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml constraints.txt
+	@echo "installing into .venv, with what tests need …"
+	@$(pip) --editable '.[dev]'
+	@touch $@ .venv/.run
