@@ -10,9 +10,9 @@ once. It is lenient in these places only, because the record cannot decide them:
 - **Settling** (``settle`` None): when ``job.failed`` falls depends on real time. It is due once per run,
   its list may be any part of what failed by the end unless it says that no details were pending, and
   the new pairs may be spread between it and ``appliance.failed``.
-- **Lost polls**: a list that failed voids its poll, and the wire does not show where a poll began. Looks
-  in the poll of a failed list, the poll before it, and in the ``doubtful`` requests may or may not have
-  counted: what only they show is allowed, not required.
+- **Lost polls**: a list that failed voids its poll unless it was asked again at once, which the wire does
+  not show. Looks in such a poll and in the ``doubtful`` requests may or may not have counted: what only
+  they show is allowed, not required.
 - **Which job carries a recovery** is open; that (serial, feature, job that opened it) is told once is not.
 - **What only a doubted look decides** is judged fact by fact (a type, a pair, a recovery), not by event.
 - ``job.progress``, ``job.overdue``, ``controller.*`` and ``sink.*`` depend on real time and are not judged.

@@ -1,7 +1,7 @@
 """What the simulator served, read by the vendor's page and cut into polls; nothing of the bridge is in it.
 
-Polls are told apart by their requests: a list asked in a form already asked, a list after a look by id,
-or one after a list that failed, begins a new one.
+Polls are told apart by their requests: the full list, a list asked in a form already asked, one after a
+look by id, and one after a list that failed each begin a new one.
 """
 
 import re
@@ -124,7 +124,7 @@ def polls(requests: Iterable[Request]) -> list[Poll]:
         by_id = looked_up(entry) is not None
         if not by_id:
             form = tuple(n if n != "job_status" else f"{n}={v}" for n, v in parse_qsl(parts.query))
-            if form in forms or by_id_seen or result[-1].lost:
+            if not form or form in forms or by_id_seen or result[-1].lost:
                 result.append(Poll())
                 forms, by_id_seen = set(), False
             forms.add(form)
@@ -147,9 +147,6 @@ def is_full(entry: Request) -> bool:
 
 def doubted(cut: Sequence[Poll], doubtful: Collection[int]) -> set[int]:
     """The numbers of the requests whose looks may not have counted."""
-    numbers = set(doubtful)
-    for place, poll in enumerate(cut):
-        following = cut[place + 1] if place + 1 < len(cut) else None
-        if poll.lost or (following and following.lost):
-            numbers |= {entry.number for entry in poll.requests}
-    return numbers
+    numbers = ({entry.number for entry in poll.requests} for poll in cut if poll.requests)
+    lost = {entry.number for poll in cut if poll.lost for entry in poll.requests}
+    return lost.union(*(poll for poll in numbers if poll & set(doubtful)))
