@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,15 @@ class BridgeProcess:
         """Wait for ``count`` more polls that went through."""
         seen = self._polls_done
         await self.wait(lambda _log: self._polls_done >= seen + count, within=within)
+
+    async def drained(self, *, within: float = 30) -> None:
+        """Wait until nothing is pending in the outbox; looked at whenever a line is logged."""
+        await self.wait(lambda _log: self._pending() == 0, within=within)
+
+    def _pending(self) -> int:
+        with closing(sqlite3.connect(f"file:{self.folder}/store.db?mode=ro", uri=True)) as store:
+            [(count,)] = store.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'")
+        return int(count)
 
     @property
     def _polls_done(self) -> int:
