@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +84,15 @@ def test_a_long_line_in_a_fence_is_continued_in_the_next_fence() -> None:
     assert len(found) > 5
     assert all(text.startswith("```\n") and text.endswith("\n```") for text in found)
     assert "".join(text.removeprefix("```\n").removesuffix("\n```") for text in found) == line
+
+
+@pytest.mark.parametrize("token", ["```", "&amp;", "<https://bridge.example/?a=1&amp;b=2|here>"])
+def test_a_token_at_the_place_of_a_cut_stays_whole(token: str) -> None:
+    """Wherever in a long line it stands, a fence's mark, an escape or a link is in one section."""
+    for before in range(2850, 2910):
+        found = list(sections(["z" * before + token + "y" * 3000]))
+        assert sum(text.count(token) for text in found) >= 1
+        assert "".join(found).replace("\n", "").replace("```", "").count("z") == before
 
 
 def test_a_line_of_hyphens_divides_only_outside_a_fence() -> None:

@@ -183,14 +183,12 @@ def _cut(text: str, room: int) -> int:
         low, high = (middle, high) if _size(text[:middle]) <= room else (low, middle - 1)
     entity = text.rfind("&", max(0, low - _LONGEST_ENTITY), low)
     if entity > 0 and (found := _ENTITY.match(text, entity)) and found.end() > low:
-        return entity
+        low = entity
     link = text.rfind("<", 0, low)
     if link > 0 and text.find(">", link, low) < 0 <= text.find(">", low):
         return link
-    for back in (1, 2):
-        if low > back and text.startswith(_FENCE, low - back):
-            return low - back
-    return low
+    backticks = [low - back for back in (1, 2) if low > back and text.startswith(_FENCE, low - back)]
+    return min(backticks, default=low)
 
 
 def _size(text: str) -> int:
