@@ -3,7 +3,7 @@
 import typer
 
 from cmc_notify import __version__
-from cmc_notify.cli import running
+from cmc_notify.cli import demo, running
 from cmc_notify.cli.common import end_with
 from cmc_notify.errors import CmcNotifyError
 
@@ -33,6 +33,7 @@ def _root(
 
 
 app.command()(running.run)
+app.command()(demo.demo)
 
 
 def main() -> None:

@@ -1,0 +1,124 @@
+"""``demo``: a night of pushes, watched by a real bridge, with everything that people are told."""
+
+import asyncio
+import signal
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cmc_notify.cli.common import FAILED, fail, run_async
+from cmc_notify.core.text import visible
+from cmc_notify.demo import Arrival, Demo, Summary
+
+LONGEST = 12
+"""Lines of one message that are shown; the message itself is complete."""
+_NARROW, _WIDE = 80, 110
+_STYLES = {"headline": "bold", "plain": "", "label": "cyan", "quote": "dim", "link": "underline"}
+_COLORS = {"chat": "magenta", "tickets": "yellow", "mail": "blue"}
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Play the scenario to its end, print a summary, and end.")
+    ] = False,
+) -> None:
+    """Show the bridge at work: a simulated controller, a real bridge, and what its receivers get."""
+    console = _console()
+    summary = run_async(_play(console, once=once))
+    if summary and not summary.passed:
+        fail("error: the receivers did not get what the controller went through; see the checks above")
+
+
+async def _play(console: Console, *, once: bool) -> Summary | None:
+    begun = time.monotonic()
+
+    def show(arrival: Arrival) -> None:
+        _show(console, arrival, time.monotonic() - begun)
+
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    async with Demo(show) as stage:
+        console.print(Text.assemble("Dashboard  ", (stage.dashboard, "bold underline")))
+        console.print(f"Beside it  cmc-notify status --config {stage.config}\n", soft_wrap=True)
+        end = asyncio.create_task(stopped.wait())
+        played = asyncio.create_task(stage.play())
+        broken = asyncio.create_task(stage.bridge_ends())
+        tasks = (end, played, broken)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():
+                broken.result()
+            if played.done():
+                _show_summary(console, played.result())
+            if not once and not end.done():
+                console.print("\nThe night is over; the dashboard stays until Ctrl-C.")
+                await asyncio.wait((end, broken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if once and stopped.is_set():
+            raise SystemExit(FAILED)  # stopped before the end: nothing was judged
+        return played.result() if once else None
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        return Console(highlight=False, markup=False, emoji=False, width=_WIDE, color_system=None)
+    console.width = max(_NARROW, min(console.width, _WIDE))
+    return console
+
+
+def _show(console: Console, arrival: Arrival, seconds: float) -> None:
+    color = _COLORS[arrival.receiver]
+    console.print(
+        Text.assemble(
+            (f"{seconds:5.1f} s  ", "dim"),
+            (f"{arrival.receiver:<8}", f"bold {color}"),
+            (arrival.title, "dim"),
+        )
+    )
+    shown = arrival.lines[:LONGEST]
+    lines = [
+        Text.assemble(
+            *(
+                (visible(piece.text), f"link {piece.url} underline" if piece.url else _STYLES[piece.style])
+                for piece in line
+            )
+        )
+        for line in shown
+    ]
+    if left := len(arrival.lines) - len(shown):
+        lines.append(
+            Text(f"… {left} more {'line' if left == 1 else 'lines'} in the message", style="italic dim")
+        )
+    for line in lines:
+        line.truncate(console.width - 11, overflow="ellipsis")
+        console.print(Text.assemble(("         │ ", color), line), soft_wrap=True)
+    console.print()
+
+
+def _show_summary(console: Console, summary: Summary) -> None:
+    console.rule("the night in numbers", characters="─")
+    table = Table.grid(padding=(0, 3))
+    events = Table("event", "number", box=None, pad_edge=False, header_style="bold")
+    for kind, number in summary.events.items():
+        events.add_row(kind, f"{number:>6}")
+    receivers = Table("receiver", "sent", "left", "failed", box=None, pad_edge=False, header_style="bold")
+    for depth in summary.deliveries:
+        receivers.add_row(depth.sink, str(depth.sent), str(depth.pending), str(depth.dead))
+    receivers.add_row()
+    receivers.add_row("failures told", str(summary.failed))
+    receivers.add_row("recovered", str(summary.recovered))
+    table.add_row(events, receivers)
+    console.print(table)
+    console.print()
+    for check in summary.checks:
+        mark, style = ("✔", "bold green") if check.holds else ("✘", "bold red")
+        console.print(Text.assemble((f"{mark} ", style), check.text))

@@ -1,0 +1,11 @@
+"""The demo: a simulated controller, a real ``cmc-notify run`` process watching it, and three receivers.
+
+Everything is on loopback and in one temporary folder, which is gone at the end. Nothing is printed here:
+what arrives is handed on, and ``cli`` shows it.
+"""
+
+from cmc_notify.demo.arrivals import Arrival
+from cmc_notify.demo.judging import Check, Summary
+from cmc_notify.demo.stage import BridgeEnded, Demo
+
+__all__ = ["Arrival", "BridgeEnded", "Check", "Demo", "Summary"]

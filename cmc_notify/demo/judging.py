@@ -1,0 +1,140 @@
+"""The demo's own judgement: what the controller went through against what the three receivers got.
+
+The controller's side is read from the simulator's record alone, the receivers' from what reached them; the
+bridge is asked only which events it keeps.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from cmc_notify.core.events import Event
+from cmc_notify.ports import OutboxDepth
+from cmc_notify.simulator import Version
+from cmc_notify.simulator.mailbox import Mail
+from cmc_notify.simulator.receiver import Received
+from cmc_notify.simulator.slack import SlackMessage
+
+TICKET_EVENTS = ("job.failed", "appliance.failed", "appliance.recovered")
+CHAT_EVENTS = (*TICKET_EVENTS, "job.succeeded", "job.canceled")
+MAIL_EVENTS = ("job.failed", "job.succeeded", "job.canceled")
+"""What the demo's config routes where."""
+
+_FINALS = {"Failed": "job.failed", "Success": "job.succeeded", "Canceled": "job.canceled"}
+
+
+class Failed(NamedTuple):
+    """One failed feature on one appliance in one job."""
+
+    job: int
+    serial: str
+    feature: int
+
+
+class Check(Struct, frozen=True):
+    """One thing that must hold, in words, and whether it does."""
+
+    text: str
+    holds: bool
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """How the night went."""
+
+    events: dict[str, int]
+    """Event type to number."""
+    deliveries: tuple[OutboxDepth, ...]
+    failed: int
+    """Failed (job, appliance, feature) that were told."""
+    recovered: int
+    """(appliance, feature) that were told as recovered."""
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        return all(check.holds for check in self.checks)
+
+
+class Got(NamedTuple):
+    """What reached each of the three."""
+
+    chat: Sequence[SlackMessage]
+    tickets: Sequence[Received]
+    mails: Sequence[Mail]
+
+
+def judge(
+    history: Sequence[Version],
+    begin: float,
+    events: Sequence[Event],
+    depths: Sequence[OutboxDepth],
+    received: Got,
+) -> Summary:
+    """The summary. ``begin`` is the scenario's start in virtual seconds: earlier jobs are history."""
+    posted = [message for message in received.chat if message.thread_ts is None]
+    documents = [request.document for request in received.tickets if request.problem is None]
+    told = {pair for document in documents for pair in _told(document)}
+    failed, finals = _failed(history, begin), _finals(history, begin)
+    mailed = Counter(str(mail.message["X-Cmc-Notify-Event"]) for mail in received.mails)
+    by_sink = {depth.sink: depth for depth in depths}
+    ids = [request.id for request in received.tickets]
+    counted = {"chat": len(posted), "tickets": len(documents), "mail": len(received.mails)}
+    checks = (
+        Check(f"each of the {len(failed)} failures on the controller reached the tickets", told == failed),
+        Check(f"each of the {finals.total()} jobs that ended was mailed, once", mailed == finals),
+        Check("chat has one message for each ticket and each other end of a job", _agree(posted, events)),
+        Check("no message came twice, and every signature is valid", _clean(ids, received.tickets)),
+        Check(
+            "each receiver holds what the ledger calls sent",
+            all(by_sink[name].sent == count for name, count in counted.items() if name in by_sink)
+            and counted.keys() == by_sink.keys(),
+        ),
+        Check("nothing is left in the outbox, nothing failed", not any(d.pending + d.dead for d in depths)),
+    )
+    return Summary(
+        events=dict(sorted(Counter(str(event.type) for event in events).items())),
+        deliveries=tuple(depths),
+        failed=len(told),
+        recovered=sum(len(document["recoveries"]) for document in documents),
+        checks=checks,
+    )
+
+
+def _told(document: dict[str, Any]) -> Iterable[Failed]:
+    for failure in document["failures"]:
+        yield Failed(document["job"]["id"], failure["serial"], failure["feature_id"])
+
+
+def _failed(history: Sequence[Version], begin: float) -> set[Failed]:
+    """Every (job, serial, feature) that failed at any time of the night."""
+    return {
+        Failed(document["id"], row["serialnum"], row["feature_id"])
+        for document in (version.document for version in history if version.time > begin)
+        for row in document.get("detailed_status") or []
+        if row.get("result") == "Fail"
+    }
+
+
+def _finals(history: Sequence[Version], begin: float) -> Counter[str]:
+    """How often a job ended in each way; a rerun ends once more."""
+    last: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for version in history:
+        status = str(version.document["job_status"])
+        if version.time > begin and status in _FINALS and last.get(version.key) != status:
+            found[_FINALS[status]] += 1
+        last[version.key] = status
+    return found
+
+
+def _agree(posted: Sequence[SlackMessage], events: Sequence[Event]) -> bool:
+    """Chat has a message for each event of the kinds that it is routed."""
+    wanted = sum(1 for event in events if event.type in CHAT_EVENTS)
+    return len(posted) == wanted
+
+
+def _clean(ids: Sequence[str | None], requests: Sequence[Received]) -> bool:
+    return len(set(ids)) == len(ids) and not any(request.problem for request in requests)
