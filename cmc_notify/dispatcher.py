@@ -212,6 +212,7 @@ class _Worker:
             policy=self._plan.retry,
             chance=random.random(),  # noqa: S311  spreads retries, guards nothing
             fallback=self._fallback(claim),
+            unclear=delivery.unclear,
         )
         self._note(outcome, verdict, delivery)
         await self._record(delivery, verdict)

@@ -1,7 +1,8 @@
 """What an attempt means for its delivery: done, again later, or a dead letter.
 
 The first retry comes after ``initial`` seconds, each later one after twice the last wait up to ``max``,
-less up to a half by chance, so that what failed together does not come back together.
+less up to a half by chance, so that what failed together does not come back together. The last attempt
+falls on the deadline itself.
 """
 
 from typing import assert_never
@@ -22,6 +23,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How often a blocked sink is tried again."""
 
 
+SHORTEST_WAIT = 1.0
+"""Seconds; a receiver that asks to be tried again at once is not taken at its word."""
+
+
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> float:
     """Seconds to wait after ``attempts`` failed attempts (at least 1); ``chance`` is in [0, 1)."""
     doubled: float = policy.initial * 2.0 ** min(attempts - 1, 60)
@@ -37,34 +42,42 @@ def decide(
     policy: RetryPolicy,
     chance: float,
     fallback: NewDelivery | None = None,
+    unclear: bool = False,
 ) -> Verdict:
-    """The verdict on an attempt, which was number ``attempts``.
+    """The verdict on attempt number ``attempts``; ``unclear`` says that an earlier one may have arrived.
 
     A blocked sink's deliveries do not age into dead letters: the queue is held until an operator has
-    acted. Whatever else is not accepted before the deadline becomes a dead letter, and ``fallback``, the
-    same event for another sink, is sent in its place.
+    acted. Whatever else is not accepted by the deadline becomes a dead letter, and ``fallback``, the
+    same event for another sink, is sent in its place. A doubt stays until the delivery is done: a refusal
+    now does not say what became of the attempt before.
     """
     match outcome:
         case Sent(receipt):
             return Verdict(state=DeliveryState.SENT, receipt=receipt)
         case Rejected(reason):
-            return Verdict(state=DeliveryState.DEAD, error=reason, fallback=fallback)
+            return Verdict(state=DeliveryState.DEAD, error=reason, unclear=unclear, fallback=fallback)
         case Blocked(reason):
             return Verdict(
                 state=DeliveryState.PENDING,
                 due_at=now + policy.probe,
                 error=reason,
+                unclear=unclear,
                 counts_as_attempt=False,
             )
         case RetryLater(reason, after):
             wait = backoff(attempts, policy, chance)
-            due = now + (wait if after is None else max(after, 0.0))
-            return _again(due, reason, deadline_at, fallback, unclear=False)
+            due = now + max(after, min(wait, SHORTEST_WAIT)) if after else _by(deadline_at, now, wait)
+            return _again(due, reason, deadline_at, fallback, unclear=unclear)
         case Unclear(reason):
-            due = now + backoff(attempts, policy, chance)
+            due = _by(deadline_at, now, backoff(attempts, policy, chance))
             return _again(due, reason, deadline_at, fallback, unclear=True)
         case _:
             assert_never(outcome)
+
+
+def _by(deadline_at: float, now: float, wait: float) -> float:
+    """When the wait is over, or the deadline where that comes first and is still ahead."""
+    return min(now + wait, deadline_at) if now < deadline_at else now + wait
 
 
 def _again(
