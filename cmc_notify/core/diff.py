@@ -29,7 +29,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     settle: float = 60.0
     watch: float = 600.0
-    """How much longer a finished job is looked up for details that come late."""
+    """How much longer a job that just finished, or was told without its details, is looked up for more."""
     overdue: Mapping[str, float] = msgspec.field(default_factory=dict)
     first_run: FirstRun | None = None
     """Set until the controller's first full list is committed."""
@@ -155,6 +155,8 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
         revision=old.revision,
         previous_status=old.job.status,
     )
+    if job.creation_time is None:  # part of the job's name, so it holds for every run
+        job = replace(job, creation_time=old.job.creation_time)
     change = _same_run(fresh, job, now=now, controller_now=controller_now, policy=policy)
     reopened = Draft(type=EventType.JOB_REOPENED, previous_status=old.job.status)
     return replace(change, drafts=(reopened, *change.drafts))
@@ -188,7 +190,7 @@ def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, pol
         told=state.told | (failed if carried_by_end else newly),
         silent=_NO_PAIRS if carried_by_end else state.silent,
         told_final=job.status if ends else old.told_final,
-        watch_until=now + policy.watch if ends else old.watch_until,
+        watch_until=_watch_until(job, now, controller_now, policy) if ends else old.watch_until,
         overdue_told=old.overdue_told or warning is not None,
     )
     return Change(state=state, job=job, drafts=tuple(drafts))
@@ -260,6 +262,15 @@ def _fill(old: Job, job: Job) -> Job:
 def _unsettled(job: Job) -> bool:
     """Failed, yet without all its details: rows without result, or neither rows nor a pre-push error."""
     return job.unfinished_rows or (not job.rows and not job.error_text)
+
+
+def _watch_until(job: Job, now: float, controller_now: float, policy: Policy) -> float | None:
+    """None for what ended long ago: a whole past that is told at a first run is not looked up again."""
+    ended = job.completion_time
+    pending = job.status == Status.FAILED and _unsettled(job)
+    if ended is not None and controller_now - ended > policy.watch and not pending:
+        return None
+    return now + policy.watch
 
 
 def _overdue(state: JobState, job: Job, *, now: float, controller_now: float, policy: Policy) -> Draft | None:
