@@ -81,10 +81,9 @@ class Announcer:
         return self._incidents.changed
 
     def announce(self, changes: Iterable[Sequence[Change]]) -> None:
-        """Tell the changes of each job, the jobs in the order in which they spoke last."""
-        for steps in sorted(changes, key=lambda steps: steps[-1].job.order):
-            for change in steps:
-                self._announce_change(change)
+        """Tell changes in the order in which the jobs spoke, and those of one job as they came."""
+        for change in _in_order(changes):
+            self._announce_change(change)
 
     def tell_controller(
         self, kind: EventType, *, reason: str | None = None, since: float | None = None
@@ -212,3 +211,14 @@ class Announcer:
             waits_for = dict.fromkeys(key for i in indices for key in ended[i].audience[sink])
             plan[sink] = (None if len(indices) == len(ended) else indices, tuple(waits_for))
         return plan
+
+
+def _in_order(changes: Iterable[Sequence[Change]]) -> list[Change]:
+    """By ``Job.order``; a rerun stays behind the end before it, also where its time is an earlier one."""
+    placed: list[tuple[tuple[int, int], Change]] = []
+    for steps in changes:
+        order = (0, 0)
+        for change in steps:
+            order = max(order, change.job.order)
+            placed.append((order, change))
+    return [change for _, change in sorted(placed, key=lambda place: place[0])]

@@ -74,7 +74,7 @@ class Incidents:
             if incident := self._open.get(key):
                 self._write(key, _extended(incident, failure, state, audience))
                 continue
-            later = self._later_success(pair, state.job.order) if pair.named else None
+            later = self._overtaker(pair, state)
             if not failure.new and (later or not retold or self._closed_by_hand(key, state)):
                 continue
             incident = Incident(
@@ -131,6 +131,13 @@ class Incidents:
 
     def _write(self, key: Key, incident: Incident) -> None:
         self._open[key] = self._changed[incident.id] = incident
+
+    def _overtaker(self, pair: Pair, state: JobState) -> JobState | None:
+        """The later success that is known already. A job without any time may be later than all others."""
+        later = self._later_success(pair, state.job.order) if pair.named else None
+        if later is not None and later.job.order[0] and not state.job.order[0]:
+            return None
+        return later
 
     def _closed_by_hand(self, key: Key, state: JobState) -> bool:
         closed = self._closed.get(key)
