@@ -1,6 +1,6 @@
 """The requests of one poll: open jobs, new jobs, by id what fell out, and now and then a full list.
 
-A list that fails fails the poll; a look-up by id that fails delays that job only.
+A list that fails fails the poll; a look-up by id that fails, for whatever reason, delays that job only.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from cmc_notify.core.model import Status
 from cmc_notify.core.plan import FilterProof, cutoff
-from cmc_notify.errors import ControllerError, ControllerUnreachable, JobNotFound, MalformedJob, Unauthorized
+from cmc_notify.errors import ControllerError, JobNotFound, MalformedJob
 from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs
 from cmc_notify.ports import JobSource, ListedJob
@@ -73,16 +73,22 @@ async def _filtered(source: JobSource, after: int | None) -> list[Sequence[Liste
 async def _prove(
     source: JobSource, known: KnownJobs, looks: Looks, listed: frozenset[str]
 ) -> tuple[str, bool]:
+    """What to believe of the filters, and whether they were proven at all."""
+    try:
+        return await _held_against(source, known, looks, listed), True
+    except ControllerError as error:
+        # The full list stands all the same. Credentials that are refused will show in the next one.
+        _log.warning("filters.unproven", error=str(error))
+        return "unproven", False
+
+
+async def _held_against(source: JobSource, known: KnownJobs, looks: Looks, listed: frozenset[str]) -> str:
     """Hold the filters against the full list that was just taken in."""
     created = {uid: _creation_time(known, looks, uid) for uid in listed}
     waiting = frozenset(uid for uid in listed if _waits(known, looks, uid))
     identities = {job.uid: job for job in known.identities()} | {job.uid: job for job in looks.discovered()}
     after = cutoff([identities[uid] for uid in listed])
-    try:
-        queued, running, recent = await _filtered(source, after)
-    except ControllerUnreachable as error:
-        _log.warning("filters.unproven", error=str(error))
-        return "unproven", False
+    queued, running, recent = await _filtered(source, after)
     proof = FilterProof(
         created=created,
         waiting=waiting,
@@ -91,12 +97,12 @@ async def _prove(
         after=after,
     )
     if proof.ignored():
-        return "ignored", True
+        return "ignored"
     for uid in proof.missed()[:SAMPLE]:
         if await _really_missed(source, looks, uid, waiting=uid in waiting, known=known):
             _log.warning("filters.incomplete", job=uid, after=after)
-            return "incomplete", True
-    return "proven", True
+            return "incomplete"
+    return "proven"
 
 
 async def _really_missed(
@@ -136,8 +142,6 @@ async def _look_up(
     gone = set()
     for uid, answer in zip(missing, answers, strict=True):
         match answer:
-            case Unauthorized():
-                raise answer
             case JobNotFound():
                 gone.add(uid)
             case ControllerError():

@@ -7,6 +7,7 @@ twice in different states, because it moved between two requests of a poll, is l
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
+from msgspec.structs import replace
 
 from cmc_notify.core.model import Job
 from cmc_notify.core.plan import Identity, new_uid, resolve
@@ -50,8 +51,11 @@ class Looks:
         return uid not in self._known.by_uid
 
     def discovered(self) -> list[Identity]:
-        """The jobs that this poll is the first to see."""
-        return [identity for group in self._fresh.values() for identity in group]
+        """The jobs that this poll is the first to see, numbered as a commit would, from the oldest on."""
+        fresh = {identity.uid: identity for group in self._fresh.values() for identity in group}
+        ordered = first_seen_order(fresh, self.changed)
+        first = self._known.discovered + 1
+        return [replace(fresh[uid], discovered=number) for number, uid in enumerate(ordered, first)]
 
     def job_id(self, uid: str) -> int:
         """The controller's id for a job that was seen or is known."""

@@ -42,6 +42,10 @@ class NameBook:
             await self._read_features(ids)
         if self._due("appliances", serials - self._appliances.keys(), now):
             await self._read_appliances()
+        return self.known()
+
+    def known(self) -> Names:
+        """What is known without asking."""
         return Names(dict(self._features), dict(self._appliances))
 
     def _due(self, what: str, missing: Iterable[int | str], now: float) -> bool:

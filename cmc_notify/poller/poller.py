@@ -272,12 +272,17 @@ class Poller:
             self._committed()
 
     async def _failed(self, memory: Memory, error: ControllerError) -> PollResult:
-        """Count a failed poll, and tell it once where it has lasted long enough."""
+        """Count a failed poll, and tell it once where it has lasted long enough.
+
+        What was held for its details is still told in time, with what is there.
+        """
         now = self._clock()
         self._failing_since = self._failing_since or now
         failed = self.meta.failed_polls + 1
         meta = replace(self.meta, last_attempt_at=now, last_error=str(error), failed_polls=failed)
-        announcer = await self._announcer({}, Names(), now)
+        settled = self._settled(memory, now)
+        announcer = await self._announcer(settled, self._names.known(), now)
+        announcer.announce(settled.values())
         if isinstance(error, Unauthorized):
             if meta.unauthorized_since is None:
                 meta = replace(meta, unauthorized_since=self._failing_since)
@@ -294,11 +299,26 @@ class Poller:
             controller=self.name,
             expected_version=memory.version,
             meta=meta,
+            jobs=tuple(
+                SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in announcer.states.items()
+            ),
             events=tuple(announcer.events),
             deliveries=tuple(announcer.deliveries),
+            incidents=announcer.incidents,
+            event_uids=announcer.event_uids,
         )
         await self._write(memory, commit)
         return PollResult(ok=False, busy=bool(memory.wanted(now)), error=str(error))
+
+    def _settled(self, memory: Memory, now: float) -> dict[str, list[Change]]:
+        """The jobs whose details were awaited long enough."""
+        controller_now = now + (self._source.clock_offset or 0.0)
+        ends = {
+            uid: expire(state, now=now, controller_now=controller_now, policy=self._policy())
+            for uid, state in memory.states.items()
+            if state.settle_until is not None
+        }
+        return {uid: [end] for uid, end in ends.items() if end is not None}
 
     def _report(self, commit: PollCommit, jobs: Sequence[Job]) -> None:
         memory = self._memory
