@@ -201,6 +201,7 @@ class PostOffice:
         self.once: dict[str, str] = {}
         """As ``answers``, for the next time alone."""
         self.accepted = 0
+        self.goodbyes = 0
         self.signed_in: list[str] = []
         self.port = 0
         self.arrived = asyncio.Event()
@@ -237,6 +238,11 @@ class PostOffice:
         if answer == "silent":
             await asyncio.Event().wait()
         return answer
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        """Count who leaves politely."""
+        self.goodbyes += 1
+        return "221 bye"
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any

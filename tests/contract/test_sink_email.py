@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -120,6 +121,21 @@ async def test_only_those_put_off_are_tried_again(
     assert [envelope.rcpt_tos for envelope in office.mails] == [["noc@example.net"], ["ops@example.net"]]
     assert await sink.send(record.resumed(message), record) == Sent()
     assert len(office.mails) == 2
+
+
+async def test_a_reader_refused_after_others_were_served(
+    make_message: MakeMessage, renderer: Renderer, record: Any, start_post_office: StartPostOffice
+) -> None:
+    """Put off first and refused later, a reader is named in the receipt; the mail did reach the others."""
+    office = await start_post_office()
+    office.answers["ops@example.net"] = "451 greylisted"
+    sink = sink_for(office.port, renderer)
+    message = make_message()
+    assert isinstance(await sink.send(message, record), RetryLater)
+    office.answers["ops@example.net"] = "550 no such user"
+    outcome = await sink.send(record.resumed(message), record)
+    assert outcome == Sent("refused: ops@example.net (550 no such user)")
+    assert len(office.mails) == 1
 
 
 @pytest.mark.parametrize(
@@ -334,6 +350,34 @@ async def test_a_cancelled_send_leaves_nothing_behind(
     assert isinstance(await sink.send(make_message(), record), Sent)
 
 
+async def test_a_cancelled_mails_connection_is_cut(
+    make_message: MakeMessage, renderer: Renderer, record: Any
+) -> None:
+    """A cancelled mail's connection is cut at once, without another word."""
+    goodbye: asyncio.Queue[bytes] = asyncio.Queue()
+    asked = asyncio.Event()
+
+    async def stop_at_the_sender(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 slow\r\n")
+        await reader.readline()
+        writer.write(b"250 slow\r\n")
+        await reader.readline()
+        asked.set()
+        with suppress(ConnectionError):
+            await goodbye.put(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(stop_at_the_sender, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        task = asyncio.create_task(sink_for(port, renderer).send(make_message(), record))
+        await asked.wait()
+        task.cancel()
+        async with asyncio.timeout(5):
+            assert await goodbye.get() == b""
+        await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+
+
 async def test_a_store_that_fails_is_not_the_servers_fault(
     make_message: MakeMessage, renderer: Renderer, start_post_office: StartPostOffice
 ) -> None:
@@ -352,6 +396,7 @@ async def test_a_probe_sends_no_mail(renderer: Renderer, start_post_office: Star
     office = await start_post_office()
     sink = sink_for(office.port, renderer)
     assert await sink.probe() == Sent()
+    assert office.goodbyes == 1
     office.answers["ops@example.net"] = "550 no such user"
     assert await sink.probe() == Sent("refused: ops@example.net (550 no such user)")
     office.answers["noc@example.net"] = "450 busy"
