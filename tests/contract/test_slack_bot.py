@@ -286,6 +286,26 @@ async def test_after_a_lost_answer_the_reply_is_looked_for(
     assert all(REPEAT not in unescaped(posted) for posted in slack.messages)
 
 
+async def test_replies_once_begun_are_continued(
+    slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
+) -> None:
+    """A right that is given in between does not make the list begin again as a file."""
+    slack.scopes.remove("files:write")
+    message = make_message(texts=MANY[:60])
+    slack.fail_next(POST, refusal_with("ratelimited"), after=3)
+    assert isinstance(await sink.send(message, parts), RetryLater)
+    slack.scopes.add("files:write")
+    assert isinstance(await sink.send(parts.resumed(message), parts), Sent)
+    assert slack.files == []
+    shown = "".join(map(unescaped, slack.thread(slack.parents[0])))
+    assert all(shown.count(text) == 1 for text in message_texts(message))
+
+
+def message_texts(message: Message) -> list[str]:
+    """The text of every failure."""
+    return [failure.error_text or "" for failure in message.event.failures]
+
+
 async def test_where_looking_is_not_allowed_the_repeat_is_marked(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
@@ -442,11 +462,16 @@ async def test_the_probe_looks_at_the_channel(slack: SlackServer, trouble: str) 
 async def test_no_reason_holds_the_token(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """Also where the other side echoes it."""
-    slack.fail_next(POST, refusal_with(slack.token), refusal_with("missing_scope", needed=slack.token))
-    for _ in range(2):
-        outcome = await sink.send(make_message(), parts)
-        assert slack.token not in repr(outcome)
+    """Also where the other side echoes it; what is no code is not passed on at all."""
+    slack.fail_next(
+        POST,
+        refusal_with(slack.token),
+        refusal_with("missing_scope", needed=slack.token),
+        refusal_with("line\nbreak <!channel>"),
+    )
+    outcomes = [await sink.send(make_message(), parts) for _ in range(3)]
+    assert slack.token not in repr(outcomes)
+    assert "an unreadable error" in repr(outcomes[-1])
     assert slack.token not in repr(sink)
 
 

@@ -162,6 +162,7 @@ def said(status: int, word: str) -> Fault:
         (said(500, "fatal_error"), Unclear),
         (said(502, "<html>"), RetryLater),
         (said(302, ""), Blocked),
+        (said(418, "what is /services/T0SIMULATED/B0SIMULATED/simulated-secret"), Rejected),
         (Fault("drop"), Unclear),
         (Fault("hang"), Unclear),
     ],

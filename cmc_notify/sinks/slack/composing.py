@@ -105,7 +105,8 @@ class Composer:
         layout = lay_out(text, most=MOST_CONTINUED)
         if not layout.complete or more.strip("*") in str(layout.messages[-1]["blocks"]):
             return layout
-        notice = f"{more} are not in these messages. {_where(self._message.event)}"
+        verb = "is" if more.endswith(("failure*", "recovery*")) else "are"
+        notice = f"{more} {verb} not in these messages. {_where(self._message.event)}"
         return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
 
     def _text(self, message: Message) -> str:
