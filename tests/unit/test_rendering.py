@@ -116,6 +116,18 @@ def test_a_pre_push_error_is_told_apart() -> None:
     assert "The push failed before it reached any appliance:\nConfiguration database is locked" in body
 
 
+def test_a_success_that_left_appliances_failed_says_so_in_its_headline() -> None:
+    """A controller may call a job a success although appliances refused; nobody should read past that."""
+    event = sample(EventType.JOB_SUCCEEDED)
+    assert event.job
+    appliances = msgspec.structs.replace(event.job.counts.appliances, total=6, failed=1)
+    counts = msgspec.structs.replace(event.job.counts, failed=1, appliances=appliances)
+    event = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, counts=counts))
+    assert Renderer().render("email", "subject", _message(event)).text == (
+        "[cmc-notify] emea: push job 42 succeeded, though 1 of 6 appliances failed (QoS, SNMP)"
+    )
+
+
 def test_what_is_left_out_is_said() -> None:
     """Failures outside the route, cut off by a size limit, or still pending are told in words."""
     event = msgspec.structs.replace(
