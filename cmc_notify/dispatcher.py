@@ -30,6 +30,11 @@ LINGER = 5.0
 LEASE_SLACK = 15.0
 """Seconds by which a lease exceeds the longest send, for recording what came of it."""
 
+LOOK_AGAIN = 5.0
+"""Seconds after which an idle sink looks by itself: what an operator makes due from the command line, in
+another process, wakes nobody here.
+"""
+
 STORE_PAUSE = 1.0
 """Seconds to wait before the store is asked again after it failed."""
 
@@ -189,7 +194,7 @@ class _Worker:
         if len(self.in_flight) >= self._plan.concurrency or self.blocked is not None:
             return None
         due = await self._outbox.next_due(self._sink.name)
-        return None if due is None else max(due - self._clock(), 0.01)
+        return LOOK_AGAIN if due is None else min(max(due - self._clock(), 0.01), LOOK_AGAIN)
 
     async def _sleep(self, seconds: float | None) -> None:
         try:

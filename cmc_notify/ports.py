@@ -4,7 +4,7 @@ Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs th
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -302,6 +302,22 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+class PreviewDocument(Struct, frozen=True):
+    """One thing that would be sent, as text. ``name`` is a file name, such as ``body.json``."""
+
+    name: str
+    text: str
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """What a sink may offer besides: to show a message without sending it. It does no I/O."""
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """All that ``send`` would send, with every secret masked."""
         ...
 
 

@@ -1,38 +1,22 @@
-"""What the commands share: the config option, how a list is printed, how an error ends the process."""
+"""What commands need to work: the config, the store beside a running bridge, a controller to ask."""
 
 import asyncio
-import json
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from cmc_notify.core.text import visible
-from cmc_notify.errors import CmcNotifyError, ConfigError
+from cmc_notify.errors import ConfigError
 from cmc_notify.settings import Settings, load
+from cmc_notify.settings.suggest import did_you_mean
 from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
 from cmc_notify.store import Store, open_store
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The config file; else CMC_NOTIFY_CONFIG, else the usual places."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-OK, FAILED, WRONG = 0, 1, 2
-"""Exit codes."""
-
 T = TypeVar("T")
-
-Cell = str | int | float | None
 
 
 def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugin]]:
@@ -44,7 +28,7 @@ def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugi
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store beside a running bridge, for short transactions."""
+    """The store beside a running bridge, for short transactions. Raises StoreError."""
     store = await open_store(settings.store.url.get_secret_value(), clock=time.time, exclusive=False)
     try:
         yield store
@@ -57,33 +41,19 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def fail(message: str, code: int = FAILED) -> NoReturn:
-    """Say what is wrong on standard error and end."""
-    sys.stderr.write(f"{message}\n")
-    raise SystemExit(code)
+def known_name(name: str, names: Collection[str], what: str) -> str:
+    """``name`` where it is one of ``names``. Raises ConfigError with a suggestion."""
+    if name in names:
+        return name
+    hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
+    raise ConfigError(f"there is no {what} {name!r}; {hint}")
 
 
-def end_with(error: CmcNotifyError) -> NoReturn:
-    """End as the error deserves: 2 for the config, 1 for everything else."""
-    if isinstance(error, ConfigError):
-        fail("\n".join(f"error: {problem}" for problem in error.problems), WRONG)
-    fail(f"error: {error}")
-
-
-def print_json(document: Any) -> None:
-    """One JSON document, indented, for programs and for people who pipe it."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:
-    """Rows for people; outside text is shown, never obeyed."""
-    if not rows:
-        sys.stdout.write(f"{empty}\n")
-        return
-    console = Console(soft_wrap=False)
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
-    if not console.is_terminal:
-        console = Console(width=max(console.measure(table).maximum, 80), color_system=None)
-    console.print(table)
+def for_people(seconds: float | None, settings: Settings) -> str | None:
+    """A time as people read it, in the config's zone."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, ZoneInfo(settings.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (OverflowError, OSError, ValueError):
+        return f"{seconds:.0f}"  # a controller may say anything

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cmc_notify.cli.common import FAILED, fail, run_async
+from cmc_notify.cli.common import run_async
+from cmc_notify.cli.options import single
+from cmc_notify.cli.output import FAILED, fail
 from cmc_notify.core.text import visible
 from cmc_notify.demo import Arrival, Demo, Summary
 
@@ -122,3 +124,6 @@ def _show_summary(console: Console, summary: Summary) -> None:
     for check in summary.checks:
         mark, style = ("✔", "bold green") if check.holds else ("✘", "bold red")
         console.print(Text.assemble((f"{mark} ", style), check.text))
+
+
+app = single(demo)

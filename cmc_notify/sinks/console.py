@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TextIO
 
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.plugin import SinkPlugin
@@ -64,6 +64,11 @@ class ConsoleSink:
             reason = f"can't write to the console: {safe(error)}"
             return Blocked(f"{reason}; nobody reads it any more") if gone else RetryLater(reason)
         return Sent()
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """The text; only a terminal adds colour."""
+        text = visible(self._renderer.render("console", "txt", message).text).rstrip("\n")
+        return [PreviewDocument("message.txt", f"{text}\n")]
 
     async def probe(self) -> SendOutcome:
         """Whether there is an open stream."""

@@ -7,6 +7,7 @@ receiver recognises a repeat; the document arrives exactly as rendered, and says
 import base64
 import re
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -16,9 +17,9 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from cmc_notify import __version__
 from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
-from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import Part, SinkSettings
-from cmc_notify.sinks.fitting import fit_aside
+from cmc_notify.sinks.fitting import fit, fit_aside
 from cmc_notify.sinks.http import Contact, HttpClient
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets
 from cmc_notify.sinks.plugin import SinkPlugin
@@ -169,10 +170,7 @@ class WebhookSink:
         """One signed request. A lost answer is Unclear; the next attempt shows the same ``webhook-id``."""
         body = await fit_aside(message, self._document, self._settings.max_body)
         if body is None:
-            return Rejected(
-                f"the document is larger than max_body ({self._settings.max_body} bytes) without any failure "
-                f"in it; raise max_body or shorten the template"
-            )
+            return Rejected(self._too_large())
         timestamp = int(time.time())
         headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp)}
         if self._keys:
@@ -181,6 +179,22 @@ class WebhookSink:
             )
         outcome, status = await self._request(self._settings.method, headers, body)
         return Sent(f"HTTP {status}") if isinstance(outcome, Sent) else outcome
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """The request's head, where what only an attempt knows and what is secret is named, and its body."""
+        body = fit(message, self._document, self._settings.max_body)
+        parts = urlsplit(self._url)
+        secret = {*self._settings.headers, *self._settings.auth.headers()}
+        head = [
+            f"{self._settings.method} {parts.scheme}://{parts.netloc}/***",
+            *(f"{name}: {'***' if name in secret else value}" for name, value in self._fixed_headers.items()),
+            f"webhook-id: {message.key}",
+            "webhook-timestamp: (Unix seconds of the attempt)",
+        ]
+        if self._keys:
+            head.append(f"webhook-signature: {' '.join(['v1,(signature)'] * len(self._keys))}")
+        whole = self._too_large() if body is None else body.decode("utf-8", "replace")
+        return [PreviewDocument("request.txt", "\n".join(head) + "\n"), PreviewDocument("body.json", whole)]
 
     async def probe(self) -> SendOutcome:
         """Ask for the headers of the address, which tells nobody anything.
@@ -198,6 +212,12 @@ class WebhookSink:
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()
+
+    def _too_large(self) -> str:
+        return (
+            f"the document is larger than max_body ({self._settings.max_body} bytes) without any failure "
+            f"in it; raise max_body or shorten the template"
+        )
 
     def _document(self, message: Message) -> bytes:
         return self._renderer.render("webhook", "json", message).text.encode("utf-8", "replace")

@@ -6,12 +6,13 @@ most 998 bytes (RFC 5322), whatever the texts hold.
 
 import hashlib
 import re
+from collections.abc import Iterator
 from datetime import datetime
-from email import policy
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Renderer
+from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.email.settings import EmailSettings
 
 LARGEST_BODY = 100_000
@@ -38,6 +39,16 @@ def compose(message: Message, settings: EmailSettings, renderer: Renderer, *, da
     _name(mail, message, settings.sender.domain)
     _fill(mail, message, renderer)
     return mail.as_bytes()
+
+
+def readable(content: bytes) -> Iterator[PreviewDocument]:
+    """A composed mail's headers, texts and attachments, decoded."""
+    mail = message_from_bytes(content, policy=policy.default)
+    yield PreviewDocument("headers.txt", "".join(f"{name}: {value}\n" for name, value in mail.items()))
+    for part in mail.walk():
+        if not part.is_multipart():
+            kind = "html" if part.get_content_subtype() == "html" else "txt"
+            yield PreviewDocument(part.get_filename() or f"body.{kind}", part.get_content())
 
 
 def _name(mail: EmailMessage, message: Message, domain: str) -> None:

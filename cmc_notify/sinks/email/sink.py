@@ -16,15 +16,16 @@ import structlog
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import ConfigError
-from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.email.answers import from_error
-from cmc_notify.sinks.email.composing import LARGEST_MAIL, compose
+from cmc_notify.sinks.email.composing import LARGEST_MAIL, compose, readable
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.transfer import Conversation, Transfer
-from cmc_notify.sinks.fitting import fit_aside
+from cmc_notify.sinks.fitting import fit, fit_aside
 from cmc_notify.sinks.outcomes import safe
 
 _CUT_SHORT = Unclear("cancelled")
+_TOO_LARGE = f"the mail is larger than {LARGEST_MAIL} bytes without any failure in it"
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -54,7 +55,7 @@ class EmailSink:
             message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
         )
         if mail is None:
-            return Rejected(f"the mail is larger than {LARGEST_MAIL} bytes without any failure in it")
+            return Rejected(_TOO_LARGE)
         talk = Conversation(self._settings)
         trouble: SendOutcome | None = _CUT_SHORT
         try:
@@ -64,6 +65,16 @@ class EmailSink:
         finally:
             await talk.leave(politely=trouble is None)
         return trouble or self._outcome(talk.transfer, served_before=bool(served))
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """The mail as it would go over the wire, and its parts as a reader sees them."""
+        now = datetime.now(UTC)
+        content = fit(
+            message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
+        )
+        if content is None:
+            return [PreviewDocument("mail.txt", _TOO_LARGE)]
+        return [*readable(content), PreviewDocument("mail.eml", content.decode("ascii", "replace"))]
 
     async def probe(self) -> SendOutcome:
         """Sign in and name sender and recipients, then leave without a mail."""

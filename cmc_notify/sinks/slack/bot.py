@@ -6,10 +6,10 @@ What one message can't hold follows complete as files in its thread, or, where f
 number of replies whose last says how much is missing.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
-from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.slack.answers import CREDENTIALS, NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.composing import Composer, File
@@ -48,9 +48,13 @@ class BotSink:
         try:
             receipt = await attempt.run(Composer(self._renderer, message))
         except NotTaken as error:
-            return attempt.outcome(error.outcome)
+            return error.outcome
         self._id = receipt.partition(":")[0]
         return Sent(receipt)
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """The messages and the files of the thread, as they would be posted."""
+        return [*Composer(self._renderer, message).preview(files=True)]
 
     async def probe(self) -> SendOutcome:
         """Sign in, compare the token's scopes with what is needed, look at the channel if allowed."""
@@ -83,12 +87,6 @@ class _Attempt:
         self._lookup = Lookup(client, message.key, message.event.time)
         # Parts go out one after the other, so that only the first one missing can be the unclear one.
         self._in_doubt = message.unclear
-
-    def outcome(self, outcome: SendOutcome) -> SendOutcome:
-        """A doubt that could not be settled outlives this attempt."""
-        if self._in_doubt and isinstance(outcome, RetryLater):
-            return Unclear(outcome.reason)
-        return outcome
 
     async def run(self, composer: Composer) -> str:
         """The receipt of the message in the channel, once everything is accepted. Raises NotTaken."""

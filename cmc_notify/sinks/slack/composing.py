@@ -5,6 +5,7 @@ where. The parts of one message are cut at the same places on every attempt, so 
 before stand for the same failures.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from cmc_notify.core.events import Event
-from cmc_notify.ports import Message, Renderer
+from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.fitting import with_failures
 from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out
 from cmc_notify.sinks.slack.limits import Payload
@@ -81,6 +82,18 @@ class Composer:
         # The text is too long for another reason than the number of failures.
         said = f"The text is cut off here: {_more(event, 0)} in all. {_where(event)}"
         return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
+
+    def preview(self, *, files: bool) -> Iterator[PreviewDocument]:
+        """All that is posted; ``files`` says whether a long list follows as files in the thread."""
+        whole = self.whole()
+        split = (self.brief(),) if files else self.continued()
+        payloads = (whole,) if whole else split
+        for number, payload in enumerate(payloads, start=1):
+            name = "message.json" if len(payloads) == 1 else f"message-{number}.json"
+            yield PreviewDocument(name, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+        if whole is None and files:
+            for file in self.files():
+                yield PreviewDocument(file.name, file.content.decode("utf-8", "replace"))
 
     def _most_that_fit(self, total: int) -> tuple[Payload, ...] | None:
         """The messages that hold about as many of ``total`` failures as can be; None where none fits."""

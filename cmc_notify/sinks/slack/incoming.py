@@ -6,12 +6,13 @@ much is missing and where it is.
 """
 
 import json
+from collections.abc import Sequence
 
 import aiohttp
 
-from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
-from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.http import Answer, Contact, HttpClient
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets, wait_from_header
 from cmc_notify.sinks.slack.answers import AMBIGUOUS, FAULTS, OPERATOR, RETRIED, from_code
@@ -53,13 +54,14 @@ class IncomingSink:
                 continue
             outcome = await self._post(payload, repeat=in_doubt)
             if not isinstance(outcome, Sent):
-                # An unsettled doubt outlives this attempt.
-                if in_doubt and isinstance(outcome, RetryLater):
-                    return Unclear(outcome.reason)
                 return outcome
             in_doubt = False
             await record(part, "ok")
         return Sent(f"{len(payloads)} messages" if len(payloads) > 1 else None)
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """The messages, as they would be posted."""
+        return [*Composer(self._renderer, message).preview(files=False)]
 
     async def probe(self) -> SendOutcome:
         """Post an empty message: a webhook that exists refuses it for having no text."""

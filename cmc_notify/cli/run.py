@@ -2,8 +2,9 @@
 
 import sys
 
-from cmc_notify import app
-from cmc_notify.cli.common import ConfigOption, read_settings, run_async
+from cmc_notify import app as bridge
+from cmc_notify.cli.common import read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, single
 from cmc_notify.settings import Settings
 from cmc_notify.telemetry import configure_logging
 
@@ -16,4 +17,7 @@ def run(config: ConfigOption = None) -> None:
     def reread() -> Settings:
         return read_settings(config)[0]
 
-    run_async(app.run(settings, plugins, reread=reread))
+    run_async(bridge.run(settings, plugins, reread=reread))
+
+
+app = single(run)

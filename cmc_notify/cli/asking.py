@@ -1,0 +1,47 @@
+"""Asking controllers directly, as ``jobs`` and ``features`` do: which ones, and what they call things."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from cmc_notify.cli.common import known_name
+from cmc_notify.controller import Controller
+from cmc_notify.core.model import Feature, Names
+from cmc_notify.errors import ConfigError
+from cmc_notify.settings import Settings
+
+T = TypeVar("T")
+
+
+def the_controller(settings: Settings, name: str | None) -> str:
+    """The one that is meant. Raises ConfigError where there are several and none was named."""
+    if name is not None:
+        return known_name(name, settings.controllers, "controller")
+    if len(settings.controllers) > 1:
+        raise ConfigError(f"which controller? give --controller {'|'.join(settings.controllers)}")
+    return next(iter(settings.controllers))
+
+
+async def ask(settings: Settings, name: str, question: Callable[[Controller], Awaitable[T]]) -> T:
+    """One controller's answer. Raises ControllerError."""
+    async with Controller(name, settings.controllers[name]) as controller:
+        return await question(controller)
+
+
+async def ask_all(
+    settings: Settings, name: str | None, question: Callable[[Controller], Awaitable[T]]
+) -> Sequence[tuple[str, T]]:
+    """The answer of each controller, or of the one that is named. Raises ControllerError if any fails."""
+    names = list(settings.controllers) if name is None else [the_controller(settings, name)]
+    answers = await asyncio.gather(*(ask(settings, each, question) for each in names))
+    return list(zip(names, answers, strict=True))
+
+
+def names_of(features: Sequence[Feature], hosts: dict[str, str] | None = None) -> Names:
+    """What people call things on one controller."""
+    return Names(features={feature.id: feature for feature in features}, appliances=hosts or {})
+
+
+async def host_names(controller: Controller) -> dict[str, str]:
+    """Host names by serial; empty where the inventory can't be read."""
+    return {one.serial: one.hostname for one in await controller.list_appliances() if one.hostname}

@@ -1,0 +1,127 @@
+"""``check``: everything that can be known to be wrong before the bridge starts, each thing with its place."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmc_notify.app import Plugins, make_renderer, make_sink
+from cmc_notify.cli.common import read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, single
+from cmc_notify.cli.output import FAILED, say, warn
+from cmc_notify.controller import Controller
+from cmc_notify.core.outcome import Sent
+from cmc_notify.errors import CmcNotifyError, ConfigError, TemplateError
+from cmc_notify.rendering import check as check_templates
+from cmc_notify.settings import Settings
+from cmc_notify.settings.cautions import cautions
+from cmc_notify.settings.suggest import did_you_mean
+
+SLACK = 5.0
+"""Seconds that a sink gets beyond its own time-out to say what went wrong."""
+
+Result = tuple[bool, str]
+"""Whether it works, and a line about it."""
+
+
+def check(
+    config: ConfigOption = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Also sign in to each controller and sink, and test the rights needed."
+        ),
+    ] = False,
+) -> None:
+    """Validate the config, the templates and the routes."""
+    settings, plugins = read_settings(config)
+    if problems := [*_template_problems(settings, plugins)]:
+        raise ConfigError(*dict.fromkeys(problems))
+    for line in _warnings(settings):
+        warn(line)
+    say(
+        f"ok: {_several('controller', settings.controllers)}; {_several('sink', settings.sinks)}; "
+        f"{len(settings.routes)} {'route' if len(settings.routes) == 1 else 'routes'}; every template renders"
+    )
+    if online and not run_async(_online(settings, plugins)):
+        raise SystemExit(FAILED)
+
+
+def _several(word: str, names: object) -> str:
+    listed = list(names) if isinstance(names, dict) else []
+    return f"{word}{'' if len(listed) == 1 else 's'} {', '.join(listed)}"
+
+
+def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
+    """Each template is rendered against samples of every event, for each type of sink that is configured."""
+    renderer = make_renderer(settings, lambda _error: None)
+    folder = settings.templates_dir
+    if folder is not None:
+        yield from _misnamed_folders(folder, [*plugins, "shared"])
+    for kind in sorted({sink.type for sink in settings.sinks.values()}):
+        for fault in check_templates(renderer, kind, plugins[kind].extensions):
+            yield _placed(fault, folder)
+
+
+def _placed(fault: TemplateError, folder: Path | None) -> str:
+    """The fault with its file as the user can open it."""
+    file = fault.template
+    if folder is not None and (folder / file).exists():
+        file = str(folder / file)
+    return f"{file}:{fault.line}: {fault.message}" if fault.line else f"{file}: {fault.message}"
+
+
+def _misnamed_folders(folder: Path, known: list[str]) -> Iterator[str]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name not in known and (hint := did_you_mean(path.name, known)):
+            yield f"{path}: is never used: no sink type is called {path.name!r}; {hint}"
+
+
+def _warnings(settings: Settings) -> list[str]:
+    """What is valid but dangerous, one line for each key."""
+    lines = [
+        line for name, each in settings.controllers.items() for line in Controller(name, each).warnings
+    ] + [*cautions(settings)]
+    by_key: dict[str, str] = {}
+    for line in lines:
+        by_key.setdefault(line.split(" ")[0].rstrip(":"), line)
+    return list(by_key.values())
+
+
+async def _online(settings: Settings, plugins: Plugins) -> bool:
+    """Everything is asked at once; the lines come in the order of the config."""
+    asked = [_sign_in(name, settings) for name in settings.controllers]
+    asked += [_probe(name, settings, plugins) for name in settings.sinks]
+    results = await asyncio.gather(*asked)
+    for works, line in results:
+        say(f"{'ok' if works else 'failed'}: {line}")
+    return all(works for works, _ in results)
+
+
+async def _sign_in(name: str, settings: Settings) -> Result:
+    async with Controller(name, settings.controllers[name]) as controller:
+        try:
+            await controller.sign_in()
+        except CmcNotifyError as error:
+            return False, f"controllers.{name}: {error}"
+    return True, f"controllers.{name}: signed in; jobs and features can be read"
+
+
+async def _probe(name: str, settings: Settings, plugins: Plugins) -> Result:
+    renderer = make_renderer(settings, lambda _error: None)
+    sink = make_sink(name, settings.sinks[name], plugins, renderer)
+    try:
+        async with asyncio.timeout(settings.sinks[name].timeout + SLACK):
+            outcome = await sink.probe()
+    except TimeoutError:
+        return False, f"sinks.{name}: no answer within {settings.sinks[name].timeout:g} s"
+    finally:
+        await sink.close()
+    if isinstance(outcome, Sent):
+        return True, f"sinks.{name}: reached{f' ({outcome.receipt})' if outcome.receipt else ''}"
+    return False, f"sinks.{name}: {outcome.reason}"
+
+
+app = single(check)

@@ -1,0 +1,155 @@
+"""``deliveries``: the ledger, and sending again. Works beside a running bridge, which does the sending."""
+
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cmc_notify.cli.common import for_people, known_name, opened_store, read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
+from cmc_notify.cli.output import fail, print_facts, print_json, print_table, say
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import DeliveryFilter, LedgerRow
+from cmc_notify.settings import Settings
+from cmc_notify.store import Store
+from cmc_notify.web.documents import delivery_document
+
+app = actions("What went where, when, how often it was tried; and send again.")
+
+
+@app.command("list")
+def list_deliveries(
+    config: ConfigOption = None,
+    state: Annotated[str | None, typer.Option("--state", help="pending, sent, dead or unrouted.")] = None,
+    sink: Annotated[str | None, typer.Option("--sink", help="One sink, by its name.")] = None,
+    controller: ControllerOption = None,
+    job: Annotated[int | None, typer.Option("--job", help="One job's id.")] = None,
+    event: Annotated[str | None, typer.Option("--event", help="One event's id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List deliveries, the newest first."""
+    settings, _ = read_settings(config)
+    wanted = DeliveryFilter(
+        state=None if state is None else DeliveryState(known_name(state, [*DeliveryState], "state")),
+        sink=sink,
+        controller=controller,
+        job_id=job,
+        event_id=event,
+        limit=limit + 1,
+    )
+
+    async def read() -> list[LedgerRow]:
+        async with opened_store(settings) as store:
+            return list(await store.ledger.deliveries(wanted))
+
+    rows = run_async(read())
+    if as_json:
+        print_json([msgspec.to_builtins(delivery_document(row)) for row in rows[:limit]])
+        return
+    print_table(
+        ("id", "event", "job", "sink", "state", "tries", "time", "answer"),
+        [
+            (
+                row.delivery.id,
+                row.event_type,
+                row.job_id,
+                row.delivery.sink,
+                row.delivery.state.value,
+                row.delivery.attempts,
+                for_people(row.delivery.finished_at or row.delivery.created_at, settings),
+                row.delivery.receipt if row.delivery.state == "sent" else row.delivery.last_error,
+            )
+            for row in rows[:limit]
+        ],
+        empty="No delivery matches.",
+    )
+    if len(rows) > limit:
+        say("… and older ones; --limit shows more")
+
+
+@app.command("show")
+def show_delivery(
+    delivery_id: Annotated[str, typer.Argument(metavar="ID", help="A delivery's id or key.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one delivery."""
+    settings, _ = read_settings(config)
+
+    async def read() -> LedgerRow:
+        async with opened_store(settings) as store:
+            return await _found(store, delivery_id)
+
+    row = run_async(read())
+    if as_json:
+        print_json(msgspec.to_builtins(delivery_document(row)))
+        return
+    _print_delivery(row, settings)
+
+
+@app.command("retry")
+def retry_deliveries(
+    delivery_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    config: ConfigOption = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All dead letters.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="As a whole new message under a new key, not as the same one.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make deliveries due now, under the same key; the running bridge sends them."""
+    if bool(delivery_ids) == dead:
+        raise ConfigError("name the deliveries to retry, or give --dead for all dead letters")
+    settings, _ = read_settings(config)
+
+    async def change() -> list[LedgerRow]:
+        async with opened_store(settings) as store:
+            ids = [(await _found(store, each)).delivery.id for each in delivery_ids or ()]
+            changed = await store.ledger.retry(None if dead else ids, now=time.time(), again=again)
+            return [await _found(store, each) for each in changed]
+
+    changed = run_async(change())
+    if as_json:
+        print_json([msgspec.to_builtins(delivery_document(row)) for row in changed])
+    elif not changed and dead:
+        say("There are no dead letters.")
+    else:
+        say(*(f"{row.delivery.id}: due now to {row.delivery.sink} as {row.delivery.key}" for row in changed))
+    if len(changed) < len(set(delivery_ids or ())):
+        left = set(delivery_ids or ()) - {
+            name for row in changed for name in (row.delivery.id, row.delivery.key)
+        }
+        fail(f"error: not changed, since they go nowhere (no route matched): {', '.join(sorted(left))}")
+
+
+async def _found(store: Store, delivery_id: str) -> LedgerRow:
+    row = await store.ledger.delivery(delivery_id)
+    if row is None:
+        fail(f"error: there is no delivery {delivery_id!r}; cmc-notify deliveries lists them")
+    return row
+
+
+def _print_delivery(row: LedgerRow, settings: Settings) -> None:
+    delivery = row.delivery
+    job = f", job {row.job_id}" if row.job_id is not None else ""
+    print_facts(
+        [
+            ("Delivery", delivery.id),
+            ("Key", delivery.key),
+            ("Event", f"{row.event_type} {delivery.event_id} ({row.controller or 'the bridge'}{job})"),
+            ("Sink", delivery.sink or "none: no route matched"),
+            ("State", delivery.state.value),
+            ("Tries", delivery.attempts),
+            ("Created", for_people(delivery.created_at, settings)),
+            ("Due", for_people(delivery.due_at, settings) if delivery.state == "pending" else None),
+            ("Deadline", for_people(delivery.deadline_at, settings)),
+            ("Finished", for_people(delivery.finished_at, settings)),
+            ("Last error", delivery.last_error),
+            ("Receipt", delivery.receipt),
+            ("Parts sent", "\n".join(f"{part}: {got}" for part, got in delivery.parts.items()) or None),
+            ("Note", "an attempt may have arrived" if delivery.unclear else None),
+        ]
+    )

@@ -1,0 +1,97 @@
+"""``failures``: open incidents, and closing one by hand, such as of an appliance that is gone."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
+from cmc_notify.cli.output import fail, print_json, print_table, say
+from cmc_notify.core.model import Incident
+from cmc_notify.settings import Settings
+from cmc_notify.store import Store
+from cmc_notify.web.documents import failure_document
+
+app = actions("What is failed now, and closing one by hand.")
+_ALL = 1_000_000
+
+
+@app.command("list")
+def list_failures(
+    config: ConfigOption = None, controller: ControllerOption = None, as_json: JsonOption = False
+) -> None:
+    """List open failures, the oldest first. KEY is what close takes."""
+    settings, _ = read_settings(config)
+
+    async def read() -> Sequence[Incident]:
+        async with opened_store(settings) as store:
+            return await store.ledger.incidents(controller=controller, limit=_ALL)
+
+    incidents = run_async(read())
+    if as_json:
+        print_json([{"key": _key(each), **_builtins(each)} for each in incidents])
+        return
+    print_table(
+        ("key", "appliance", "feature", "since", "job", "error"),
+        [
+            (
+                _key(each),
+                each.appliance,
+                each.feature,
+                for_people(each.opened_at, settings),
+                each.job_id,
+                each.error_text,
+            )
+            for each in incidents
+        ],
+        empty="Nothing is failed.",
+    )
+
+
+@app.command("close")
+def close_failure(
+    key: Annotated[str, typer.Argument(help="controller/serial/feature id, or the failure's id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a failure by hand. Nobody is told; if it fails again, that is told as new."""
+    settings, _ = read_settings(config)
+    closed = run_async(_close(settings, key))
+    if as_json:
+        print_json({"key": _key(closed), **_builtins(closed)})
+        return
+    where = closed.appliance or closed.serial or "unnamed appliance"
+    say(
+        f"closed: {closed.feature or 'unnamed feature'} on {where} ({closed.controller}, job {closed.job_id})"
+    )
+
+
+async def _close(settings: Settings, key: str) -> Incident:
+    async with opened_store(settings) as store:
+        incident = await _found(store, key)
+        if not await store.ledger.close_incident(incident.id, now=time.time()):
+            fail(f"error: {key} was closed just now")
+        return incident
+
+
+async def _found(store: Store, key: str) -> Incident:
+    incidents = await store.ledger.incidents(limit=_ALL)
+    found = next((each for each in incidents if key in (each.id, _key(each))), None)
+    if found is None:
+        fail(f"error: there is no open failure {key!r}; cmc-notify failures lists them with their keys")
+    return found
+
+
+def _key(incident: Incident) -> str:
+    """``controller/serial/feature id``; the id where one is unknown, for then that is not unique."""
+    if not incident.pair.named:
+        return incident.id
+    return f"{incident.controller}/{incident.serial}/{incident.feature_id}"
+
+
+def _builtins(incident: Incident) -> dict[str, object]:
+    document: dict[str, object] = msgspec.to_builtins(failure_document(incident))
+    return document

@@ -1,0 +1,40 @@
+"""``features``: what a controller can push, asked for directly."""
+
+from typing import Annotated
+
+import typer
+
+from cmc_notify.cli.asking import ask_all
+from cmc_notify.cli.common import read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, single
+from cmc_notify.cli.output import print_json, print_table
+
+
+def features(
+    config: ConfigOption = None,
+    controller: ControllerOption = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only the feature of this name.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a controller which features it can push."""
+    settings, _ = read_settings(config)
+    answers = run_async(ask_all(settings, controller, lambda asked: asked.list_features(name=name)))
+    found = [(where, feature) for where, answer in answers for feature in answer]
+    if as_json:
+        keys = ("id", "name", "label", "description", "push_enable")
+        print_json(
+            [{"controller": where, **{key: getattr(each, key) for key in keys}} for where, each in found]
+        )
+        return
+    words = {True: "yes", False: "no", None: None}
+    print_table(
+        ("controller", "id", "name", "label", "pushed", "description"),
+        [
+            (where, each.id, each.name, each.label, words[each.push_enable], each.description)
+            for where, each in found
+        ],
+        empty="No feature matches.",
+    )
+
+
+app = single(features)

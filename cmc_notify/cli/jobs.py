@@ -1,0 +1,230 @@
+"""``jobs``: the controller's jobs, asked for directly with every filter that it documents, and cancel."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from cmc_notify.cli.asking import ask, ask_all, host_names, names_of, the_controller
+from cmc_notify.cli.common import for_people, known_name, read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
+from cmc_notify.cli.output import print_facts, print_json, print_table, say, warn
+from cmc_notify.controller import Controller
+from cmc_notify.core.events import JobInfo, job_info
+from cmc_notify.core.model import Feature, Job, Names, Outcome
+from cmc_notify.errors import ConfigError, MalformedJob
+from cmc_notify.settings import Settings
+
+app = actions("Ask a controller for its jobs, and cancel one.")
+
+SHOWN = 50
+"""Jobs in a table unless ``--limit`` says otherwise; JSON has all."""
+
+Listed = tuple[list[Job], list[str], Sequence[Feature]]
+"""Jobs, what could not be read, features."""
+
+
+@app.command("list")
+def list_jobs(
+    config: ConfigOption = None,
+    controller: ControllerOption = None,
+    status: Annotated[str | None, typer.Option("--status", help="Queued, InProgress, …")] = None,
+    feature: Annotated[str | None, typer.Option("--feature", help="A feature's id or name.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Unix seconds, or a time such as 2026-11-23T09:00Z.")
+    ] = None,
+    before: Annotated[str | None, typer.Option("--before", help="As --after.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many, newest first.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs, the newest first. The controller applies the filters."""
+    settings, _ = read_settings(config)
+    bounds = {"after": _seconds("--after", after), "before": _seconds("--before", before)}
+
+    async def question(asked: Controller) -> Listed:
+        features = await asked.list_features()
+        feature_id = _feature_id(feature, features)
+        jobs, unreadable = [], []
+        for item in await asked.list_jobs(status=status, feature_id=feature_id, **bounds):
+            try:
+                jobs.append(item.decode())
+            except MalformedJob as error:
+                unreadable.append(str(error))
+        return jobs, unreadable, features
+
+    answers = run_async(ask_all(settings, controller, question))
+    found = [(name, job, names_of(features)) for name, (jobs, _, features) in answers for job in jobs]
+    found.sort(key=lambda each: (each[1].creation_time or 0, each[1].id), reverse=True)
+    for name, (_, unreadable, _) in answers:
+        for problem in unreadable:
+            warn(f"{name}: a job can't be read: {problem}")
+    if as_json:
+        print_json([{"controller": name, **_document(job, names)} for name, job, names in found[:limit]])
+        return
+    shown = found[: limit or SHOWN]
+    _print_jobs(shown, settings)
+    if (left := len(found) - len(shown)) > 0:
+        say(f"… and {left:,} older ones; --limit shows more")
+
+
+@app.command("show")
+def show_job(
+    job_id: Annotated[int, typer.Argument(metavar="ID")],
+    config: ConfigOption = None,
+    controller: ControllerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one job with every row and its whole error text."""
+    settings, _ = read_settings(config)
+    name = the_controller(settings, controller)
+
+    async def question(asked: Controller) -> tuple[Job, Names]:
+        job = (await asked.get_job(job_id)).decode()
+        return job, names_of(await asked.list_features(), await host_names(asked))
+
+    job, names = run_async(ask(settings, name, question))
+    if as_json:
+        print_json({"controller": name, **_document(job, names), "rows": _rows(job, names)})
+        return
+    _print_job(name, job, names, settings)
+
+
+@app.command("cancel")
+def cancel_job(
+    job_id: Annotated[int, typer.Argument(metavar="ID")],
+    config: ConfigOption = None,
+    controller: ControllerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the controller to cancel a job, and say what it answered."""
+    settings, _ = read_settings(config)
+    name = the_controller(settings, controller)
+
+    async def question(asked: Controller) -> tuple[Job, Names]:
+        return await asked.cancel_job(job_id), names_of(await asked.list_features())
+
+    job, names = run_async(ask(settings, name, question))
+    if as_json:
+        print_json({"controller": name, **_document(job, names)})
+    else:
+        say(f"{name}: job {job.id} is {job.status}")
+
+
+def _seconds(option: str, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        if value.lstrip("-").isdecimal():
+            return int(value)
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise ConfigError(
+            f"{option}: {value!r} is no time; write Unix seconds, or 2026-11-23T09:00Z"
+        ) from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _feature_id(wanted: str | None, features: Sequence[Feature]) -> int | None:
+    if wanted is None or wanted.isdecimal():
+        return None if wanted is None else int(wanted)
+    by_name = {name: each.id for each in features for name in (each.label, each.name)}
+    return by_name[known_name(wanted, by_name, "feature")]
+
+
+def _document(job: Job, names: Names) -> dict[str, Any]:
+    info = job_info(job, names, previous_status=None)
+    built: dict[str, Any] = msgspec.to_builtins(info)
+    for told_only in ("previous_status", "details_pending", "url"):  # what only an event knows
+        del built[told_only]
+    return built
+
+
+def _rows(job: Job, names: Names) -> list[dict[str, Any]]:
+    return [
+        {
+            "serial": row.serial,
+            "appliance": names.appliance(row.serial),
+            "feature_id": row.feature_id,
+            "feature": names.feature(row.feature_id),
+            "outcome": row.outcome.value,
+            "error_text": row.error_text,
+        }
+        for row in job.rows
+    ]
+
+
+def _print_jobs(found: Sequence[tuple[str, Job, Names]], settings: Settings) -> None:
+    print_table(
+        ("controller", "id", "status", "created", "features", "targets", "results"),
+        [
+            (
+                name,
+                job.id,
+                job.status,
+                for_people(job.creation_time, settings),
+                ", ".join(each.label for each in info.features),
+                _targets(info),
+                _results(info),
+            )
+            for name, job, names in found
+            for info in [job_info(job, names, previous_status=None)]
+        ],
+        empty="No job matches.",
+    )
+
+
+def _targets(info: JobInfo) -> str:
+    targets = info.targets
+    for word, values in (
+        ("site", targets.site_ids), ("site type", targets.site_type_ids), ("", targets.serials)
+    ):  # fmt: skip
+        if values:
+            more = f" +{len(values) - 3}" if len(values) > 3 else ""  # noqa: PLR2004  three fit a column
+            return f"{word} {', '.join(map(str, values[:3]))}{more}".strip()
+    return ""
+
+
+def _results(info: JobInfo) -> str:
+    if info.error_text and not info.counts.failed:
+        return "failed before any appliance"
+    counts = info.counts
+    open_rows = counts.pending + counts.running
+    return f"{counts.succeeded} ok, {counts.failed} failed{f', {open_rows} open' if open_rows else ''}"
+
+
+def _print_job(name: str, job: Job, names: Names, settings: Settings) -> None:
+    info = job_info(job, names, previous_status=None)
+    times = (job.creation_time, job.push_time, job.completion_time)
+    created, pushed, completed = (for_people(time, settings) for time in times)
+    print_facts(
+        [
+            ("Job", f"{job.id} on {name}"),
+            ("Operation", job.operation),
+            ("Status", job.status),
+            ("Features", ", ".join(each.label for each in info.features)),
+            ("Targets", _targets(info)),
+            ("Created", created),
+            ("Pushed", pushed),
+            ("Completed", completed),
+            ("Results", _results(info)),
+            ("Pre-push error", job.error_text),
+        ]
+    )
+    ordered = sorted(job.rows, key=lambda row: row.outcome is not Outcome.FAILED)
+    if ordered:
+        say("")
+        print_table(
+            ("appliance", "serial", "feature", "outcome", "error"),
+            [
+                (
+                    names.appliance(row.serial), row.serial, names.feature(row.feature_id),
+                    row.outcome.value, row.error_text,
+                )
+                for row in ordered
+            ],
+            empty="",
+        )  # fmt: skip

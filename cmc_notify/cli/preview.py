@@ -1,0 +1,105 @@
+"""``preview``: exactly what would be sent, for any event and any sink. It opens no connection."""
+
+import html
+import tempfile
+import webbrowser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cmc_notify.app import Plugins, make_renderer, make_sink
+from cmc_notify.cli.common import known_name, read_settings
+from cmc_notify.cli.options import ConfigOption, single
+from cmc_notify.cli.output import fail, say, warn
+from cmc_notify.core.events import Event, EventType
+from cmc_notify.core.samples import sample
+from cmc_notify.ports import Message, PreviewDocument, Previewing
+from cmc_notify.rendering import Renderer
+from cmc_notify.settings import Settings
+
+Place = tuple[str, EventType]
+Preview = tuple[Place, Sequence[PreviewDocument]]
+"""Sink and event type, and what it would get."""
+
+
+def preview(
+    config: ConfigOption = None,
+    event: Annotated[str | None, typer.Option("--event", help="One event type; else all.")] = None,
+    sink: Annotated[str | None, typer.Option("--sink", help="One sink; else all.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write files into this folder instead.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Print exactly what would be sent; never sends."""
+    settings, plugins = read_settings(config)
+    kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
+    sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
+    previews = _previews(settings, plugins, [(name, kind) for name in sinks for kind in kinds])
+    if out is None and not show:
+        for place, documents in previews:
+            _print(place, documents)
+        return
+    folder = out or Path(tempfile.mkdtemp(prefix="cmc-notify-preview-"))
+    index = _write(folder, list(previews))
+    say(f"written to {folder}")
+    if show and not webbrowser.open(index.absolute().as_uri()):
+        fail(f"error: no browser could be started; open {index} yourself")
+
+
+def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> Iterator[Preview]:
+    renderer = make_renderer(settings, lambda error: warn(f"the plain message would go out instead: {error}"))
+    for name, kind in places:
+        message = Message(key="preview", event=_event(kind, settings), subject="preview")
+        found = make_sink(name, settings.sinks[name], plugins, renderer)
+        if isinstance(found, Previewing):
+            yield (name, kind), found.preview(message)
+        else:
+            type_ = settings.sinks[name].type
+            yield (name, kind), [*_rendered(renderer, type_, plugins[type_].extensions, message)]
+
+
+def _rendered(
+    renderer: Renderer, kind: str, extensions: Sequence[str], message: Message
+) -> Iterator[PreviewDocument]:
+    """The documents of a third party's sink that has no preview of its own."""
+    for extension in extensions:
+        yield PreviewDocument(f"message.{extension}", renderer.render(kind, extension, message).text)
+
+
+def _event(kind: EventType, settings: Settings) -> Event:
+    """The sample, with a link where messages would have one."""
+    found = sample(kind)
+    base = settings.http.external_url
+    return msgspec.structs.replace(found, url=f"{base}/events/{found.id}?…" if base else None)
+
+
+def _print(place: Place, documents: Sequence[PreviewDocument]) -> None:
+    for document in documents:
+        if document.name.endswith(".eml"):  # the others show the same, readable
+            continue
+        say(f"──── {place[0]} · {place[1]} · {document.name} ────", document.text.rstrip("\n"), "")
+
+
+def _write(folder: Path, previews: Sequence[Preview]) -> Path:
+    """A folder for each sink and event type, and a page that links to everything; returns the page."""
+    links = []
+    try:
+        for (name, kind), documents in previews:
+            below = folder / name / kind
+            below.mkdir(parents=True, exist_ok=True)
+            for document in documents:
+                path = below / document.name
+                path.write_text(document.text, encoding="utf-8", errors="replace")
+                shown = html.escape(str(path.relative_to(folder)))
+                links.append(f'<li><a href="{shown}">{shown}</a>')
+        index = folder / "index.html"
+        page = "<!doctype html><meta charset=utf-8><title>cmc-notify preview</title><ul>"
+        index.write_text(f"{page}\n{chr(10).join(links)}\n</ul>\n", encoding="utf-8")
+    except OSError as error:
+        fail(f"error: {error.filename}: can't be written: {error.strerror}; choose another folder with --out")
+    return index
+
+
+app = single(preview)

@@ -1,0 +1,79 @@
+"""``test``: one notification through the real sink with the real template, marked as a test."""
+
+import asyncio
+import secrets
+import time
+from typing import Annotated, assert_never
+
+import msgspec
+import typer
+
+from cmc_notify.app import Plugins, make_renderer, make_sink
+from cmc_notify.cli.common import known_name, read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, single
+from cmc_notify.cli.output import FAILED, say, warn
+from cmc_notify.core.events import EventType, event_id, rfc3339
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.samples import sample
+from cmc_notify.ports import Message
+from cmc_notify.settings import Settings
+
+
+def send_test(
+    sink: Annotated[str, typer.Argument(help="The sink's name in the config.")],
+    config: ConfigOption = None,
+    event: Annotated[
+        str, typer.Option("--event", help="The kind of event that the test looks like.")
+    ] = EventType.JOB_FAILED.value,
+) -> None:
+    """Send one test notification, marked as such, through the real sink."""
+    settings, plugins = read_settings(config)
+    known_name(sink, settings.sinks, "sink")
+    kind = EventType(known_name(event, [*EventType], "event type"))
+    outcome = run_async(_send(sink, settings, plugins, _message(kind)))
+    say(f"{sink}: {_told(outcome)}")
+    if not isinstance(outcome, Sent):
+        raise SystemExit(FAILED)
+
+
+def _message(kind: EventType) -> Message:
+    """A sample under an id and a key of its own, so that no receiver takes it for a repeat."""
+    now, key = time.time(), f"test-{secrets.token_hex(8)}"
+    event = msgspec.structs.replace(sample(kind), id=event_id(now, 0, key), time=rfc3339(now) or "", url=None)
+    return Message(key=key, event=event, subject=key, is_test=True)
+
+
+async def _send(name: str, settings: Settings, plugins: Plugins, message: Message) -> SendOutcome:
+    renderer = make_renderer(settings, lambda error: warn(f"the plain message goes out instead: {error}"))
+    timeout = settings.sinks[name].timeout
+    sink = make_sink(name, settings.sinks[name], plugins, renderer)
+
+    async def record(_part: str, _receipt: str) -> None:
+        """Nothing is kept of a test."""
+
+    try:
+        async with asyncio.timeout(timeout):
+            return await sink.send(message, record)
+    except TimeoutError:
+        return Unclear(f"no answer within {timeout:g} s")
+    finally:
+        await sink.close()
+
+
+def _told(outcome: SendOutcome) -> str:
+    match outcome:
+        case Sent(receipt):
+            return f"sent; the other side answered {receipt}" if receipt else "sent"
+        case RetryLater(reason):
+            return f"not sent now; the bridge would try again later: {reason}"
+        case Unclear(reason):
+            return f"may have arrived; the bridge would look, then send again: {reason}"
+        case Rejected(reason):
+            return f"refused for good: {reason}"
+        case Blocked(reason):
+            return f"blocked until somebody acts: {reason}"
+        case _:
+            assert_never(outcome)
+
+
+app = single(send_test)
