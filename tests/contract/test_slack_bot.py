@@ -320,15 +320,17 @@ async def test_where_looking_is_not_allowed_the_repeat_is_marked(
     assert REPEAT in unescaped(second)
 
 
-async def test_a_doubt_outlives_an_attempt_that_could_not_settle_it(
+async def test_nothing_is_sent_while_looking_is_not_possible_for_now(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """A look-up that fails for now leaves the delivery unclear, so that the next attempt looks again."""
+    """A look-up that is refused for now ends the attempt, with Slack's own wish when to come back."""
     message = make_message()
     slack.fail_next(POST, Fault("drop", done=True))
     await sink.send(message, parts)
     slack.rate_limit("conversations.list", seconds=7)
-    assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Unclear)
+    outcome = await sink.send(parts.resumed(message, unclear=True), parts)
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after == 7
     assert len(slack.messages) == 1
 
 

@@ -132,15 +132,6 @@ async def test_a_repeat_is_marked(
     assert [REPEAT in text for text in shown(slack)] == [False, True]
 
 
-async def test_a_doubt_outlives_a_refusal_for_now(
-    slack: SlackServer, sink: IncomingSink, make_message: MakeMessage, parts: Parts
-) -> None:
-    """A repeat that is not taken now is still a possible repeat later."""
-    slack.rate_limit(WEBHOOK, seconds=1)
-    message = msgspec.structs.replace(make_message(), unclear=True)
-    assert isinstance(await sink.send(message, parts), Unclear)
-
-
 def said(status: int, word: str) -> Fault:
     """A webhook's answer in plain text."""
     return Fault("answer", status=status, body=word, content_type="text/plain")
