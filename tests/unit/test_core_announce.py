@@ -1,117 +1,14 @@
 """From changes to events, deliveries and incidents: order, recoveries, and whom they follow."""
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
-
 import pytest
+from core_bridge import EVERYWHERE, NAMES, Bridge, ended, rows, running
 
 from cmc_notify.core.announce import Announcer, SinkRule
-from cmc_notify.core.delivery import NewDelivery
-from cmc_notify.core.diff import Change, Policy, look
-from cmc_notify.core.events import Event, EventType
+from cmc_notify.core.diff import Policy, look
+from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Feature, Incident, Job, JobState, Names, Outcome, Pair, Row
+from cmc_notify.core.model import Job, JobState, Outcome, Row
 from cmc_notify.core.routing import Match, Route
-
-NAMES = Names({3: Feature(3, "qos", "QoS")}, {"V1": "paris-edge-1"})
-EVERYWHERE = (Route(sinks=("chat", "mail")),)
-P1 = Pair("V1", 3)
-
-
-def rows(**outcomes: str) -> tuple[Row, ...]:
-    """Feature 3 on each named appliance."""
-    return tuple(
-        Row(serial, 3, Outcome(outcome), f"{serial} broke" if outcome == "failed" else None)
-        for serial, outcome in outcomes.items()
-    )
-
-
-def ended(number: int, status: str, at: int, *details: Row, **fields: Any) -> Job:
-    """A job created at 100, pushed ten seconds before its end at ``at``."""
-    known: dict[str, Any] = {"creation_time": 100, "push_time": at - 10, "completion_time": at}
-    return Job(id=number, status=status, rows=details, **known | fields)
-
-
-def running(number: int, pushed: int, *details: Row) -> Job:
-    """A job created at 100 that runs."""
-    return Job(id=number, status="InProgress", creation_time=100, push_time=pushed, rows=details)
-
-
-class Bridge:
-    """Polls of one controller, with what a store would keep between them."""
-
-    def __init__(self, routes: Sequence[Route] = EVERYWHERE, **rules: SinkRule) -> None:
-        self.routes = routes
-        self.sinks = {"chat": SinkRule(), "mail": SinkRule()} | rules
-        self.states: dict[str, JobState] = {}
-        self.known: dict[str, Incident] = {}
-        self.now = 1_000_000.0
-        self.events: list[Event] = []
-        self.deliveries: list[NewDelivery] = []
-
-    def poll(self, *jobs: Job) -> list[str]:
-        """One poll that finds these jobs; the types of what it tells, with the job's id."""
-        self.now += 15
-        changes: dict[str, list[Change]] = {}
-        before = dict(self.states)
-        for job in jobs:
-            uid = f"{job.id}-{job.creation_time}"
-            steps = look(
-                before.get(uid), job, uid=uid, now=self.now, controller_now=self.now, policy=Policy(settle=0)
-            )
-            if steps:
-                before[uid] = steps[-1].state
-                changes.setdefault(uid, []).extend(steps)
-        return self.announce(changes.values(), changes)
-
-    def announce(self, changes: Iterable[Sequence[Change]], changed: Collection[str] = ()) -> list[str]:
-        """Tell these changes."""
-
-        def later(pair: Pair, order: tuple[int, int]) -> JobState | None:
-            found = [
-                state
-                for uid, state in self.states.items()
-                if uid not in changed
-                and state.job.order > order
-                and state.job.outcomes().get(pair) is Outcome.SUCCEEDED
-            ]
-            return min(found, key=lambda state: state.job.order, default=None)
-
-        announcer = Announcer(
-            "emea",
-            now=self.now,
-            names=NAMES,
-            routes=self.routes,
-            sinks=self.sinks,
-            incidents=Incidents("emea", self.known.values(), later),
-            stored_job=self.states.get,
-        )
-        announcer.announce(changes)
-        self.states |= announcer.states
-        self.known |= {incident.id: incident for incident in announcer.incidents}
-        self.events, self.deliveries = announcer.events, announcer.deliveries
-        return [f"{event.job.id if event.job else '-'} {event.type.value}" for event in self.events]
-
-    def close_by_hand(self) -> None:
-        """The operator closes whatever is open."""
-        for incident in self.open:
-            self.known[incident.id] = _by_hand(incident, self.now)
-
-    @property
-    def open(self) -> list[Incident]:
-        """The open incidents."""
-        return [incident for incident in self.known.values() if incident.closed_at is None]
-
-    def sent(self, kind: EventType) -> dict[str, NewDelivery]:
-        """The last poll's deliveries of events of this type, by sink."""
-        wanted = {event.id for event in self.events if event.type == kind}
-        return {delivery.sink: delivery for delivery in self.deliveries if delivery.event_id in wanted}
-
-
-def _by_hand(incident: Incident, now: float) -> Incident:
-    values = {name: getattr(incident, name) for name in incident.__struct_fields__}
-    return Incident(**values | {"closed_at": now, "closed_by": "operator"})
-
 
 # --- order ------------------------------------------------------------------------------------------------
 
@@ -232,7 +129,7 @@ def test_a_later_success_recovers_what_was_told() -> None:
     assert (recovery.serial, recovery.appliance, recovery.feature, recovery.failed_job_id) == (
         "V1", "paris-edge-1", "QoS", 1,
     )  # fmt: skip
-    closed = bridge.known[incident.id]
+    closed = bridge.incidents[incident.id]
     assert (closed.closed_by, closed.closed_at) == ("job 2", bridge.now)
     for sink, delivery in bridge.sent(EventType.APPLIANCE_RECOVERED).items():
         assert delivery.waits_for == (opening[sink].id,)
@@ -420,7 +317,7 @@ def test_what_was_not_announced_opens_no_incident() -> None:
         controller_now=bridge.now,
         policy=Policy(first_run="none"),
     )
-    assert bridge.announce([[silent]]) == []
+    assert bridge.announce({"1-100": [silent]}) == []
     assert bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded"))) == ["2 job.succeeded"]
 
 
@@ -434,7 +331,7 @@ def test_progress_reaches_only_sinks_that_update(*, updates: bool) -> None:
         job = running(1, 150, *rows(V1=outcome))
         [change] = look(state, job, uid="1-100", now=1, controller_now=1, policy=policy)
         state = change.state
-        bridge.announce([[change]])
+        bridge.announce({"1-100": [change]})
     assert set(bridge.sent(EventType.JOB_PROGRESS)) == ({"chat"} if updates else {""})
 
 
