@@ -36,6 +36,10 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         server = wheel.get_server(tmp_path_factory.mktemp("pg"))
         try:
+            # What these tests ask of the disk is asked of SQLite: this server may forget all in a power cut.
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                server.psql(f"ALTER SYSTEM SET {setting} = off;")
+            server.psql("SELECT pg_reload_conf();")
             yield server.get_uri()
         finally:
             server.cleanup()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.model import Incident, JobState
-from cmc_notify.ports import PollCommit
+from cmc_notify.ports import PollCommit, SavedJob
 from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
@@ -88,7 +88,8 @@ async def test_a_listed_job_stays(
     assert await store.housekeeping.forget(before=hands.now) == 0
     hands.now += 10
     await store.poll.commit_poll(make_commit(2, listed=frozenset({kept.uid, back.uid})))
-    await store.poll.commit_poll(make_commit(3))
+    # Looked at by its id, but in no list.
+    await store.poll.commit_poll(make_commit(3, jobs=(SavedJob(gone, bytes(16)),)))
     assert await store.housekeeping.forget(before=hands.now) == 1
     assert [job.id for job in (await store.poll.load_snapshot("emea")).known] == [2, 3, 4]
     assert gone.uid not in await store.poll.load_states("emea", [gone.uid, kept.uid])
