@@ -60,6 +60,9 @@ def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
     folder = settings.templates_dir
     if folder is not None:
         yield from _misnamed_folders(folder, [*plugins, "shared"])
+        if unreadable := [*_unreadable(folder)]:
+            yield from unreadable  # a renderer would name the file that it looked for, not this one
+            return
     for kind in sorted({sink.type for sink in settings.sinks.values()}):
         for fault in check_templates(renderer, kind, plugins[kind].extensions):
             yield _placed(fault, folder)
@@ -71,6 +74,17 @@ def _placed(fault: TemplateError, folder: Path | None) -> str:
     if folder is not None and (folder / file).exists():
         file = str(folder / file)
     return f"{file}:{fault.line}: {fault.message}" if fault.line else f"{file}: {fault.message}"
+
+
+def _unreadable(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*.j2")):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            yield f"{path}:{line}: is not UTF-8 text; save it as UTF-8"
+        except OSError as error:
+            yield f"{path}: can't be read: {error.strerror}; correct its rights"
 
 
 def _misnamed_folders(folder: Path, known: list[str]) -> Iterator[str]:

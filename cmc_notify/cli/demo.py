@@ -14,7 +14,7 @@ from cmc_notify.cli.common import run_async
 from cmc_notify.cli.options import single
 from cmc_notify.cli.output import FAILED, fail
 from cmc_notify.core.text import visible
-from cmc_notify.demo import Arrival, Demo, Summary
+from cmc_notify.demo import SPEED, Arrival, Demo, Summary
 
 LONGEST = 12
 """Lines of one message that are shown; the message itself is complete."""
@@ -27,15 +27,18 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Play the scenario to its end, print a summary, and end.")
     ] = False,
+    speed: Annotated[
+        float, typer.Option("--speed", min=1, max=1000, help="Seconds of the night in a real second.")
+    ] = SPEED,
 ) -> None:
     """Show the bridge at work: a simulated controller, a real bridge, and what its receivers get."""
     console = _console()
-    summary = run_async(_play(console, once=once))
+    summary = run_async(_play(console, once=once, speed=speed))
     if summary and not summary.passed:
         fail("error: the receivers did not get what the controller went through; see the checks above")
 
 
-async def _play(console: Console, *, once: bool) -> Summary | None:
+async def _play(console: Console, *, once: bool, speed: float) -> Summary | None:
     begun = time.monotonic()
 
     def show(arrival: Arrival) -> None:
@@ -44,7 +47,7 @@ async def _play(console: Console, *, once: bool) -> Summary | None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
-    async with Demo(show) as stage:
+    async with Demo(show, speed=speed) as stage:
         console.print(Text.assemble("Dashboard  ", (stage.dashboard, "bold underline")))
         console.print(f"Beside it  cmc-notify status --config {stage.config}\n", soft_wrap=True)
         end = asyncio.create_task(stopped.wait())

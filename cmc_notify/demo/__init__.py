@@ -6,6 +6,6 @@ what arrives is handed on, and ``cli`` shows it.
 
 from cmc_notify.demo.arrivals import Arrival
 from cmc_notify.demo.judging import Check, Summary
-from cmc_notify.demo.stage import BridgeEnded, Demo
+from cmc_notify.demo.stage import SPEED, BridgeEnded, Demo
 
-__all__ = ["Arrival", "BridgeEnded", "Check", "Demo", "Summary"]
+__all__ = ["SPEED", "Arrival", "BridgeEnded", "Check", "Demo", "Summary"]

@@ -48,7 +48,7 @@ def readable(content: bytes) -> Iterator[PreviewDocument]:
     for part in mail.walk():
         if not part.is_multipart():
             kind = "html" if part.get_content_subtype() == "html" else "txt"
-            yield PreviewDocument(part.get_filename() or f"body.{kind}", part.get_content())
+            yield PreviewDocument(part.get_filename() or f"body.{kind}", part.get_content().replace("\r\n", "\n"))
 
 
 def _name(mail: EmailMessage, message: Message, domain: str) -> None:
