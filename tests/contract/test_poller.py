@@ -1,0 +1,395 @@
+"""The poller against a controller over HTTP and a real store: what it asks, commits and survives."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from poller_stage import PollerStage, polling
+
+from cmc_notify.simulator import ABSENT, Quirks, Row, SimulatedJob
+
+FAIL, GOOD = Row("V1", 3, "Completed", "Fail", "broke"), Row("V1", 3, "Completed", "Success")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[PollerStage]:
+    """An empty controller whose first full list is committed."""
+    async with polling(tmp_path) as made:
+        assert await made.poll() == []
+        yield made
+
+
+def finished(stage: PollerStage, status: str, *rows: Row, ago: int = 1, **fields: Any) -> SimulatedJob:
+    """A job that ended so many seconds ago."""
+    end = int(stage.sim.now) - ago
+    times = {"creation_time": end - 20, "push_time": end - 10, "completion_time": end}
+    return stage.sim.jobs.add(status=status, rows=rows, feature_ids=[3], **times | fields)
+
+
+def old_jobs(stage: PollerStage, count: int, **fields: Any) -> None:
+    """Jobs that ended hours ago."""
+    for number in range(count):
+        finished(stage, "Success", GOOD, ago=90_000 - number, **fields)
+
+
+# --- a job's life -----------------------------------------------------------------------------------------
+
+
+async def test_a_jobs_life_is_told_as_the_polls_saw_it(stage: PollerStage) -> None:
+    """Queued, started, failing, the end; and nothing where nothing changed."""
+    job = stage.sim.jobs.add(feature_ids=[3])
+    assert await stage.poll() == ["4101 job.queued"]
+    job.start()
+    assert await stage.poll() == ["4101 job.started"]
+    job.set_rows([FAIL, Row("V2", 3, "Running")])
+    assert await stage.poll() == ["4101 appliance.failed"]
+    assert await stage.poll() == []
+    with job.change():
+        job.set_row("V2", 3, "Success")
+        job.finish("Failed")
+    assert await stage.poll() == ["4101 job.failed"]
+    assert await stage.poll() == []
+
+
+async def test_a_restart_in_between_changes_nothing(stage: PollerStage) -> None:
+    """All that a poller knows stands in the store: nothing is told twice, what happened meanwhile is told."""
+    job = stage.sim.jobs.add(feature_ids=[3])
+    assert await stage.poll() == ["4101 job.queued"]
+    stage.restart()
+    assert await stage.poll() == []
+    job.start()
+    job.set_rows([FAIL])
+    job.finish("Failed")
+    stage.restart()
+    assert await stage.poll() == ["4101 job.failed"]
+    stage.restart()
+    finished(stage, "Success", GOOD)
+    assert await stage.poll() == ["4102 appliance.recovered", "4102 job.succeeded"]
+
+
+async def test_a_held_failure_survives_a_restart(stage: PollerStage) -> None:
+    """The settle time goes on, and the text is told by the poller that comes after."""
+    finished(stage, "Failed", FAIL, Row("V2", 3, "Running"))
+    assert await stage.poll() == []
+    stage.restart()
+    assert await stage.poll(after=59) == []
+    [event] = await stage.events(after=1)
+    assert event.job
+    assert event.job.details_pending
+    assert [failure.error_text for failure in event.failures] == ["broke"]
+
+
+async def test_details_that_come_late_are_found_by_id(stage: PollerStage) -> None:
+    """A job is looked up for ten minutes after it was told without its details."""
+    job = finished(stage, "Failed")
+    await stage.poll()
+    assert await stage.poll(after=60) == ["4101 job.failed"]
+    for _ in range(30):
+        stage.sim.jobs.add(status="Success", completion_time=int(stage.sim.now))
+    await stage.poll(after=500)
+    job.set_rows([FAIL])
+    assert await stage.poll(after=90) == ["4101 appliance.failed"]
+
+
+async def test_a_reused_id_is_another_job(stage: PollerStage) -> None:
+    """The old one is gone, the new one is new, and its success still ends what the old one left."""
+    old = finished(stage, "Failed", FAIL, job_id=7, ago=5)
+    assert await stage.poll() == ["7 job.failed"]
+    old.purge()
+    finished(stage, "Success", GOOD, job_id=7)
+    assert await stage.poll() == ["7 appliance.recovered", "7 job.succeeded"]
+
+
+async def test_an_open_job_whose_id_went_to_another_is_gone(stage: PollerStage) -> None:
+    """By its id comes another job, so the first one vanished."""
+    old = stage.sim.jobs.add(job_id=7)
+    await stage.poll()
+    old.purge()
+    stage.sim.jobs.add(job_id=7, creation_time=int(stage.sim.now) + 5)
+    assert sorted(await stage.poll()) == ["7 job.queued", "7 job.vanished"]
+
+
+async def test_an_open_job_that_is_gone_is_told_once(stage: PollerStage) -> None:
+    """404 by id; afterwards nobody asks for it any more."""
+    job = stage.sim.jobs.add()
+    await stage.poll()
+    job.purge()
+    assert await stage.poll() == ["4101 job.vanished"]
+    assert await stage.poll() == []
+    assert not any("/items/" in asked for asked in await stage.requests())
+
+
+async def test_a_job_that_comes_back_is_followed_again(stage: PollerStage) -> None:
+    """Also where it looks exactly as before."""
+    job = stage.sim.jobs.add()
+    await stage.poll()
+    job.purge()
+    await stage.poll()
+    stage.sim.jobs._listed[job.key] = job
+    stage.sim.jobs.generation += 1
+    assert await stage.poll() == []
+    job.finish("Canceled")
+    assert await stage.poll() == ["4101 job.canceled"]
+
+
+# --- the first run ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("none", []),
+        ("open", ["3 job.started", "3 appliance.failed"]),
+        ("1h", ["2 job.failed", "3 job.started", "3 appliance.failed"]),
+        ("all", ["1 job.failed", "2 job.failed", "3 job.started", "3 appliance.failed"]),
+    ],
+)
+async def test_the_first_run_rule(tmp_path: Path, rule: str, told: list[str]) -> None:
+    """What was there at the start is told by the rule; what comes later always is, recoveries if told."""
+    async with polling(tmp_path, first_run=rule) as stage:
+        finished(stage, "Failed", FAIL, job_id=1, ago=9000)
+        finished(stage, "Failed", FAIL._replace(serial="V2"), job_id=2, ago=60)
+        now = int(stage.sim.now)
+        stage.sim.jobs.add(
+            job_id=3, status="InProgress", push_time=now, rows=[FAIL._replace(serial="V3")], feature_ids=[3]
+        )
+        assert await stage.poll() == told
+        stage.restart()
+        assert await stage.poll() == []
+        finished(stage, "Success", GOOD, job_id=9)
+        recovered = ["9 appliance.recovered"] if rule == "all" else []
+        assert await stage.poll() == [*recovered, "9 job.succeeded"]
+
+
+async def test_a_first_list_that_fails_is_no_first_run(tmp_path: Path) -> None:
+    """The rule holds until a full list is committed."""
+    async with polling(tmp_path, first_run="none") as stage:
+        finished(stage, "Failed", FAIL)
+        stage.sim.fail_next("500", path="/jobs")
+        assert await stage.poll() == []
+        assert not stage.result.ok
+        assert await stage.poll() == []
+        assert stage.result.ok
+
+
+async def test_a_whole_past_is_told_once_and_then_left_alone(tmp_path: Path) -> None:
+    """After a first run that tells all, the next poll asks three lists and no job of the past."""
+    async with polling(tmp_path) as stage:
+        old_jobs(stage, 40)
+        assert len(await stage.poll()) == 40
+        assert [re.sub(r"\d+", "…", asked) for asked in await stage.requests()] == [
+            "?job_status=Queued", "?job_status=InProgress", "?after=…",
+        ]  # fmt: skip
+        assert not stage.result.busy
+
+
+# --- what is asked ----------------------------------------------------------------------------------------
+
+
+async def test_an_unchanged_controller_costs_three_lists(stage: PollerStage) -> None:
+    """Queued, InProgress, new; by id only what none of them shows; and nothing is decoded or told."""
+    old_jobs(stage, 25)
+    stage.sim.jobs.add()
+    await stage.poll()
+    await stage.poll(after=700)
+    asked = await stage.requests()
+    assert [each.split("=")[0] for each in asked] == ["?job_status", "?job_status", "?after"]
+    assert stage.result.events == 0
+
+
+async def test_what_fell_out_of_the_lists_is_looked_up_by_id(stage: PollerStage) -> None:
+    """A job that ran for long and ended is in no filtered list any more."""
+    job = stage.sim.jobs.add()
+    job.start()
+    await stage.poll()
+    for _ in range(25):
+        finished(stage, "Success", creation_time=int(stage.sim.now) + 3000)
+    await stage.poll(after=3600)
+    job.finish("Success")
+    before = len(stage.sim.requests)
+    assert await stage.poll() == ["4101 job.succeeded"]
+    assert any("/jobs/items/4101" in entry.target for entry in stage.sim.requests[before:])
+
+
+async def test_a_full_list_comes_round(tmp_path: Path) -> None:
+    """Every full_sync, and it finds what the filters can't show."""
+    async with polling(tmp_path, full_sync="1h") as stage:
+        await stage.poll()
+        for _ in range(25):
+            finished(stage, "Success")
+        await stage.poll()
+        late = finished(stage, "Failed", FAIL, ago=50_000)
+        assert await stage.poll() == []
+        assert await stage.poll(after=3600) == [f"{late.id} job.failed"]
+
+
+@pytest.mark.parametrize(
+    ("quirks", "belief"),
+    [
+        (Quirks(), "proven"),
+        (Quirks(inclusive=False), "proven"),
+        (Quirks(after_field="push"), "proven"),
+        (Quirks(after_field="completion", inclusive=False), "proven"),
+        (Quirks(filters_ignored=True), "ignored"),
+        (Quirks(spelling="upper", strict_filter_spelling=True, after_field="completion"), "incomplete"),
+    ],
+)
+async def test_filters_are_proven_and_nothing_is_lost_whatever_they_do(
+    tmp_path: Path, quirks: Quirks, belief: str
+) -> None:
+    """Ignored or incomplete filters are not used: then each poll is one plain list."""
+    async with polling(tmp_path, quirks=quirks) as stage:
+        old_jobs(stage, 25)
+        first = stage.sim.jobs.add()
+        await stage.poll()
+        assert (await stage.meta()).filters == belief
+        second = stage.sim.jobs.add()
+        assert await stage.poll() == [f"{second.id} job.queued"]
+        first.start()
+        assert await stage.poll() == [f"{first.id} job.started"]
+        first.finish("Success")
+        second.finish("Canceled")
+        assert sorted(await stage.poll()) == [f"{first.id} job.succeeded", f"{second.id} job.canceled"]
+        if belief != "proven":
+            assert await stage.requests() == ["full"]
+
+
+async def test_a_proof_that_fails_leaves_the_full_list_standing(tmp_path: Path) -> None:
+    """What the list showed is told, and the filters are proven in the next poll."""
+    async with polling(tmp_path) as stage:
+        stage.sim.jobs.add()
+        stage.sim.fail_next("500", path="job_status")
+        assert await stage.poll() == ["4101 job.queued"]
+        assert (await stage.meta()).filters == "unproven"
+        assert await stage.poll() == []
+        assert (await stage.meta()).filters == "proven"
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------
+
+
+async def test_a_malformed_job_blinds_nobody(stage: PollerStage) -> None:
+    """It is on record with its id, the others go through, and it is told once it can be read."""
+    stage.sim.jobs.add_raw(b'"nonsense"')
+    bad = stage.sim.jobs.add(overrides={"feature_ids": 7, "detailed_status": "x", "job_status": {"a": 1}})
+    good = stage.sim.jobs.add()
+    stage.restart()
+    assert await stage.poll() == [f"{good.id} job.queued"]
+    broken = (await stage.meta()).malformed
+    assert len(broken) == 2
+    assert any(str(bad.id) in line for line in broken)
+    bad.overrides.clear()
+    bad.finish("Canceled")
+    assert await stage.poll() == [f"{bad.id} job.canceled"]
+
+
+async def test_an_open_job_that_can_not_be_read_for_a_while_is_not_gone(stage: PollerStage) -> None:
+    """It is told when it is readable again."""
+    job = stage.sim.jobs.add()
+    await stage.poll()
+    job.override(job_status={"a": 1})
+    assert await stage.poll() == []
+    job.override(job_status=ABSENT)
+    job.overrides.clear()
+    job.finish("Success")
+    assert await stage.poll() == ["4101 job.succeeded"]
+
+
+@pytest.mark.parametrize(("fault", "count"), [("500", 1), ("cut", 1), ("garbage", 1), ("401", 2)])
+async def test_a_look_up_that_fails_delays_its_job_only(stage: PollerStage, fault: Any, count: int) -> None:
+    """The poll is good, the other job is told now and this one by the next poll."""
+    one, other = stage.sim.jobs.add(), stage.sim.jobs.add()
+    for job in (one, other):
+        job.start()
+    await stage.poll()
+    for _ in range(25):
+        finished(stage, "Success", creation_time=int(stage.sim.now) + 3000)
+    await stage.poll(after=3600)
+    for job in (one, other):
+        job.finish("Success")
+    stage.sim.fail_next(fault, count, path=f"/items/{one.id}")
+    assert await stage.poll() == [f"{other.id} job.succeeded"]
+    assert stage.result.ok
+    assert await stage.poll() == [f"{one.id} job.succeeded"]
+
+
+async def test_a_list_that_fails_commits_nothing(stage: PollerStage) -> None:
+    """Not even what an earlier list of the same poll showed."""
+    stage.sim.jobs.add()
+    stage.sim.fail_next("500", path="after=")
+    stage.sim.fail_next("500", path="InProgress")
+    assert await stage.poll() == []
+    assert not stage.result.ok
+    assert await stage.poll() == ["4101 job.queued"]
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(stage: PollerStage) -> None:
+    """After unreachable_after failed polls, also over a restart; since when, and the recovery too."""
+    with stage.sim.outage("503"):
+        assert await stage.poll() == []
+        began = stage.sim.now
+        [lost] = await stage.events()
+        assert (lost.type, lost.controller) == ("controller.unreachable", "emea")
+        assert lost.since
+        assert lost.reason
+        stage.restart()
+        assert await stage.poll() == []
+        assert (await stage.meta()).unreachable_since == began
+    [back] = await stage.events()
+    assert (back.type, back.since) == ("controller.recovered", lost.since)
+    assert await stage.poll() == []
+
+
+async def test_refused_credentials_are_told_at_once_and_once(stage: PollerStage) -> None:
+    """An operator must act, so nothing is waited for."""
+    with stage.sim.outage("401"):
+        assert await stage.poll() == ["- controller.unauthorized"]
+        assert await stage.poll() == []
+    assert await stage.poll() == ["- controller.recovered"]
+
+
+async def test_a_held_failure_is_told_in_time_during_an_outage(stage: PollerStage) -> None:
+    """What is known of it does not wait for the controller, and is not told again afterwards."""
+    finished(stage, "Failed", FAIL, Row("V2", 3, "Running"))
+    assert await stage.poll() == []
+    with stage.sim.outage("503"):
+        assert await stage.poll() == []
+        assert await stage.poll(after=45) == ["4101 job.failed", "- controller.unreachable"]
+        stage.restart()
+        assert await stage.poll() == []
+    finished(stage, "Success", GOOD)
+    assert await stage.poll() == ["- controller.recovered", "4102 appliance.recovered", "4102 job.succeeded"]
+
+
+async def test_of_two_pollers_one_commits_and_the_other_reads_again(stage: PollerStage) -> None:
+    """A stale snapshot writes nothing; after it the second poller goes on from what the first one told."""
+    second = stage.new_poller()
+    assert (await second.poll()).ok
+    stage.sim.jobs.add()
+    assert (await second.poll()).ok
+    assert await stage.poll() == ["4101 job.queued"]
+    assert not stage.result.ok
+    assert await stage.poll() == []
+    assert stage.result.ok
+
+
+async def test_an_unknown_status_is_reported_and_stops_nothing(stage: PollerStage) -> None:
+    """The job is followed as an open one."""
+    job = stage.sim.jobs.add(status="Rolling back")
+    assert await stage.poll() == []
+    assert (await stage.meta()).unknown_statuses == ("Rolling back",)
+    job.finish("Success")
+    assert await stage.poll() == ["4101 job.succeeded"]
+
+
+async def test_nothing_that_an_operator_wants_removed_is_stored(stage: PollerStage, tmp_path: Path) -> None:
+    """The database file does not hold it in any table."""
+    stage.poller = stage.new_poller(redact=(re.compile(r"community \S+"),))
+    finished(stage, "Failed", FAIL._replace(error_text="bad community s3cret here"), Row("V2", 3, "Running"))
+    await stage.poll()
+    [event] = await stage.events(after=60)
+    assert event.failures[0].error_text == "bad [redacted] here"
+    files = list(tmp_path.glob("poller.db*"))  # noqa: ASYNC240  nothing else runs here
+    assert not any(b"s3cret" in file.read_bytes() for file in files)
