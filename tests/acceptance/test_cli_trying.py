@@ -19,7 +19,7 @@ from cmc_notify.simulator.mailbox import Mailbox
 from cmc_notify.simulator.receiver import Answer, Receiver
 
 SECRET = "s3cr3t"
-SINKS = {
+SINKS: dict[str, dict[str, Any]] = {
     "chat": {"type": "slack", "token": f"xoxb-{SECRET}", "channel": "#netops"},
     "hook": {"type": "slack", "webhook_url": f"https://hooks.example.net/{SECRET}"},
     "tickets": {

@@ -1,0 +1,28 @@
+"""The demo's judgement fails where a receiver lacks something: a check that can't fail is none."""
+
+from collections import Counter
+
+from cmc_notify.demo.judging import Got, judge
+from cmc_notify.ports import OutboxDepth
+from cmc_notify.simulator import Simulator
+
+
+def test_receivers_that_got_nothing_fail() -> None:
+    """A whole night of which nobody heard is not passed, and what should have come is counted."""
+    sim = Simulator("night-push", speed=0, appliances=12)
+    sim.clock.run()
+    sim.advance(3000)
+    depths = [OutboxDepth("chat", 1, 0, 0, 1.0), OutboxDepth("tickets", 0, 2, 0, None)]
+    summary = judge(sim.history, sim.clock.start, [], depths, Got([], [], []))
+    assert not summary.passed
+    failing = Counter(check.holds for check in summary.checks)[False]
+    assert failing == 4, [check.text for check in summary.checks if check.holds]
+    assert "each of the 8 jobs that ended was mailed, once" in [check.text for check in summary.checks]
+
+
+def test_yesterdays_jobs_are_not_expected() -> None:
+    """What ended before the scenario began is history, of which nobody must be told."""
+    sim = Simulator("night-push", speed=0, appliances=12)
+    sim.clock.run()
+    depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
+    assert judge(sim.history, sim.clock.start, [], depths, Got([], [], [])).passed
