@@ -236,6 +236,12 @@ class Outbox(Protocol):
         """Write what came of an attempt and end the lease; False where the lease was no longer ours."""
         ...
 
+    async def renew_deadlines(self, sink: str) -> None:
+        """The sink takes nothing until an operator acts: what is pending for it keeps, from now on, at
+        least half of the time that its delivery was given at first.
+        """
+        ...
+
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending."""
         ...

@@ -6,7 +6,7 @@ losing that. Where Jinja itself would escape by other ways, it escapes for HTML,
 broken with.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,14 @@ _UNWANTED = ("safe", "urlize", "xmlattr")
 
 
 class BuiltinLoader(BaseLoader):
-    """``builtin/<sink type>/<file>`` is our own template, whatever the user's folder holds.
+    """``builtin/<sink type>/<file>`` is our own or a plugin's template, whatever the user's folder holds.
 
     Lookup falls back as it does for a message: another event type's file to ``default``, and a sink
     type's to ``shared``; so a user can extend any event type's template by its name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files = FileSystemLoader(folder)
+    def __init__(self, files: BaseLoader) -> None:
+        self._files = files
 
     def get_source(
         self, environment: Environment, template: str
@@ -56,6 +56,22 @@ class BuiltinLoader(BaseLoader):
             except TemplateNotFound:
                 continue
         raise TemplateNotFound(template)
+
+
+class PluginLoader(BaseLoader):
+    """The templates that third-party sinks bring along: each folder speaks for its own sink type only."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._files = {kind: FileSystemLoader(folder) for kind, folder in folders.items()}
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        """The source of ``<sink type>/<file>``, where that type's plugin has it."""
+        files = self._files.get(template.partition("/")[0])
+        if files is None:
+            raise TemplateNotFound(template)
+        return files.get_source(environment, template)
 
 
 def candidates(name: str) -> list[str]:
@@ -86,15 +102,19 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+"})
 
     def __init__(
-        self, form: Format, dirs: Sequence[Path], builtin: Path, filters: dict[str, Callable[..., Any]]
+        self,
+        form: Format,
+        dirs: Sequence[Path],
+        plugins: Mapping[str, Path],
+        builtin: Path,
+        filters: dict[str, Callable[..., Any]],
     ) -> None:
+        shipped = ChoiceLoader([PluginLoader(plugins), FileSystemLoader(builtin)])
         super().__init__(
             autoescape=True,
             undefined=StrictUndefined,
             finalize=self._finalize,
-            loader=ChoiceLoader(
-                [BuiltinLoader(builtin), FileSystemLoader([*dirs, builtin] if dirs else builtin)]
-            ),
+            loader=ChoiceLoader([BuiltinLoader(shipped), FileSystemLoader(dirs), shipped]),
             auto_reload=False,
             cache_size=-1,
             trim_blocks=True,

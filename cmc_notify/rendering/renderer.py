@@ -4,8 +4,9 @@ Templates are read once; a new Renderer (made when the config is reloaded) reads
 """
 
 import importlib.resources
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from cmc_notify.errors import ConfigError, TemplateError
@@ -26,7 +27,8 @@ def builtin_templates() -> Path:
 
 
 class Renderer:
-    """Implements ports.Renderer over ``templates_dirs`` (searched first, in order) and our own templates.
+    """Implements ports.Renderer over ``templates_dirs`` (searched first, in order), ``plugin_dirs`` (by sink
+    type, each holding ``<sink type>/…``) and our own templates. Safe to use from several threads.
 
     ``on_fallback`` is told each time that the plain message stands in. Raises ConfigError for an unknown
     ``timezone``.
@@ -36,6 +38,7 @@ class Renderer:
         self,
         templates_dirs: Sequence[Path] = (),
         *,
+        plugin_dirs: Mapping[str, Path] = MappingProxyType({}),
         timezone: str = "UTC",
         on_fallback: Callable[[TemplateError], None] = lambda _: None,
     ) -> None:
@@ -46,6 +49,7 @@ class Renderer:
                 f"timezone: {timezone!r} is not known; write a name such as Europe/Paris"
             ) from error
         self.templates_dirs = tuple(folder.resolve() for folder in templates_dirs)
+        self._plugin_dirs = {kind: folder.resolve() for kind, folder in plugin_dirs.items()}
         self._builtin = builtin_templates().resolve()
         self._filters = all_filters(zone)
         self._on_fallback = on_fallback
@@ -73,11 +77,15 @@ class Renderer:
             document = template.render(context_of(message, form, brief=brief))
             return form.finish(document.encode("utf-8", "replace").decode())
         except Exception as error:
-            raise translate(error, used, (*self.templates_dirs, self._builtin)) from error
+            folders = (*self.templates_dirs, *self._plugin_dirs.values(), self._builtin)
+            raise translate(error, used, folders) from error
 
     def _environment(self, form: Format) -> FormatEnvironment:
         found = self._environments.get(form.name)
         if found is None:
-            found = FormatEnvironment(form, self.templates_dirs, self._builtin, self._filters)
-            self._environments[form.name] = found
+            made = FormatEnvironment(
+                form, self.templates_dirs, self._plugin_dirs, self._builtin, self._filters
+            )
+            # Sinks render in threads of their own: of two that come at once, both use the first one's.
+            found = self._environments.setdefault(form.name, made)
         return found

@@ -5,6 +5,7 @@ Ours are registered in ``pyproject.toml`` exactly as a third party's are in thei
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -24,6 +25,10 @@ class SinkPlugin(Struct, frozen=True):
     """``build(name, settings, renderer)``; must not do I/O."""
     extensions: tuple[str, ...]
     """Template extensions in ``templates/<type>/``, in the order that ``preview`` shows them."""
+    templates: Path | None = None
+    """A folder that holds ``<type>/…``, for a sink from another package; the user's own templates are
+    searched before it, and ours after it.
+    """
 
 
 def load_plugins() -> Mapping[str, SinkPlugin]:

@@ -123,6 +123,18 @@ class DeliveryQueue:
             await connection.execute(insert(delivery_waits), waits)
 
     @unbroken
+    async def renew_deadlines(self, sink: str) -> None:
+        """Give what is pending for the sink its whole time again, where half of it is over."""
+        now = self._database.clock()
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(deliveries)
+                .where(pending(), deliveries.c.sink == sink)
+                .where(deliveries.c.deadline_at < now + deliveries.c.patience / 2)
+                .values(deadline_at=now + deliveries.c.patience)
+            )
+
+    @unbroken
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
 

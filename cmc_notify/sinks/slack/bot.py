@@ -6,6 +6,7 @@ What one message can't hold follows complete as files in its thread, or, where f
 number of replies whose last says how much is missing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
@@ -90,8 +91,8 @@ class _Attempt:
 
     async def run(self, composer: Composer) -> str:
         """The receipt of the message in the channel, once everything is accepted. Raises NotTaken."""
-        whole = composer.whole()
-        payload = whole or composer.brief()
+        whole = await asyncio.to_thread(composer.whole)
+        payload = await asyncio.to_thread(composer.brief) if whole is None else whole
         receipt = await self._part(
             MESSAGE,
             self._find_message,
@@ -106,7 +107,7 @@ class _Attempt:
         in_doubt = self._in_doubt
         if not any(part.startswith("reply:") for part in self._message.parts):
             try:
-                for number, file in enumerate(composer.files(), start=1):
+                for number, file in enumerate(await asyncio.to_thread(composer.files), start=1):
                     await self._file(f"file:{number}", file, channel, thread)
             except NotTaken as error:
                 if error.code is None or error.passing or error.code in CREDENTIALS:
@@ -116,7 +117,7 @@ class _Attempt:
                 self._in_doubt = in_doubt
             else:
                 return
-        for number, payload in enumerate(composer.continued(), start=1):
+        for number, payload in enumerate(await asyncio.to_thread(composer.continued), start=1):
             await self._reply(f"reply:{number}", payload, channel, thread)
 
     async def _file(self, part: str, file: File, channel: str, thread: str) -> None:

@@ -5,6 +5,7 @@ again, marked as a possible repeat. A long list goes as at most ten messages, th
 much is missing and where it is.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 
@@ -45,8 +46,8 @@ class IncomingSink:
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
         """Post the messages that ``message.parts`` does not name: ``message``, ``message:2`` and so on."""
         composer = Composer(self._renderer, message)
-        whole = composer.whole()
-        payloads = (whole,) if whole else composer.continued()
+        whole = await asyncio.to_thread(composer.whole)
+        payloads = (whole,) if whole else await asyncio.to_thread(composer.continued)
         in_doubt = message.unclear
         for number, payload in enumerate(payloads, start=1):
             part = "message" if number == 1 else f"message:{number}"

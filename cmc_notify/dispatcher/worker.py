@@ -1,13 +1,12 @@
-"""Sends what is due: at least once, under a key that stays the same across retries, crashes and replicas.
+"""Serves one sink: claim with a lease, send, then record.
 
-Each sink has a worker of its own, so that a dead or slow receiver costs the others nothing. A delivery is
-claimed with a lease, sent, and then recorded; what a crash leaves between the two comes back marked
-unclear, under the same key.
+What a crash leaves between sending and recording comes back marked unclear, under the same key. Whatever a
+sink does, its worker goes on.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 
 import structlog
@@ -42,7 +41,7 @@ _OUTCOMES = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "r
 
 
 class SinkPlan(Struct, frozen=True, kw_only=True):
-    """How a sink is served."""
+    """How a sink is served. ``timeout`` is that of one attempt, in seconds."""
 
     timeout: float
     concurrency: int
@@ -50,75 +49,8 @@ class SinkPlan(Struct, frozen=True, kw_only=True):
     fallback: str | None = None
 
 
-class Dispatcher:
-    """Serves every sink until it is stopped."""
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        sinks: Mapping[str, Sink],
-        plans: Mapping[str, SinkPlan],
-        *,
-        owner: str,
-        clock: Clock,
-        metrics: Metrics,
-        sign_link: Callable[[Event], str | None] = lambda _event: None,
-    ) -> None:
-        """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page."""
-        self._workers = {
-            name: _Worker(
-                sink,
-                plans[name],
-                outbox,
-                fallback_plan=plans[fallback] if (fallback := plans[name].fallback) else None,
-                owner=owner,
-                clock=clock,
-                metrics=metrics,
-                sign_link=sign_link,
-            )
-            for name, sink in sinks.items()
-        }
-        for worker in self._workers.values():
-            worker.handed_over = self.wake
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def blocked(self) -> dict[str, str]:
-        """The sinks that wait for an operator, each with the reason."""
-        return {name: reason for name, worker in self._workers.items() if (reason := worker.blocked)}
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._tasks = [
-            asyncio.create_task(worker.run(), name=f"deliver:{name}")
-            for name, worker in self._workers.items()
-        ]
-
-    def wake(self) -> None:
-        """Look for due deliveries now: something was committed."""
-        for worker in self._workers.values():
-            worker.wake.set()
-
-    async def stop(self, grace: float) -> None:
-        """Claim nothing more, let what is in flight finish for up to ``grace`` seconds, leave the rest."""
-        for worker in self._workers.values():
-            worker.stopping = True
-        self.wake()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        in_flight = [task for worker in self._workers.values() for task in worker.in_flight]
-        if not in_flight:
-            return
-        _log.info("dispatcher.finishing", in_flight=len(in_flight))
-        _done, late = await asyncio.wait(in_flight, timeout=grace)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*in_flight, return_exceptions=True)
-        if late:
-            _log.warning("dispatcher.cut_short", sends=len(late))
-
-
-class _Worker:
-    """Serves one sink."""
+class Worker:
+    """Serves one sink. ``blocked`` is why it waits for an operator, or None."""
 
     def __init__(
         self,
@@ -131,7 +63,9 @@ class _Worker:
         clock: Clock,
         metrics: Metrics,
         sign_link: Callable[[Event], str | None],
+        handed_over: Callable[[], None],
     ) -> None:
+        """``handed_over`` is called when a dead delivery was given to the fallback sink."""
         self._sink = sink
         self._plan = plan
         self._outbox = outbox
@@ -140,24 +74,28 @@ class _Worker:
         self._clock = clock
         self._metrics = metrics
         self._sign_link = sign_link
-        self.handed_over: Callable[[], None] = lambda: None
+        self._handed_over = handed_over
         self.wake = asyncio.Event()
         self.in_flight: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.blocked: str | None = None
-        self._blocked_until = 0.0
+        self._probe_at = 0.0
+        metrics.sink_blocked.labels(sink.name).set(0)
 
     async def run(self) -> None:
-        """Claim and send until told to stop; a store that fails is asked again."""
+        """Claim and send until told to stop; whatever fails is tried again."""
         while not self.stopping:
             self.wake.clear()
+            claimed = False
             try:
                 claimed = await self._claim()
                 wait = None if claimed else await self._time_to_next()
             except StoreError as error:
                 _log.error("outbox.unavailable", sink=self._sink.name, error=str(error))
                 wait = STORE_PAUSE
-                claimed = False
+            except Exception:  # noqa: BLE001  logged; a sink that nobody serves would lose every alert
+                _log.exception("dispatcher.bug", sink=self._sink.name)
+                wait = STORE_PAUSE
             if not claimed and not self.stopping:
                 await self._sleep(wait)
 
@@ -166,7 +104,7 @@ class _Worker:
         room = self._plan.concurrency - len(self.in_flight)
         if self.blocked is not None:
             # Whether the cause is gone shows in one delivery; the rest of the queue is held.
-            room = 1 if not self.in_flight and self._clock() >= self._blocked_until else 0
+            room = 1 if not self.in_flight and self._clock() >= self._probe_at else 0
         if room <= 0:
             return False
         claims = await self._outbox.claim(
@@ -189,10 +127,11 @@ class _Worker:
 
     async def _time_to_next(self) -> float | None:
         """Seconds until something can be claimed; None to wait for a call."""
-        if self.blocked is not None and not self.in_flight:
-            return max(self._blocked_until - self._clock(), 0.0)
-        if len(self.in_flight) >= self._plan.concurrency or self.blocked is not None:
+        busy = len(self.in_flight)
+        if busy >= self._plan.concurrency or (busy and self.blocked is not None):
             return None
+        if self.blocked is not None and (wait := self._probe_at - self._clock()) > 0:
+            return wait
         due = await self._outbox.next_due(self._sink.name)
         return LOOK_AGAIN if due is None else min(max(due - self._clock(), 0.01), LOOK_AGAIN)
 
@@ -219,10 +158,13 @@ class _Worker:
             fallback=self._fallback(claim),
             unclear=delivery.unclear,
         )
-        self._note(outcome, verdict, delivery)
+        self._hold_or_release(outcome)
+        self._log_verdict(verdict, delivery)
         await self._record(delivery, verdict)
+        if isinstance(outcome, Blocked):
+            await self._stop_ageing()
         if verdict.fallback:
-            self.handed_over()
+            self._handed_over()
 
     async def _attempt(self, claim: Claim) -> SendOutcome:
         """One send, whatever a sink does: bounded in time, and an exception is an outcome too."""
@@ -233,14 +175,24 @@ class _Worker:
 
         try:
             async with asyncio.timeout(self._plan.timeout + LINGER):
-                return await self._sink.send(self._message(claim), record)
+                outcome = await self._sink.send(self._message(claim), record)
         except TimeoutError:
             return Unclear(f"no answer within {self._plan.timeout:g} s")
         except StoreError as error:
             return Unclear(f"the store failed while sending: {error}")
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            return self._bug(delivery, error)  # not ours: something inside the sink was cancelled
         except Exception as error:  # noqa: BLE001  a third-party sink must not stop the others
-            _log.exception("sink.bug", sink=self._sink.name, delivery=delivery.id)
-            return Unclear(f"the sink failed: {type(error).__name__}")
+            return self._bug(delivery, error)
+        if type(outcome) not in _OUTCOMES:  # a third party's sink may have no type checker
+            return self._bug(delivery, TypeError(f"no outcome but {type(outcome).__name__}"))
+        return outcome
+
+    def _bug(self, delivery: Delivery, error: BaseException) -> Unclear:
+        _log.error("sink.bug", sink=self._sink.name, delivery=delivery.id, exc_info=error)
+        return Unclear(f"the sink failed: {type(error).__name__}")
 
     def _message(self, claim: Claim) -> Message:
         event, delivery = claim.event, claim.delivery
@@ -277,18 +229,29 @@ class _Worker:
             deadline_at=now + plan.retry.deadline,
         )
 
-    def _note(self, outcome: SendOutcome, verdict: Verdict, delivery: Delivery) -> None:
+    def _hold_or_release(self, outcome: SendOutcome) -> None:
+        """Blocked holds the queue. Whoever judges a message, well or ill, takes messages again."""
         name = self._sink.name
         if isinstance(outcome, Blocked):
             if self.blocked is None:
                 _log.error("sink.blocked", sink=name, reason=outcome.reason)
             self.blocked = outcome.reason
-            self._blocked_until = verdict.due_at or 0.0
-        elif self.blocked is not None and isinstance(outcome, Sent):
+        elif self.blocked is not None and isinstance(outcome, Sent | Rejected):
             _log.info("sink.unblocked", sink=name)
             self.blocked = None
+        self._probe_at = self._clock() + self._plan.retry.probe
         self._metrics.sink_blocked.labels(name).set(float(self.blocked is not None))
-        fields = {"sink": name, "delivery": delivery.id, "attempt": delivery.attempts + 1}
+
+    async def _stop_ageing(self) -> None:
+        """A held queue must not be a queue of dead letters at its first trouble after the release."""
+        try:
+            await self._outbox.renew_deadlines(self._sink.name)
+        except StoreError as error:
+            # The next probe does it again.
+            _log.error("outbox.unavailable", sink=self._sink.name, error=str(error))
+
+    def _log_verdict(self, verdict: Verdict, delivery: Delivery) -> None:
+        fields = {"sink": self._sink.name, "delivery": delivery.id, "attempt": delivery.attempts + 1}
         match verdict.state:
             case DeliveryState.SENT:
                 _log.info("delivery.sent", **fields, receipt=verdict.receipt)

@@ -1,0 +1,144 @@
+"""Everything that one version of the config runs; a reload replaces it by another."""
+
+import asyncio
+import os
+import secrets
+import socket
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from cmc_notify.app.making import Plugins, make_plan, make_renderer, make_route, make_sink
+from cmc_notify.controller import Controller
+from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.events import Event
+from cmc_notify.core.links import Links
+from cmc_notify.dispatcher import Dispatcher
+from cmc_notify.errors import TemplateError
+from cmc_notify.housekeeping import Housekeeper
+from cmc_notify.poller import Poller
+from cmc_notify.poller.poller import Telling
+from cmc_notify.ports import Clock
+from cmc_notify.scheduler import Scheduler
+from cmc_notify.settings import Settings
+from cmc_notify.settings.cautions import cautions
+from cmc_notify.store import Store
+from cmc_notify.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+KEEP_EVERY = 3600.0
+KEEP_FIRST = 60.0
+"""Seconds: the first polls after a start have the store to themselves."""
+CLOSE_WITHIN = 1.0
+"""Seconds that sinks and controllers get to say goodbye; containers are killed soon after the grace."""
+
+
+class Engine:
+    """Pollers, sinks, dispatcher and scheduler of one config. Used once: stopped, it stays so."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        store: Store,
+        *,
+        links: Links,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._links = links
+        self._metrics = metrics
+        renderer = make_renderer(settings, self._count_fallback, plugins=plugins)
+        self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
+        self.dispatcher = Dispatcher(
+            store.outbox,
+            self.sinks,
+            {name: make_plan(sink) for name, sink in settings.sinks.items()},
+            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            clock=clock,
+            metrics=metrics,
+            sign_link=self._sign_link,
+        )
+        self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
+        telling = Telling(
+            routes=tuple(make_route(route) for route in settings.routes),
+            sinks={
+                name: SinkRule(deadline=sink.retry.deadline, send_resolved=sink.send_resolved)
+                for name, sink in settings.sinks.items()
+            },
+            redact=settings.redact,
+        )
+        self.pollers = {
+            name: Poller(
+                name,
+                controller,
+                store.poll,
+                settings.controllers[name],
+                telling,
+                clock=clock,
+                metrics=metrics,
+                committed=self.dispatcher.wake,
+            )
+            for name, controller in self.controllers.items()
+        }
+        self._scheduler = Scheduler()
+        self._housekeeper = Housekeeper(
+            store.housekeeping,
+            store.ledger,
+            retention=settings.store.retention,
+            sinks=settings.sinks,
+            clock=clock,
+        )
+
+    def start(self) -> None:
+        """Poll and deliver from now on."""
+        for line in self._cautions():
+            _log.warning("config.caution", caution=line)
+        for name, poller in self.pollers.items():
+            self._scheduler.poll(poller, self.settings.controllers[name].poll)
+        self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
+        self.dispatcher.start()
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Stop polling, finish what is in flight within the grace, leave the rest in the outbox."""
+        await self._scheduler.stop()
+        await self.dispatcher.stop(self.settings.shutdown_grace)
+        await self.close()
+
+    async def close(self) -> None:
+        """Release connections; enough for one that was never started."""
+        closing = [sink.close() for sink in self.sinks.values()]
+        closing += [controller.close() for controller in self.controllers.values()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await asyncio.gather(*closing, return_exceptions=True)
+
+    def forget_metrics(self, successor: Settings) -> None:
+        """What the next config leaves out must not stand still at its last value, and alert for ever."""
+        for name in self.settings.controllers.keys() - successor.controllers.keys():
+            for gauge in (self._metrics.controller_up, self._metrics.jobs_open):
+                gauge.remove(name)
+        for name in self.settings.sinks.keys() - successor.sinks.keys():
+            self._metrics.sink_blocked.remove(name)
+
+    def _cautions(self) -> list[str]:
+        """One line for each weak key: the controllers' own words say more than the general ones."""
+        lines = [warning for controller in self.controllers.values() for warning in controller.warnings]
+        lines += cautions(self.settings)
+        by_key: dict[str, str] = {}
+        for line in lines:
+            by_key.setdefault(line.split(" ")[0].rstrip(":"), line)
+        return list(by_key.values())
+
+    def _sign_link(self, event: Event) -> str | None:
+        return self._links.event(event.id, datetime.fromisoformat(event.time).timestamp())
+
+    def _count_fallback(self, error: TemplateError) -> None:
+        _log.error("template.failed", template=error.template, line=error.line, error=error.message)
+        sink_type = error.template.split("/", 1)[0]
+        self._metrics.template_fallbacks_total.labels(sink_type, error.template).inc()

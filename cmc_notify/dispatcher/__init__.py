@@ -1,0 +1,6 @@
+"""Delivering: what is due in the outbox goes to its sink, and what came of it is written down."""
+
+from cmc_notify.dispatcher.dispatcher import Dispatcher
+from cmc_notify.dispatcher.worker import SinkPlan
+
+__all__ = ["Dispatcher", "SinkPlan"]

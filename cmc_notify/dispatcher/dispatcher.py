@@ -1,0 +1,97 @@
+"""Sends what is due: at least once, under a key that stays the same across retries, crashes and replicas.
+
+Each sink has a worker of its own, so that a dead or slow receiver costs the others nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+
+from cmc_notify.core.events import Event
+from cmc_notify.dispatcher.worker import SinkPlan, Worker
+from cmc_notify.ports import Clock, Outbox, Sink
+from cmc_notify.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+LET_GO = 1.0
+"""Seconds that a cancelled task gets to end; a sink that swallows its cancellation holds nothing up."""
+
+
+class Dispatcher:
+    """Serves every sink until it is stopped."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sinks: Mapping[str, Sink],
+        plans: Mapping[str, SinkPlan],
+        *,
+        owner: str,
+        clock: Clock,
+        metrics: Metrics,
+        sign_link: Callable[[Event], str | None] = lambda _event: None,
+    ) -> None:
+        """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page."""
+        self._workers = {
+            name: Worker(
+                sink,
+                plans[name],
+                outbox,
+                fallback_plan=plans[fallback] if (fallback := plans[name].fallback) else None,
+                owner=owner,
+                clock=clock,
+                metrics=metrics,
+                sign_link=sign_link,
+                handed_over=self.wake,
+            )
+            for name, sink in sinks.items()
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def blocked(self) -> dict[str, str]:
+        """The sinks that wait for an operator, each with the reason."""
+        return {name: reason for name, worker in self._workers.items() if (reason := worker.blocked)}
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._tasks = [
+            asyncio.create_task(worker.run(), name=f"deliver:{name}")
+            for name, worker in self._workers.items()
+        ]
+
+    def wake(self) -> None:
+        """Look for due deliveries now: something was committed."""
+        for worker in self._workers.values():
+            worker.wake.set()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, let what is in flight finish for up to ``grace`` seconds, leave the rest.
+
+        What is cut short stays leased, and comes back under the same key, marked unclear.
+        """
+        for worker in self._workers.values():
+            worker.stopping = True
+        self.wake()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace
+        await _end(self._tasks, grace)
+        in_flight = [task for worker in self._workers.values() for task in worker.in_flight]
+        if in_flight:
+            _log.info("dispatcher.finishing", in_flight=len(in_flight))
+        if late := await _end(in_flight, max(ends - loop.time(), 0.0)):
+            _log.warning("dispatcher.cut_short", sends=late)
+
+
+async def _end(tasks: Collection[asyncio.Task[None]], within: float) -> int:
+    """Wait for the tasks, then cancel those that are left; returns how many these were."""
+    if not tasks:
+        return 0
+    _done, late = await asyncio.wait(tasks, timeout=within)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=LET_GO)
+    return len(late)
