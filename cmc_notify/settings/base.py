@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Self, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -61,16 +61,31 @@ Duration = Annotated[
 """Seconds, written as ``30s`` in the config."""
 
 
-def _web_address(value: str | None) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address such as http://proxy.example.net:3128")
+def web_address(value: str, example: str) -> SplitResult:
+    """The parts of an HTTP address that can be asked.
+
+    Raises ValueError, which never repeats the address: there may be a password in it, and the parser's own
+    words (of brackets, of characters that look like others) would quote it.
+    """
+    refused = f"must be an address such as {example}; write special characters in it as %XX"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(refused) from None
+    # A slash in a password ends the host too early, and what follows it would be taken for the path.
+    if not usable or not value.isprintable() or " " in value or "@" in parts.path:
+        raise ValueError(refused)
+    return parts
+
+
+def _proxy_address(value: str | None) -> str | None:
+    if value is not None:
+        web_address(value, "http://proxy.example.net:3128")
     return value
 
 
-Proxy = Annotated[str | None, AfterValidator(_web_address), Field(repr=False)]
+Proxy = Annotated[str | None, AfterValidator(_proxy_address), Field(repr=False)]
 """An HTTP proxy. It may hold a password, so it never shows in a repr."""
 
 

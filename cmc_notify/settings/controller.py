@@ -1,11 +1,18 @@
 """``controllers.NAME``: where a controller is, how to sign in, how to poll it."""
 
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, WithJsonSchema, field_validator, model_validator
 
-from cmc_notify.settings.base import DURATION_SCHEMA, Duration, Part, Proxy, TlsSettings, parse_duration
+from cmc_notify.settings.base import (
+    DURATION_SCHEMA,
+    Duration,
+    Part,
+    Proxy,
+    TlsSettings,
+    parse_duration,
+    web_address,
+)
 
 
 class AuthSettings(Part):
@@ -82,9 +89,9 @@ class ControllerSettings(Part):
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an address such as https://cmc.example.net")
+        parts = web_address(value, "https://cmc.example.net")
         if parts.username or parts.password:
             raise ValueError("must not hold credentials; use auth")
+        if parts.query or parts.fragment:
+            raise ValueError("must be the controller's address alone, without ? or #")
         return value.rstrip("/")

@@ -4,19 +4,23 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cmc_notify.settings.base import Duration, Part, SinkSettings
+from cmc_notify.settings.base import Duration, Part, SinkSettings, web_address
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.settings.routes import RouteSettings
 from cmc_notify.settings.suggest import did_you_mean
 
 NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
 """A controller's or a sink's name. Two underscores would be ambiguous in a variable's name."""
+
+_POSTGRESQL = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?(?:\[[^\[\]/]+\]|[^/:@?\[\]\s]*)(?::[0-9]{1,5})?/[^/?\s][^?]*(?:\?.*)?"
+)
+"""User and password, host, port, database, options, as SQLAlchemy splits them."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -35,10 +39,10 @@ class StoreSettings(Part):
         text = url.get_secret_value()
         scheme, _, rest = text.partition("://")
         if scheme == "sqlite":
-            if len(rest) < len("/x") or not rest.startswith("/"):
+            if len(rest) < len("/x") or not rest.startswith("/") or "\0" in rest:
                 raise ValueError("must name a file: sqlite:///data/cmc-notify.db, or sqlite:////var/lib/… ")
         elif scheme in ("postgresql", "postgres"):
-            if not urlsplit(text).path.strip("/"):
+            if not _POSTGRESQL.fullmatch(rest):  # not urlsplit, whose errors quote the password
                 raise ValueError("must name a database: postgresql://user@host/database")
         else:
             hint = did_you_mean(scheme, ("sqlite", "postgresql")) if rest else None
@@ -69,9 +73,7 @@ class HttpSettings(Part):
     def _web_address(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an address such as https://bridge.example.net")
+        parts = web_address(url, "https://bridge.example.net")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must be an address alone, without credentials, ? or #")
         return url.rstrip("/")

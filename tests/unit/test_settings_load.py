@@ -461,3 +461,42 @@ def test_cautions_name_what_is_valid_but_dangerous(loaded: Load) -> None:
 def test_a_controller_url_loses_its_last_slash() -> None:
     """Paths are joined to it with one."""
     assert ControllerSettings(url="https://cmc.example.net/").url == "https://cmc.example.net"
+
+
+ADDRESSES = [
+    "://user:s3cr3t\uff03@host:3128/db",
+    "://user:s[3cr3t]@host/db",
+    "://user:s3cr3t@[::1/db",
+    "://user:s3cr3t@host:port/db",
+]
+"""Each of them lets the parser of the standard library, or of a driver, quote a password."""
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("controllers.emea.url", SMALL.replace("https://cmc.example.net/", "'http<ADDRESS>'")),
+        ("controllers.emea.proxy", SMALL.replace("net/", "net/\n    proxy: 'http<ADDRESS>'")),
+        ("sinks.screen.proxy", SMALL.replace("{type: screen}", "{type: screen, proxy: 'http<ADDRESS>'}")),
+        ("http.external_url", f"{SMALL}http: {{external_url: 'http<ADDRESS>'}}"),
+        ("store.url", f"{SMALL}store: {{url: 'postgresql<ADDRESS>'}}"),
+    ],
+)
+def test_no_parser_quotes_a_password(loaded: Load, place: str, text: str, address: str) -> None:
+    """An address that can't be taken apart is refused in our words."""
+    if place == "store.url" and address in ADDRESSES[:2]:
+        assert "3cr3t" not in repr(loaded(text.replace("<ADDRESS>", address))), "a database takes it as it is"
+        return
+    (problem,) = problems(loaded, text.replace("<ADDRESS>", address))
+    assert f"{place}: must " in problem
+    assert "3cr3t" not in problem
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:pass/word@proxy:3128", "http://proxy:99999", "http://pro xy:1"]
+)
+def test_a_proxy_that_no_request_could_use_is_refused(loaded: Load, proxy: str) -> None:
+    """It is an error of the config, not of each request."""
+    (problem,) = problems(loaded, SMALL.replace("net/", f"net/\n    proxy: '{proxy}'"))
+    assert "emea.proxy: must be an address" in problem

@@ -25,10 +25,13 @@ def settings(**given: Any) -> SlackSettings:
         ({"token": "xoxb-s3cr3t", "channel": ""}, "channel"),
         ({"token": "xoxb-s3cr3t", "channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
         ({"channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
-        ({"webhook_url": "s3cr3t"}, "must begin with https://"),
+        ({"webhook_url": "s3cr3t"}, "must be an address"),
         ({"token": " ", "channel": "#n"}, "token is empty"),
         ({"token": "xoxb-s3cr3t\nx", "channel": "#n"}, "line break"),
-        ({"token": "xoxb-s3cr3t", "channel": "#n", "api_url": "slack.com"}, "api_url must begin"),
+        (
+            {"token": "xoxb-s3cr3t", "channel": "#n", "api_url": "slack.com"},
+            "must be an address such as https://slack.com/api/",
+        ),
     ],
 )
 def test_anything_but_one_way_in_is_refused(given: dict[str, Any], told: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from cmc_notify.settings.base import SinkSettings
+from cmc_notify.settings.base import SinkSettings, web_address
 
 
 class SlackSettings(SinkSettings):
@@ -26,9 +26,17 @@ class SlackSettings(SinkSettings):
     @field_validator("api_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("api_url must begin with https:// (or http:// for a test server)")
+        parts = web_address(value, "https://slack.com/api/")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must be an address alone, without credentials, ? or #")
         return value if value.endswith("/") else f"{value}/"
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_secret_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            web_address(value.get_secret_value(), "https://hooks.slack.com/services/…")
+        return value
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -37,8 +45,6 @@ class SlackSettings(SinkSettings):
                 raise ValueError(
                     "webhook_url stands alone, for it leads to one channel; remove it, or token and channel"
                 )
-            if not self.webhook_url.get_secret_value().startswith(("https://", "http://")):
-                raise ValueError("webhook_url must begin with https://")
         elif self.token is None:
             raise ValueError("give token (or token_file) and channel, or webhook_url (or webhook_url_file)")
         elif self.channel is None:
