@@ -118,6 +118,17 @@ def test_no_subject_breaks_out_of_its_header(subject: str) -> None:
     assert len(mail["Subject"]) <= 250
 
 
+@pytest.mark.parametrize(
+    "encoded", ["q?x=0d=0aBcc:_evil@example.org", "q?x=0aBcc:_evil@example.org", "q?=ff=fe", "q?=00"]
+)
+def test_no_encoded_word_in_a_text_is_decoded(encoded: str) -> None:
+    """A status that looks like an encoded header neither becomes a header nor keeps the mail from going."""
+    mail = composed(message(), Fixed(subject=f"job is =?utf-8?{encoded}?= now"))
+    assert mail["Bcc"] is None
+    assert mail["Message-ID"] == "<key1@example.net>"
+    assert mail["Subject"] == f"job is =\u200b?utf-8?{encoded}?= now"
+
+
 @given(body=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=300))
 def test_any_body_arrives_exactly(body: str) -> None:
     """Text and HTML come out as they were rendered, but for a line break at the end."""

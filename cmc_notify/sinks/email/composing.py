@@ -27,8 +27,8 @@ _POLICY = policy.SMTP.clone(cte_type="7bit")
 def compose(message: Message, settings: EmailSettings, renderer: Renderer, *, date: datetime) -> bytes:
     """The whole mail as it goes over the wire. ``date`` is that of the attempt, with its zone."""
     mail = EmailMessage(policy=_POLICY)
-    subject = " ".join(visible(renderer.render("email", "subject", message).text).split())
-    mail["Subject"] = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
+    subject = _subject(renderer.render("email", "subject", message).text)
+    mail["Subject"] = subject
     mail["From"] = settings.sender
     mail["To"] = settings.to
     if settings.cc:
@@ -48,7 +48,17 @@ def readable(content: bytes) -> Iterator[PreviewDocument]:
     for part in mail.walk():
         if not part.is_multipart():
             kind = "html" if part.get_content_subtype() == "html" else "txt"
-            yield PreviewDocument(part.get_filename() or f"body.{kind}", part.get_content().replace("\r\n", "\n"))
+            yield PreviewDocument(
+                part.get_filename() or f"body.{kind}", part.get_content().replace("\r\n", "\n")
+            )
+
+
+def _subject(text: str) -> str:
+    """One line. A zero-width space keeps ``=?`` apart: the email package decodes ``=?utf-8?q?=0d=0a…?=``
+    wherever it meets it, and writes the line break, with the header that follows it, into the mail.
+    """
+    line = " ".join(visible(text).split()).replace("=?", "=\u200b?")
+    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"
 
 
 def _name(mail: EmailMessage, message: Message, domain: str) -> None:
