@@ -26,7 +26,9 @@ RETRIED = frozenset({408, 425, 429})
 OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
 """The address or the credentials are wrong, whatever the message: no message would be taken."""
 
-_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^\s\"'<>]*)")
+_URL = re.compile(
+    r"://([^\s\"'<>]*)"
+)  # without the scheme, whose search would take the square of a long word
 _SHORTEST_SECRET = 4
 _SHORTEST_PATH_SECRET = 6
 _REDIRECTS = range(300, 400)
@@ -150,5 +152,5 @@ def _spellings(secrets: Iterable[str]) -> set[str]:
 
 
 def _host_only(found: re.Match[str]) -> str:
-    authority = re.split(r"[/?#\\]", found[2], maxsplit=1)[0].rpartition("@")[2]
-    return f"{found[1]}://{authority}{'/…' if authority != found[2] else ''}"
+    authority = re.split(r"[/?#\\]", found[1], maxsplit=1)[0].rpartition("@")[2]
+    return f"://{authority}{'/…' if authority != found[1] else ''}"

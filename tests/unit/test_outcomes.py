@@ -140,3 +140,9 @@ def test_safe_text_keeps_what_helps() -> None:
     """The host of an address and the words of an error stay."""
     text = safe("Cannot connect to host https://hooks.example.net:8443/x refused")
     assert text == "Cannot connect to host https://hooks.example.net:8443/… refused"
+
+
+@pytest.mark.timeout(10)
+def test_a_long_answer_holds_nothing_up() -> None:
+    """A megabyte without a blank is shortened at once, not in the square of its length."""
+    assert len(safe("a" * 1_000_000)) == LONGEST_REASON
