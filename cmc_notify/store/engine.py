@@ -111,7 +111,7 @@ def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise StoreError(
             "store.url is no URL; write sqlite:///data/cmc-notify.db or postgresql://user@host/database"
         ) from None
@@ -169,6 +169,10 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
             hide_parameters=True,
             pool_pre_ping=True,
         )
+    except ArgumentError as error:
+        raise StoreError(
+            f"store {_shown(url)}: its options can't be used; see host and port there"
+        ) from error
     except ModuleNotFoundError as error:
         raise StoreError(
             f"store {_shown(url)}: {error.name} is not installed; pip install 'cmc-notify[postgres]'"

@@ -15,9 +15,12 @@ class FileLock:
     """Held from construction until :meth:`release` or the end of the process, however it ends."""
 
     def __init__(self, database: Path) -> None:
-        """Raises StoreLocked where another process holds it, OSError where the file can't be made."""
+        """Raises StoreLocked where another process holds it, OSError where the file can't be made.
+
+        A link is refused: in a folder where others write too, it could name any file of ours to empty.
+        """
         path = database.with_name(database.name + ".lock")
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -202,6 +202,15 @@ async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     assert set(found.values()) == {0o600}
 
 
+async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Where others may write into the store's folder, a link in the lock's place empties no file of ours."""
+    other = tmp_path / "precious"
+    other.write_text("kept")
+    (tmp_path / "store.db.lock").symlink_to(other)
+    await refusal(f"sqlite:///{tmp_path}/store.db")
+    assert other.read_text() == "kept"
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -212,6 +221,8 @@ async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
         ("postgresql://u:hunter2@127.0.0.1:1/db", "store postgresql://u@127.0.0.1:1/db"),
         ("postgresql://u@127.0.0.1:1/db?password=hunter2", "store postgresql://u@127.0.0.1:1/db"),
         ("postgresql://u:hunter2@127.0.0.1:1/db?colour=red", "colour"),
+        ("postgresql://u:hunter2@127.0.0.1:port/db", "store.url is no URL"),
+        ("postgresql://u:hunter2@127.0.0.1/db?port=hunter2", "options can't be used"),
     ],
 )
 async def test_urls_that_lead_nowhere(url: str, says: str) -> None:
