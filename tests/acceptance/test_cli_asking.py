@@ -47,9 +47,11 @@ async def test_one_job_is_shown_whole(tmp_path: Path, in_thread: Any) -> None:
     async with Simulator("empty", auth=OPEN) as sim:
         sim.catalog.grow(4)
         job = sim.jobs.add(feature_ids=[3], rows=[Row("V2AB00001", 3, "Completed", "Fail", text)])
+        job.finish("Failed", error_text="before any \x1b[2Jappliance")
         file = str(written(tmp_path, config(sim.url)))
         code, out, _ = await in_thread("jobs", "show", str(job.id), "--config", file)
         assert code == 0
+        assert "before any ␛[2Jappliance" in out
         assert "V2AB00001" in out
         assert "line ␛[31mtwo" in out
         assert "\x1b" not in out
