@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from poller_stage import PollerStage, polling
 
-from cmc_notify.simulator import ABSENT, Quirks, Row, SimulatedJob
+from cmc_notify.simulator import Quirks, Row, SimulatedJob
 
 FAIL, GOOD = Row("V1", 3, "Completed", "Fail", "broke"), Row("V1", 3, "Completed", "Success")
 
@@ -289,9 +289,9 @@ async def test_an_open_job_that_can_not_be_read_for_a_while_is_not_gone(stage: P
     """It is told when it is readable again."""
     job = stage.sim.jobs.add()
     await stage.poll()
-    job.override(job_status={"a": 1})
+    job.override(detailed_status="x")
     assert await stage.poll() == []
-    job.override(job_status=ABSENT)
+    assert (await stage.meta()).malformed
     job.overrides.clear()
     job.finish("Success")
     assert await stage.poll() == ["4101 job.succeeded"]
