@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from poller_stage import PollerStage, polling
+from structlog.testing import capture_logs
 
 from cmc_notify.simulator import Quirks, Row, SimulatedJob
 
@@ -194,9 +195,11 @@ async def test_an_unchanged_controller_costs_three_lists(stage: PollerStage) -> 
     stage.sim.jobs.add()
     await stage.poll()
     await stage.poll(after=700)
-    asked = await stage.requests()
+    with capture_logs() as log:
+        asked = await stage.requests()
     assert [each.split("=")[0] for each in asked] == ["?job_status", "?job_status", "?after"]
     assert stage.result.events == 0
+    assert [line["decoded"] for line in log if line["event"] == "poll.done"] == [0]
 
 
 async def test_what_fell_out_of_the_lists_is_looked_up_by_id(stage: PollerStage) -> None:
@@ -280,9 +283,14 @@ async def test_a_malformed_job_blinds_nobody(stage: PollerStage) -> None:
     broken = (await stage.meta()).malformed
     assert len(broken) == 2
     assert any(str(bad.id) in line for line in broken)
+    assert await stage.poll(after=3600) == []
+    assert (await stage.meta()).malformed == broken
     bad.overrides.clear()
     bad.finish("Canceled")
     assert await stage.poll() == [f"{bad.id} job.canceled"]
+    assert len((await stage.meta()).malformed) == 2
+    await stage.poll(after=3600)
+    assert len((await stage.meta()).malformed) == 1
 
 
 async def test_an_open_job_that_can_not_be_read_for_a_while_is_not_gone(stage: PollerStage) -> None:
