@@ -35,6 +35,13 @@ def old_jobs(stage: PollerStage, count: int, **fields: Any) -> None:
         finished(stage, "Success", GOOD, ago=90_000 - number, **fields)
 
 
+async def beyond_the_lists(stage: PollerStage, *, after: float) -> None:
+    """Time passes and so many younger jobs come that no filtered list shows a finished one of before."""
+    for _ in range(25):
+        finished(stage, "Success", creation_time=int(stage.sim.now) + 3000)
+    await stage.poll(after=after)
+
+
 # --- a job's life -----------------------------------------------------------------------------------------
 
 
@@ -87,11 +94,11 @@ async def test_details_that_come_late_are_found_by_id(stage: PollerStage) -> Non
     job = finished(stage, "Failed")
     await stage.poll()
     assert await stage.poll(after=60) == ["4101 job.failed"]
-    for _ in range(30):
-        stage.sim.jobs.add(status="Success", completion_time=int(stage.sim.now))
-    await stage.poll(after=500)
+    await beyond_the_lists(stage, after=500)
     job.set_rows([FAIL])
     assert await stage.poll(after=90) == ["4101 appliance.failed"]
+    job.set_rows([FAIL, FAIL._replace(serial="V2")])
+    assert await stage.poll() == []
 
 
 async def test_a_reused_id_is_another_job(stage: PollerStage) -> None:
@@ -131,8 +138,20 @@ async def test_a_job_that_comes_back_is_followed_again(stage: PollerStage) -> No
     stage.sim.jobs._listed[job.key] = job
     stage.sim.jobs.generation += 1
     assert await stage.poll() == []
+    await beyond_the_lists(stage, after=3600)
     job.finish("Canceled")
     assert await stage.poll() == ["4101 job.canceled"]
+
+
+async def test_a_job_that_looks_as_it_did_before_has_changed_all_the_same(stage: PollerStage) -> None:
+    """Failed, running and failed again to the letter: the second failure is new."""
+    job = stage.sim.jobs.add(feature_ids=[3])
+    job.start()
+    told = []
+    for rows in ([Row("V1", 3, "Running")], [FAIL]) * 2:
+        job.set_rows(rows)
+        told.append(await stage.poll())
+    assert told == [["4101 job.started"], ["4101 appliance.failed"], [], ["4101 appliance.failed"]]
 
 
 # --- the first run ----------------------------------------------------------------------------------------
@@ -207,9 +226,7 @@ async def test_what_fell_out_of_the_lists_is_looked_up_by_id(stage: PollerStage)
     job = stage.sim.jobs.add()
     job.start()
     await stage.poll()
-    for _ in range(25):
-        finished(stage, "Success", creation_time=int(stage.sim.now) + 3000)
-    await stage.poll(after=3600)
+    await beyond_the_lists(stage, after=3600)
     job.finish("Success")
     before = len(stage.sim.requests)
     assert await stage.poll() == ["4101 job.succeeded"]
@@ -312,9 +329,7 @@ async def test_a_look_up_that_fails_delays_its_job_only(stage: PollerStage, faul
     for job in (one, other):
         job.start()
     await stage.poll()
-    for _ in range(25):
-        finished(stage, "Success", creation_time=int(stage.sim.now) + 3000)
-    await stage.poll(after=3600)
+    await beyond_the_lists(stage, after=3600)
     for job in (one, other):
         job.finish("Success")
     stage.sim.fail_next(fault, count, path=f"/items/{one.id}")
