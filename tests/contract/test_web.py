@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
@@ -594,6 +595,44 @@ async def test_the_server_tells_its_port_and_stops(app: web.Application) -> None
     await server.stop()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_silent_connections_are_few_and_end(app: web.Application) -> None:
+    """Who proves nothing can't use up the files that polls and deliveries need."""
+    server = WebServer(app, "127.0.0.1", 0, most_connections=2, silence=0.2)
+    port = await server.start()
+    silent, nothing = await asyncio.open_connection("127.0.0.1", port)
+    partial, begun = await asyncio.open_connection("127.0.0.1", port)
+    begun.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    beyond, refused = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(ConnectionResetError):
+        assert await beyond.read() == b"", "it is one too many"
+    async with asyncio.timeout(5):
+        assert await silent.read() == b""
+        assert await partial.read() == b""
+    for writer in (nothing, begun, refused):
+        writer.close()
+    async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+        assert await answer.text() == "ok\n", "there is room again"
+    await server.stop()
+
+
+async def test_what_is_no_http_logs_no_traceback(
+    app: web.Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A port scan is answered with 400 and fills no log."""
+    server = WebServer(app, "127.0.0.1", 0)
+    port = await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+    assert b"400" in await reader.readline()
+    writer.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    assert b"400" in await reader.readline()
+    writer.close()
+    await server.stop()
+    assert caplog.records == []
 
 
 CHROMIUM = Path("/usr/bin/chromium")
