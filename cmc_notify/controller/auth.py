@@ -6,6 +6,7 @@ Secrets are unwrapped only where they are sent; no error and no repr shows one.
 
 import asyncio
 import base64
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +27,10 @@ SIGN_IN_ERRORS = frozenset(
 _TOKEN_LIFE = 3600.0  # "about one hour", where the answer has no expires_in
 _RENEW_AT = 0.8
 _JWT_PARTS = 3
-# What our methods are called in auth_info; letters and digits only: OAUTH2.0 and OAUTH_2_0 are both seen.
+# Whatever else stands in auth_info would go into errors, events and messages.
+_METHOD = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_MOST_METHODS = 10
+# What our methods are called there; letters and digits only: OAUTH2.0 and OAUTH_2_0 are both seen.
 _OFFERED_AS = {"basic": "BASIC", "cookie": "COOKIE", "access_code": "OAUTH20"}
 
 
@@ -104,7 +108,8 @@ class SignIn:
         if answer.status == 404:  # noqa: PLR2004  the vendor's client reads it so
             return ["BASIC"]
         methods = answer.document().get("supported_methods") if answer.ok else None
-        return [word for word in methods if isinstance(word, str)] if isinstance(methods, list) else []
+        found = methods if isinstance(methods, list) else []
+        return [word for word in found if isinstance(word, str) and _METHOD.fullmatch(word)][:_MOST_METHODS]
 
     async def _nothing(self) -> Credential:
         return Credential({}, float("inf"))

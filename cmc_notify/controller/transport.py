@@ -67,7 +67,7 @@ class Transport:
         # The pin goes with the connector and the context with each request: so aiohttp checks the pin
         # also where a client certificate needs a context of its own.
         self._pin: aiohttp.Fingerprint | bool = aiohttp.Fingerprint(pin) if pin else True
-        self._proxy, self._proxy_credentials = _proxy(settings.proxy)
+        self._proxy, self._proxy_credentials, self._proxy_secrets = _proxy(settings.proxy)
         self._session: aiohttp.ClientSession | None = None
         self.clock_offset: float | None = None
         """Seconds that the controller's clock is ahead of ours, by the Date of its last answer."""
@@ -143,7 +143,7 @@ class Transport:
         document = answer.document()
         words = [document.get(key) for key in ("error_id", "error_text", "error", "error_description")]
         said = clean(" ".join(" ".join(word.split()) for word in words if isinstance(word, str)))
-        for secret in sorted(filter(None, self._secrets), key=len, reverse=True):
+        for secret in sorted(filter(None, (*self._secrets, *self._proxy_secrets)), key=len, reverse=True):
             said = said.replace(secret, "***")
         said = said if len(said) <= _WORDS else f"{said[:_WORDS]}…"
         return f"{answer.place}: status {answer.status}{f' ({said})' if said else ''}"
@@ -250,13 +250,17 @@ def _tls_context(name: str, tls: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-def _proxy(address: str | None) -> tuple[str | None, dict[str, str]]:
-    """The proxy without its user, and the header that names the user to it."""
+def _proxy(address: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
+    """The proxy without its user, the header that names the user to it, and what of that is secret.
+
+    On plain HTTP a proxy's own answer looks like the controller's, and may repeat what it was sent.
+    """
     if not address:
-        return None, {}
+        return None, {}, ()
     parts = urlsplit(address)
     if parts.username is None:
-        return address, {}
-    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        return address, {}, ()
+    password = unquote(parts.password or "")
+    encoded = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return bare, {"Proxy-Authorization": f"Basic {base64.b64encode(user).decode()}"}
+    return bare, {"Proxy-Authorization": f"Basic {encoded}"}, (encoded, password, parts.password or "")

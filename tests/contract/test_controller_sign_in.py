@@ -288,6 +288,29 @@ async def test_a_refusal_says_what_to_do(
             await controller.list_jobs()
 
 
+async def test_what_the_controller_offers_is_told_only_as_names(gate: Gate) -> None:
+    """Megabytes or control characters where a method's name belongs stay out of events and mails."""
+    gate.supported = ["W" * 1_000_000, "\x1b[2J", *(f"M{number}" for number in range(1000))]
+    gate.locked = True
+    async with client(gate, BASIC) as controller:
+        with pytest.raises(Unauthorized) as caught:
+            await controller.list_jobs()
+    assert str(caught.value).endswith("only M0, M1, M2, M3, M4, M5, M6, M7, M8, M9")
+
+
+async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: Gate) -> None:
+    """On plain HTTP a proxy's refusal comes as the controller's, and may hold what the proxy was shown."""
+    echoed = base64.b64encode(b"user:proxy-p@ss").decode()
+    gate.error = {"error_id": "AUTH_REQUIRED", "error_text": f"{echoed} proxy-p@ss proxy-p%40ss"}
+    gate.locked = True
+    settings = {"url": gate.url, "proxy": gate.url.replace("//", "//user:proxy-p%40ss@")}
+    async with Controller("emea", ControllerSettings.model_validate(settings)) as controller:
+        with pytest.raises(Unauthorized, match=r"\*\*\* \*\*\* \*\*\*") as caught:
+            await controller.list_jobs()
+    assert echoed not in str(caught.value)
+    assert "proxy-p" not in str(caught.value)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_sign_in_that_fails_is_an_outage(gate: Gate, status: int) -> None:
     """A controller that is too busy to sign us in has not refused our credentials."""
