@@ -1,6 +1,7 @@
 """The Slack sink with a bot token against a Slack-like server on loopback."""
 
 import asyncio
+import gzip
 import html
 import re
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import HOSTILE_TEXT
@@ -510,3 +513,22 @@ async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
     assert isinstance(outcome, Sent)
     assert "complete list follows in the thread" in unescaped(slack.parents[0])
     assert all(text in everything(slack) for text in MANY)
+
+
+async def test_an_answer_without_end_fills_no_memory(make_message: MakeMessage, parts: Parts) -> None:
+    """A megabyte that unfolds to a gigabyte is left unread, and the message is in doubt."""
+    unfolds = gzip.compress(bytes(2**30), 1)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=unfolds, headers={"Content-Encoding": "gzip"})
+
+    app = web.Application()
+    app.router.add_post("/api/{method}", answer)
+    async with TestServer(app) as server:
+        given = {"type": "slack", "token": "xoxb-1", "channel": "C0NETOPS001"}
+        api_url = str(server.make_url("/api/"))
+        sink = PLUGIN.build("chat", PLUGIN.settings.model_validate({**given, "api_url": api_url}), Renderer())
+        outcome = await sink.send(make_message(texts=("no answer",)), parts)
+        await sink.close()
+    assert isinstance(outcome, Unclear)
+    assert "larger than" in outcome.reason

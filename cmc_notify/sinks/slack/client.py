@@ -31,6 +31,29 @@ _SDK_LOG = logging.getLogger("cmc_notify.sinks.slack.sdk")
 _SDK_LOG.setLevel(logging.WARNING)
 
 
+_LARGEST_ANSWER = 16_000_000
+"""Bytes. A page of 200 messages with their blocks and metadata stays far below."""
+
+
+class _Bounded(aiohttp.ClientResponse):
+    """An answer that can't fill the memory, also where a few compressed bytes unfold to gigabytes: the SDK
+    reads whatever comes, whole.
+    """
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in self.content.iter_any():
+                size += len(chunk)
+                if size > _LARGEST_ANSWER:
+                    self.close()
+                    raise aiohttp.ClientPayloadError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+
 class Answer(Struct, frozen=True):
     """``data`` is the decoded body of an answer with ``ok: true``; header names are in lower case."""
 
@@ -115,6 +138,7 @@ class SlackClient:
                 timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[_watch()],
+                response_class=_Bounded,
             )
             self._web = AsyncWebClient(
                 token=self._token,
