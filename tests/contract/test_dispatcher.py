@@ -110,17 +110,17 @@ class Stage:
         self._number += 1
         told = replace(sample(event), id=f"e{self._number:04}")
         deliveries = tuple(
-            NewDelivery(
-                **{
-                    "id": f"{told.id}-{sink}",
-                    "event_id": told.id,
-                    "sink": sink,
-                    "subject": told.id,
-                    "ordering_key": told.id,
-                    "due_at": self.clock(),
-                    "deadline_at": self.clock() + HOUR,
-                }
-                | given
+            replace(
+                NewDelivery(
+                    id=f"{told.id}-{sink}",
+                    event_id=told.id,
+                    sink=sink,
+                    subject=told.id,
+                    ordering_key=told.id,
+                    due_at=self.clock(),
+                    deadline_at=self.clock() + HOUR,
+                ),
+                **given,
             )
             for sink in sinks
         )
@@ -171,13 +171,13 @@ class Stage:
     async def until(self, delivery_id: str, holds: Callable[[Delivery], bool]) -> Delivery:
         """Look until a row is as it should be: the store tells nobody of changes."""
         async with asyncio.timeout(10):
-            while not holds(row := await self.delivery(delivery_id)):
-                await asyncio.sleep(0.005)  # noqa: ASYNC110  nobody could set an event
+            while not holds(row := await self.delivery(delivery_id)):  # noqa: ASYNC110  the store sets no event
+                await asyncio.sleep(0.005)
         return row
 
     def count(self, sink: str, outcome: str) -> float:
         """The metric of attempts."""
-        return self.metrics.deliveries_total.labels(sink, outcome)._value.get()
+        return float(self.metrics.deliveries_total.labels(sink, outcome)._value.get())
 
     def later(self, seconds: float) -> None:
         """Time passes, and the workers look at once."""
@@ -383,8 +383,7 @@ async def test_concurrency_is_a_limit(stage: Stage) -> None:
         return Sent()
 
     sink = Scripted("chat", otherwise=slow)
-    for _ in range(7):
-        last = await stage.tell("chat")
+    last = [await stage.tell("chat") for _ in range(7)][-1]
     async with stage.running(sink, concurrency=3, timeout=20.0) as running:
         await sink.attempts(3)
         running.wake()

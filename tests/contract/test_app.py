@@ -1,0 +1,304 @@
+"""The composition root with a plugin of a third party, a real store and a real simulated controller."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import structlog
+import yaml
+
+from cmc_notify.app import Bridge, make_renderer
+from cmc_notify.core.events import EventType
+from cmc_notify.core.outcome import SendOutcome, Sent
+from cmc_notify.core.samples import sample
+from cmc_notify.errors import CmcNotifyError
+from cmc_notify.ports import Message, PartRecorder, Renderer
+from cmc_notify.settings import Settings, load
+from cmc_notify.settings.base import SinkSettings
+from cmc_notify.simulator import OPEN, Simulator
+from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
+
+Configure = Callable[..., Settings]
+
+
+class PagerSettings(SinkSettings):
+    """``type: pager``."""
+
+    type: Literal["pager"] = "pager"
+    broken: bool = False
+
+
+class Pager:
+    """Sends nothing before ``go``, and notes how its documents look."""
+
+    def __init__(self, name: str, renderer: Renderer) -> None:
+        self.name = name
+        self.renderer = renderer
+        self.go = asyncio.Event()
+        self.go.set()
+        self.texts: list[str] = []
+        self.messages: list[Message] = []
+        self.done = 0
+        self.closed = False
+        self.changed = asyncio.Condition()
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
+        """Render, then wait for ``go``."""
+        async with self.changed:
+            self.messages.append(message)
+            self.texts.append(self.renderer.render("pager", "txt", message).text)
+            self.changed.notify_all()
+        await self.go.wait()
+        self.done += 1
+        return Sent()
+
+    async def sends(self, count: int) -> None:
+        """Wait until ``count`` sends were begun."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.messages) >= count)
+
+    async def probe(self) -> SendOutcome:
+        """Always there."""
+        return Sent()
+
+    async def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+class Company:
+    """What a third party brings: a plugin, and the sinks that were built of it."""
+
+    def __init__(self, templates: Path | None) -> None:
+        self.built: list[Pager] = []
+        self.plugins: Mapping[str, SinkPlugin] = {
+            **load_plugins(),
+            "pager": SinkPlugin(
+                settings=PagerSettings, build=self._build, extensions=("txt",), templates=templates
+            ),
+        }
+
+    def _build(self, name: str, settings: PagerSettings, renderer: Renderer) -> Pager:
+        if settings.broken:
+            raise ZeroDivisionError
+        self.built.append(Pager(name, renderer))
+        return self.built[-1]
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    """A plugin with one template, and a file that tries to replace one of ours."""
+    for name, text in {
+        "pager/job.failed.txt.j2": "pager says {{ job.id }}",
+        "console/default.txt.j2": "not yours",
+    }.items():
+        path = tmp_path / "brought" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    return Company(tmp_path / "brought")
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A controller with one failed job."""
+    async with Simulator(auth=OPEN) as started:
+        fail_a_job(started)
+        yield started
+
+
+def fail_a_job(sim: Simulator) -> None:
+    """One failed job more."""
+    job = sim.jobs.add(feature_ids=[3], site_ids=[1])
+    job.start()
+    job.finish("Failed", error_text="no route")
+
+
+@pytest.fixture
+def configure(tmp_path: Path, company: Company, sim: Simulator) -> Configure:
+    """Settings of one controller and one pager; keywords replace whole sections."""
+
+    def make(**sections: Any) -> Settings:
+        document = {
+            "controllers": {
+                "emea": {
+                    "url": sim.url,
+                    "first_run": "all",
+                    "poll": {"interval": "50ms", "idle_interval": "50ms"},
+                }
+            },
+            "sinks": {"duty": {"type": "pager"}},
+            "routes": [{"sinks": ["duty"]}],
+            "store": {"url": f"sqlite:///{tmp_path}/store.db"},
+            "http": {"listen": "127.0.0.1:0"},
+            "shutdown_grace": "2s",
+        } | sections
+        path = tmp_path / "cmc-notify.yaml"
+        path.write_text(yaml.safe_dump(document))
+        types = {name: plugin.settings for name, plugin in company.plugins.items()}
+        return load(path, environ={}, sink_types=types)
+
+    return make
+
+
+@asynccontextmanager
+async def running(settings: Settings, company: Company) -> AsyncIterator[Bridge]:
+    """A bridge at work."""
+    bridge = Bridge(settings, company.plugins)
+    await bridge.start()
+    try:
+        yield bridge
+    finally:
+        await bridge.stop()
+
+
+def gauges(bridge: Bridge) -> str:
+    """The metrics as Prometheus gets them."""
+    return bridge._metrics.render().decode()
+
+
+async def test_a_plugins_templates_are_used_for_its_sink_alone(
+    company: Company, configure: Configure
+) -> None:
+    """They come before ours, speak for no other sink type, and ``builtin/`` means them."""
+    renderer = make_renderer(configure(), lambda error: pytest.fail(str(error)), plugins=company.plugins)
+    message = Message(key="k", event=sample(EventType.JOB_FAILED))
+    assert renderer.render("pager", "txt", message).text == "pager says 42"
+    assert "not yours" not in renderer.render("console", "txt", message).text
+    other = Message(key="k", event=sample(EventType.JOB_QUEUED))
+    assert "emea" in renderer.render("pager", "txt", other).text
+
+
+async def test_the_users_templates_come_before_a_plugins(
+    tmp_path: Path, company: Company, configure: Configure
+) -> None:
+    """A user may replace what a plugin brings, and build on it."""
+    own = tmp_path / "own" / "pager" / "job.failed.txt.j2"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine: {% include 'builtin/pager/job.failed.txt.j2' %}")
+    settings = configure(templates_dir=str(tmp_path / "own"))
+    renderer = make_renderer(settings, lambda error: pytest.fail(str(error)), plugins=company.plugins)
+    message = Message(key="k", event=sample(EventType.JOB_FAILED))
+    assert renderer.render("pager", "txt", message).text == "mine: pager says 42"
+
+
+async def test_a_fault_in_a_plugins_template_is_named(company: Company, configure: Configure) -> None:
+    """The plain message says which file of the plugin failed, by its name and not by its place."""
+    assert company.plugins["pager"].templates
+    (company.plugins["pager"].templates / "pager/job.failed.txt.j2").write_text("{{ nothing.there }}")
+    renderer = make_renderer(configure(), lambda _error: None, plugins=company.plugins)
+    rendered = renderer.render("pager", "txt", Message(key="k", event=sample(EventType.JOB_FAILED)))
+    assert rendered.fallback
+    assert rendered.fallback.startswith("pager/job.failed.txt.j2, line 1: ")
+
+
+async def test_many_threads_may_render_at_once(company: Company, configure: Configure) -> None:
+    """Sinks render in threads of their own; the first documents of a format are like all others."""
+    for _ in range(5):
+        renderer = make_renderer(configure(), lambda error: pytest.fail(str(error)), plugins=company.plugins)
+        message = Message(key="k", event=sample(EventType.JOB_FAILED))
+        rendered = await asyncio.gather(
+            *(asyncio.to_thread(renderer.render, "pager", "txt", message) for _ in range(16))
+        )
+        assert {each.text for each in rendered} == {"pager says 42"}
+        assert len(renderer._environments) == 1
+
+
+async def test_links_are_signed_where_people_can_reach_the_bridge(
+    company: Company, configure: Configure
+) -> None:
+    """With ``external_url`` each message links to its event's page; without it there is no link."""
+    external = {"listen": "127.0.0.1:0", "external_url": "https://bridge.example.net"}
+    async with running(configure(http=external), company) as bridge:
+        await company.built[0].sends(1)
+        event = company.built[0].messages[0].event
+        assert event.url
+        assert event.url.startswith(f"https://bridge.example.net/events/{event.id}?")
+        expires, signature = (part.split("=")[1] for part in event.url.split("?")[1].split("&"))
+        assert bridge._links.verify(event.id, expires, signature, bridge._clock())
+
+
+async def test_without_an_external_url_no_link_is_written(company: Company, configure: Configure) -> None:
+    """A link that nobody can open is none."""
+    async with running(configure(), company):
+        await company.built[0].sends(1)
+    assert company.built[0].messages[0].event.url is None
+
+
+async def test_a_reload_finishes_what_is_in_flight(
+    company: Company, configure: Configure, sim: Simulator
+) -> None:
+    """The old sink ends its send and is closed, the new one does the rest; nothing is told twice."""
+    async with running(configure(), company) as bridge:
+        old = company.built[0]
+        await old.sends(1)
+        old.go.clear()
+        fail_a_job(sim)
+        await old.sends(2)
+        reloading = asyncio.create_task(bridge.reload(configure()))
+        await asyncio.sleep(0.05)
+        assert not reloading.done()
+        old.go.set()
+        await reloading
+        assert (old.done, old.closed) == (2, True)
+        fail_a_job(sim)
+        await company.built[1].sends(1)
+        assert company.built[1].messages[0].event.id not in {message.event.id for message in old.messages}
+
+
+async def test_a_config_that_can_not_be_built_changes_nothing(
+    company: Company, configure: Configure, sim: Simulator
+) -> None:
+    """Where a plugin fails over new settings, the old engine has not even paused."""
+    async with running(configure(), company) as bridge:
+        with pytest.raises(ZeroDivisionError):
+            await bridge.reload(configure(sinks={"duty": {"type": "pager", "broken": True}}))
+        assert not company.built[0].closed
+        fail_a_job(sim)
+        await company.built[0].sends(2)
+
+
+async def test_what_a_config_leaves_out_leaves_the_metrics(
+    company: Company, configure: Configure, sim: Simulator
+) -> None:
+    """No gauge of a controller or sink that is gone stands still and alerts for ever."""
+    both = {name: {"url": sim.url, "poll": {"interval": "50ms"}} for name in ("emea", "apac")}
+    sinks = {name: {"type": "pager"} for name in ("duty", "night")}
+    routes = [{"sinks": ["duty", "night"]}]
+    async with running(configure(controllers=both, sinks=sinks, routes=routes), company) as bridge:
+        async with asyncio.timeout(10):
+            while not all(live.tried for live in bridge.controllers()):  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0.01)
+        assert 'controller_up{controller="apac"}' in gauges(bridge)
+        assert 'sink_blocked{sink="night"}' in gauges(bridge)
+        await bridge.reload(configure())
+        assert 'controller_up{controller="apac"}' not in gauges(bridge)
+        assert 'sink_blocked{sink="night"}' not in gauges(bridge)
+        assert 'sink_blocked{sink="duty"}' in gauges(bridge)
+
+
+async def test_what_waits_for_a_sink_that_is_gone_is_named(company: Company, configure: Configure) -> None:
+    """Deliveries of a sink that left the config are kept, and housekeeping says so."""
+    async with running(configure(), company) as bridge:
+        company.built[0].go.clear()
+        await company.built[0].sends(1)
+    sinks = {"other": {"type": "pager"}}
+    async with running(configure(sinks=sinks, routes=[{"sinks": ["other"]}]), company) as bridge:
+        assert bridge._engine
+        with structlog.testing.capture_logs() as logged:
+            await bridge._engine._housekeeper.keep()
+    [line] = [line for line in logged if line["event"] == "outbox.unserved"]
+    assert (line["sink"], line["pending"]) == ("duty", 1)
+
+
+async def test_a_start_that_fails_leaves_nothing_open(company: Company, configure: Configure) -> None:
+    """After a port that is taken the store is free again, and every sink is closed."""
+    async with running(configure(), company) as first:
+        taken = {"listen": f"127.0.0.1:{first.port}"}
+        store = {"url": str(configure().store.url.get_secret_value()).replace("store.db", "second.db")}
+        for _ in range(2):
+            with pytest.raises(CmcNotifyError, match=r"http\.listen"):
+                await Bridge(configure(http=taken, store=store), company.plugins).start()
+            assert company.built[-1].closed
