@@ -154,6 +154,16 @@ async def test_a_job_that_looks_as_it_did_before_has_changed_all_the_same(stage:
     assert told == [["4101 job.started"], ["4101 appliance.failed"], [], ["4101 appliance.failed"]]
 
 
+async def test_a_job_that_nobody_watches_any_more_is_still_known(stage: PollerStage) -> None:
+    """Its state is read from the store: a rerun long after is a rerun, not a new job."""
+    job = finished(stage, "Failed", FAIL)
+    await stage.poll()
+    await stage.poll(after=700)
+    assert not stage.result.busy
+    job.rerun()
+    assert await stage.poll() == ["4101 job.reopened", "4101 job.started"]
+
+
 # --- the first run ----------------------------------------------------------------------------------------
 
 
