@@ -17,7 +17,7 @@ FILE = re.compile(r"^\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.D
 ERROR = "no route to the interpreter\n<131>1 2026-11-23T09:20:00Z - cmc-notify - job.succeeded - all is well"
 
 
-def install(site: Path, templates: Path) -> None:
+def install(site: Path) -> None:
     """Write the page's files as pip would leave them."""
     files = dict(
         re.findall(r"^\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -32,7 +32,7 @@ def install(site: Path, templates: Path) -> None:
     ]
     (metadata / "entry_points.txt").write_text("\n".join(points))
     for name, text in files.items():
-        place = templates / name if name.endswith(".j2") else site / name
+        place = site / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
 
@@ -67,12 +67,12 @@ async def listening() -> AsyncIterator[SyslogServer]:
         yield syslog
 
 
-@pytest.mark.parametrize("with_template", [False, True])
+@pytest.mark.parametrize("users_template", [False, True])
 async def test_the_documented_sink_works(
-    with_template: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    users_template: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's package is found, checked and told, by our template and by its own; nothing is forged."""
-    install(tmp_path / "site", tmp_path / "templates")
+    """The page's package is found, checked and told, by its template or the user's; nothing is forged."""
+    install(tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     async with listening() as syslog, Simulator(auth=OPEN) as sim:
         job = sim.jobs.add(feature_ids=[3], site_ids=[1])
@@ -83,22 +83,25 @@ async def test_the_documented_sink_works(
             "sinks": {"log": {"type": "syslog", "host": "127.0.0.1", "port": syslog.port}},
             "routes": [{"sinks": ["log"]}],
         }
-        if with_template:
+        if users_template:
+            (tmp_path / "templates" / "syslog").mkdir(parents=True)
+            (tmp_path / "templates/syslog/default.subject.j2").write_text("Achtung: {{ job.error_text }}")
             config["templates_dir"] = str(tmp_path / "templates")
         async with bridge(tmp_path, config) as process:
             async with asyncio.timeout(20):
                 record = await syslog.records.get()
             assert await process.stop() == 0
         assert re.match(r"<131>1 \S+Z - cmc-notify - job\.failed \[cmc@32473 key=\"\S+-log\"\] ", record)
-        assert "failed before it reached any appliance" in record
-        assert ("no route to the interpreter" in record) is with_template
+        assert ("] Achtung: " in record) is users_template
+        assert ("failed before it reached any appliance" in record) is not users_template
+        assert "no route to the interpreter" in record
         assert "\n" not in record
         assert syslog.records.empty()
 
 
 async def test_its_settings_are_checked_like_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in the sink's own keys is told with its place and the nearest key."""
-    install(tmp_path / "site", tmp_path / "templates")
+    install(tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     process = BridgeProcess(
         tmp_path,
