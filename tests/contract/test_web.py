@@ -599,7 +599,7 @@ async def test_the_server_tells_its_port_and_stops(app: web.Application) -> None
 
 async def test_silent_connections_are_few_and_end(app: web.Application) -> None:
     """Who proves nothing can't use up the files that polls and deliveries need."""
-    server = WebServer(app, "127.0.0.1", 0, most_connections=2, silence=0.2)
+    server = WebServer(app, "127.0.0.1", 0, most_connections=2, silence=0.5)
     port = await server.start()
     silent, nothing = await asyncio.open_connection("127.0.0.1", port)
     partial, begun = await asyncio.open_connection("127.0.0.1", port)
@@ -607,6 +607,7 @@ async def test_silent_connections_are_few_and_end(app: web.Application) -> None:
     beyond, refused = await asyncio.open_connection("127.0.0.1", port)
     with suppress(ConnectionResetError):
         assert await beyond.read() == b"", "it is one too many"
+    assert not silent.at_eof(), "it was not the time that ended that one"
     async with asyncio.timeout(5):
         assert await silent.read() == b""
         assert await partial.read() == b""
