@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Self, get_args, get_origin
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -74,14 +74,17 @@ def web_address(value: str, example: str) -> SplitResult:
     except ValueError:
         raise ValueError(refused) from None
     # A slash in a password ends the host too early, and what follows it would be taken for the path.
-    if not usable or not value.isprintable() or " " in value or "@" in parts.path:
+    if not usable or not value.isprintable() or any(odd in value for odd in " \\") or "@" in parts.path:
         raise ValueError(refused)
     return parts
 
 
+_PROXY_EXAMPLE = "http://proxy.example.net:3128"
+
+
 def _proxy_address(value: str | None) -> str | None:
-    if value is not None:
-        web_address(value, "http://proxy.example.net:3128")
+    if value is not None and ":" in unquote(web_address(value, _PROXY_EXAMPLE).username or ""):
+        raise ValueError("a proxy's user name can't hold a colon, which ends it in the header")
     return value
 
 

@@ -78,6 +78,14 @@ class HttpSettings(Part):
             raise ValueError("must be an address alone, without credentials, ? or #")
         return url.rstrip("/")
 
+    @field_validator("token")
+    @classmethod
+    def _can_be_given(cls, token: SecretStr | None) -> SecretStr | None:
+        text = "-" if token is None else token.get_secret_value()
+        if not text or text != text.strip():  # no header keeps blanks around its value
+            raise ValueError("must not be empty, nor begin or end with a blank: nobody could sign in with it")
+        return token
+
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         if not self.loopback and self.token is None:

@@ -468,6 +468,7 @@ ADDRESSES = [
     "://user:s[3cr3t]@host/db",
     "://user:s3cr3t@[::1/db",
     "://user:s3cr3t@host:port/db",
+    "://user:s3cr3t\\@host:80/db",
 ]
 """Each of them lets the parser of the standard library, or of a driver, quote a password."""
 
@@ -485,7 +486,7 @@ ADDRESSES = [
 )
 def test_no_parser_quotes_a_password(loaded: Load, place: str, text: str, address: str) -> None:
     """An address that can't be taken apart is refused in our words."""
-    if place == "store.url" and address in ADDRESSES[:2]:
+    if place == "store.url" and address in (*ADDRESSES[:2], ADDRESSES[4]):
         assert "3cr3t" not in repr(loaded(text.replace("<ADDRESS>", address))), "a database takes it as it is"
         return
     (problem,) = problems(loaded, text.replace("<ADDRESS>", address))
@@ -500,3 +501,17 @@ def test_a_proxy_that_no_request_could_use_is_refused(loaded: Load, proxy: str) 
     """It is an error of the config, not of each request."""
     (problem,) = problems(loaded, SMALL.replace("net/", f"net/\n    proxy: '{proxy}'"))
     assert "emea.proxy: must be an address" in problem
+
+
+def test_a_proxy_user_with_a_colon_is_refused(loaded: Load) -> None:
+    """Basic sign-in can't say such a name, and each request would fail on it."""
+    (problem,) = problems(loaded, SMALL.replace("net/", "net/\n    proxy: 'http://a%3Ab:c@proxy:1'"))
+    assert "emea.proxy: a proxy's user name" in problem
+
+
+@pytest.mark.parametrize("token", ["", " ", "t0ken ", "\tt0ken"])
+def test_a_token_that_no_request_can_show_is_refused(token: str) -> None:
+    """Headers lose the blanks around their values, so that nobody could sign in."""
+    with pytest.raises(ValidationError, match="begin or end with a blank") as refused:
+        HttpSettings(listen="0.0.0.0:80", token=SecretStr(token))
+    assert "t0ken" not in str(refused.value)
