@@ -225,6 +225,7 @@ async def test_without_an_external_url_no_link_is_written(company: Company, conf
     async with running(configure(), company):
         await company.built[0].sends(1)
     assert company.built[0].messages[0].event.url is None
+    assert company.built[0].texts[0].startswith("pager says ")
 
 
 async def test_a_reload_finishes_what_is_in_flight(

@@ -200,6 +200,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test would spend for nothing are short."""
     monkeypatch.setattr(worker, "STORE_PAUSE", 0.01)
     monkeypatch.setattr(worker, "LEASE_SLACK", 1.0)
+    monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
     monkeypatch.setattr(worker, "LINGER", 0.05)
     monkeypatch.setattr(dispatcher, "LET_GO", 0.2)
 
