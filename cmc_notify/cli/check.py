@@ -56,7 +56,7 @@ def _several(word: str, names: object) -> str:
 
 def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
     """Each template is rendered against samples of every event, for each type of sink that is configured."""
-    renderer = make_renderer(settings, lambda _error: None)
+    renderer = make_renderer(settings, lambda _error: None, plugins=plugins)
     folder = settings.templates_dir
     if folder is not None:
         yield from _misnamed_folders(folder, [*plugins, "shared"])
@@ -124,7 +124,7 @@ async def _sign_in(name: str, settings: Settings) -> Result:
 
 
 async def _probe(name: str, settings: Settings, plugins: Plugins) -> Result:
-    renderer = make_renderer(settings, lambda _error: None)
+    renderer = make_renderer(settings, lambda _error: None, plugins=plugins)
     sink = make_sink(name, settings.sinks[name], plugins, renderer)
     try:
         async with asyncio.timeout(settings.sinks[name].timeout + SLACK):

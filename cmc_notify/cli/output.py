@@ -4,6 +4,7 @@ Imports little, so that ``--help`` and ``--version`` answer at once.
 """
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -20,6 +21,9 @@ OK, FAILED, WRONG = 0, 1, 2
 
 _WIDEST = 100_000
 """Columns: in a file or a pipe nothing is broken to fit a screen."""
+
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON lets stand and a terminal obeys (C1, direction marks) or nothing can write (surrogates)."""
 
 Cell = str | int | float | None
 
@@ -48,8 +52,12 @@ def say(*lines: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document, indented, for programs and for people who pipe it."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document, indented, for programs and for people who pipe it.
+
+    What a terminal would obey is escaped: the document means the same.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:

@@ -49,7 +49,9 @@ def preview(
 
 
 def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> Iterator[Preview]:
-    renderer = make_renderer(settings, lambda error: warn(f"the plain message would go out instead: {error}"))
+    renderer = make_renderer(
+        settings, lambda error: warn(f"the plain message would go out instead: {error}"), plugins=plugins
+    )
     for name, kind in places:
         message = Message(key="preview", event=_event(kind, settings), subject="preview")
         found = make_sink(name, settings.sinks[name], plugins, renderer)

@@ -44,7 +44,9 @@ def _message(kind: EventType) -> Message:
 
 
 async def _send(name: str, settings: Settings, plugins: Plugins, message: Message) -> SendOutcome:
-    renderer = make_renderer(settings, lambda error: warn(f"the plain message goes out instead: {error}"))
+    renderer = make_renderer(
+        settings, lambda error: warn(f"the plain message goes out instead: {error}"), plugins=plugins
+    )
     timeout = settings.sinks[name].timeout
     sink = make_sink(name, settings.sinks[name], plugins, renderer)
 
