@@ -142,6 +142,13 @@ class SavedJob(Struct, frozen=True):
     digest: bytes
 
 
+class Fence(Struct, frozen=True):
+    """Proof of leadership. ``token`` grows with each change of the leader, so an older one tells itself."""
+
+    name: str
+    token: int
+
+
 class PollCommit(Struct, frozen=True, kw_only=True):
     """All that one poll found, written in one transaction or not at all."""
 
@@ -157,6 +164,8 @@ class PollCommit(Struct, frozen=True, kw_only=True):
     """After a full list: the uids that it showed. Others may be forgotten once retention allows."""
     event_uids: Mapping[str, tuple[str, int]] = {}
     """Event id to (job uid, revision), for events about a job; makes (uid, revision, type) unique."""
+    fence: Fence | None = None
+    """The leadership under which the controller was polled: once another leads, nothing is written."""
 
 
 class PollStore(Protocol):
@@ -180,6 +189,27 @@ class PollStore(Protocol):
 
     async def commit_poll(self, commit: PollCommit) -> int:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
+        ...
+
+
+class Leadership(Protocol):
+    """Which replica does what only one may do at a time. Every method raises StoreUnavailable.
+
+    Times run by the store's clock, which replicas share; ``ttl`` is in seconds.
+    """
+
+    async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
+        """Lead ``name`` for ``ttl``; None while another does. ``owner`` must differ between processes,
+        also between two starts of one; who leads already goes on under the same fence.
+        """
+        ...
+
+    async def renew(self, fence: Fence, *, ttl: float) -> bool:
+        """Lead for ``ttl`` from now on; False where another has taken over, or we gave up."""
+        ...
+
+    async def release(self, fence: Fence) -> None:
+        """Let another lead at once; nothing happens where one does already."""
         ...
 
 
@@ -225,6 +255,13 @@ class Outbox(Protocol):
 
         A delivery behind an unfinished one of the same key, or waiting for another, is not due.
         An expired lease counts as free; its delivery comes back with ``unclear`` set.
+        """
+        ...
+
+    async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
+        """Lease them for ``lease`` seconds from now on, while they are being sent.
+
+        Returns those that are still ours; any other was finished or taken over, and must not be sent again.
         """
         ...
 

@@ -13,6 +13,7 @@ from cmc_notify.ports import Clock
 from cmc_notify.store import schema
 from cmc_notify.store.engine import Database
 from cmc_notify.store.faults import translated
+from cmc_notify.store.leadership import Leaders, depose_all
 from cmc_notify.store.ledger import Records
 from cmc_notify.store.lock import FileLock
 from cmc_notify.store.outbox import DeliveryQueue
@@ -31,6 +32,7 @@ class Store:
     outbox: DeliveryQueue
     ledger: Records
     housekeeping: Retention
+    leadership: Leaders
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -57,7 +59,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
             lock = _hold(database)
             await schema.upgrade(database)
             if lock:
-                await _void_leases(database)
+                await _succeed(database)
         else:
             await schema.verify(database)
     except BaseException:
@@ -70,6 +72,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
         outbox=DeliveryQueue(database),
         ledger=Records(database),
         housekeeping=Retention(database),
+        leadership=Leaders(database),
         _database=database,
         _lock=lock,
     )
@@ -90,9 +93,10 @@ def _hold(database: Database) -> FileLock | None:
     return lock
 
 
-async def _void_leases(database: Database) -> None:
+async def _succeed(database: Database) -> None:
     """Only a bridge that died can have left leases in a store that we hold: it may have sent those."""
     async with database.write() as connection:
+        await depose_all(connection)
         await connection.execute(
             update(deliveries)
             .where(pending(), deliveries.c.leased_by.is_not(None))

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Clock
-from cmc_notify.store.faults import translated
+from cmc_notify.store.faults import drop_stuck, translated
 
 _BUSY_TIMEOUT_MS = 15_000
 _PRAGMAS = (
@@ -31,6 +31,10 @@ _PRAGMAS = (
 _POSTGRESQL_OPTIONS = frozenset(
     {"host", "port", "user", "password", "passfile", "ssl", "sslmode", "prepared_statement_cache_size"}
 )
+_FROZEN_AFTER_MS = 8_000
+"""A process that stands still in the middle of a transaction holds locks, and so the replica that takes over,
+until PostgreSQL ends that transaction for it.
+"""
 _CHUNK = 500  # values in one IN list, far below either database's limit
 
 
@@ -44,6 +48,7 @@ class Database:
         self.path = Path(parsed.database or "").resolve() if parsed.drivername.startswith("sqlite") else None
         self.place = f"store {self.path}" if self.path else f"store {_shown(parsed)}"
         self._engine = _sqlite_engine(self.path) if self.path else _postgresql_engine(parsed)
+        event.listen(self._engine.sync_engine, "handle_error", drop_stuck)
         self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
         self.running: set[asyncio.Task[Any]] = set()
         # SQLite has one writer: here they queue fairly, rather than poll its lock against each other.
@@ -84,11 +89,11 @@ class Database:
 
     def insert_missing(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """INSERT that leaves a row with the same key as it is."""
-        return self._insert(table).on_conflict_do_nothing()
+        return self.insert(table).on_conflict_do_nothing()
 
     def upsert(self, table: Table, *, keep: Collection[str] = ()) -> sqlite.Insert | postgresql.Insert:
         """INSERT that writes over a row with the same primary key, all columns but ``keep``."""
-        insert = self._insert(table)
+        insert = self.insert(table)
         keys = [column.name for column in table.primary_key]
         written = {
             column.name: insert.excluded[column.name]
@@ -97,7 +102,8 @@ class Database:
         }
         return insert.on_conflict_do_update(index_elements=keys, set_=written)
 
-    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """INSERT that can say what becomes of a row with the same key."""
         return sqlite.insert(table) if self.path else postgresql.insert(table)
 
 
@@ -165,7 +171,14 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
     try:
         return create_async_engine(
             url.set(drivername="postgresql+asyncpg", query=query),
-            connect_args={"timeout": 10, "command_timeout": 60},
+            connect_args={
+                "timeout": 10,
+                "command_timeout": 60,
+                "server_settings": {
+                    "application_name": "cmc-notify",
+                    "idle_in_transaction_session_timeout": str(_FROZEN_AFTER_MS),
+                },
+            },
             hide_parameters=True,
             pool_pre_ping=True,
         )

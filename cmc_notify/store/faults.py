@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from alembic.util.exc import CommandError
 from msgspec import MsgspecError
+from sqlalchemy import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from cmc_notify.errors import CmcNotifyError, StoreUnavailable
@@ -19,6 +20,13 @@ _FOREIGN = (SQLAlchemyError, sqlite3.Error, OSError, MsgspecError, CommandError,
 _REMEDIES = (
     ("disk is full", "free space on its disk"),
     ("no space left", "free space on its disk"),
+    (
+        "read-only transaction",
+        "the server takes no writes; point store.url at the primary, or see its settings",
+    ),
+    ("pg_hba.conf", "allow this user and address in the server's pg_hba.conf"),
+    ("connection slots", "give the server a greater max_connections"),
+    ("too many clients", "give the server a greater max_connections"),
     ("readonly", "make the file and its folder writable for this user"),
     ("permission denied", "make the file and its folder writable for this user"),
     ("read-only file system", "put store.url on a file system that can be written"),
@@ -31,6 +39,15 @@ _REMEDIES = (
     ("does not exist", "see the names in store.url, and that the bridge has run on it"),
 )
 _ELSE = "see that the database runs and that store.url is right"
+_STUCK = (
+    "read-only transaction",
+    "readonly",
+    "not a database",
+    "malformed",
+    "unable to open",
+    "disk i/o error",
+)
+"""A connection that said this may go on saying it when the cause is gone: a new one has to be opened."""
 _CLASS_PREFIX = re.compile(r"^<class '[^']*'>: ")
 
 
@@ -46,6 +63,15 @@ def translated(place: str) -> Iterator[None]:
         if isinstance(error, _FOREIGN) or type(error).__module__.startswith("asyncpg"):
             raise StoreUnavailable(_explain(place, error)) from error
         raise
+
+
+def drop_stuck(context: ExceptionContext) -> None:
+    """For SQLAlchemy's ``handle_error``: have no connection of the pool used again that can't recover.
+
+    A file or server that could only be read stays so for those who opened it then.
+    """
+    if any(sign in str(context.original_exception).lower() for sign in _STUCK):
+        context.is_disconnect = True
 
 
 def _explain(place: str, error: Exception) -> str:

@@ -249,7 +249,6 @@ class Records:
                 deliveries,
                 events.c.type.label("event_type"),
                 events.c.time.label("event_time"),
-                events.c.controller.label("controller"),
                 events.c.job_id.label("job_id"),
             )
             .join(events, events.c.id == deliveries.c.event_id)
@@ -268,9 +267,7 @@ def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
         deliveries.c.state: wanted.state.value if wanted.state else None,
         deliveries.c.sink: wanted.sink,
         deliveries.c.event_id: wanted.event_id,
-        # Not the bare column: few controllers have many deliveries, and these are walked from the newest on;
-        # its index would lead a database to gather and sort all of them first.
-        func.coalesce(events.c.controller, ""): wanted.controller,
+        deliveries.c.controller: wanted.controller,
         events.c.job_id: wanted.job_id,
     }
     return [column == value for column, value in columns.items() if value is not None]

@@ -76,6 +76,25 @@ class DeliveryQueue:
         ]
 
     @unbroken
+    async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
+        """Lease them for ``lease`` seconds from now on; returns those that are still ours.
+
+        A lease that ran out is renewed too, as long as nobody has taken the delivery over.
+        """
+        ours: set[str] = set()
+        async with self._database.write() as connection:
+            until = await self._database.lease_clock(connection) + lease
+            for chunk in in_chunks(sorted(delivery_ids)):
+                renewed = await connection.scalars(
+                    update(deliveries)
+                    .where(deliveries.c.id.in_(chunk), deliveries.c.leased_by == owner, pending())
+                    .values(leased_until=until)
+                    .returning(deliveries.c.id)
+                )
+                ours.update(renewed)
+        return frozenset(ours)
+
+    @unbroken
     async def record_part(self, delivery_id: str, part: str, receipt: str) -> None:
         """Remember that one part was accepted. True whoever holds the lease, so it is not asked for."""
         async with self._database.write() as connection:
@@ -117,7 +136,10 @@ class DeliveryQueue:
 
     async def _hand_over(self, connection: AsyncConnection, fallback: NewDelivery) -> None:
         """Only once: where the fallback was told of this event and subject already, that stands."""
-        row = delivery_row(fallback, self._database.clock())
+        controller = await connection.scalar(
+            select(events.c.controller).where(events.c.id == fallback.event_id)
+        )
+        row = delivery_row(fallback, controller, self._database.clock())
         added = await connection.execute(self._database.insert_missing(deliveries).values(**row))
         if added.rowcount and (waits := wait_rows([fallback])):
             await connection.execute(insert(delivery_waits), waits)

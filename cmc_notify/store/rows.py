@@ -71,8 +71,11 @@ def event_row(event: documents.Event, origin: tuple[str, int] | None, now: float
     }
 
 
-def delivery_row(new: NewDelivery, now: float) -> dict[str, object]:
-    """The columns of a new delivery; one without a sink is finished from the start, as unrouted."""
+def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[str, object]:
+    """The columns of a new delivery; one without a sink is finished from the start, as unrouted.
+
+    ``controller`` is its event's.
+    """
     routed = bool(new.sink)
     return {
         "id": new.id,
@@ -90,6 +93,7 @@ def delivery_row(new: NewDelivery, now: float) -> dict[str, object]:
         "patience": max(0.0, new.deadline_at - now),
         "unclear": False,
         "finished_at": None if routed else now,
+        "controller": controller,
     }
 
 

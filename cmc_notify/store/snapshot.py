@@ -11,11 +11,11 @@ from sqlalchemy import bindparam, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.leadership import require
 from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
 from cmc_notify.store.tables import (
     controllers,
@@ -114,9 +114,13 @@ class PollRecords:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
             version = await self._advance(connection, commit)
+            if (
+                commit.fence
+            ):  # asked once the row is ours: while we waited for it, another may have taken over
+                await require(connection, commit.fence)
             await self._write_jobs(connection, commit)
             await self._write_events(connection, commit)
-            await self._write_deliveries(connection, commit.deliveries)
+            await self._write_deliveries(connection, commit)
             await self._write_incidents(connection, commit.incidents)
             if commit.listed is not None:
                 await self._mark_listed(connection, commit.controller, commit.listed)
@@ -175,12 +179,14 @@ class PollRecords:
         except IntegrityError as error:
             raise StaleSnapshot(f"{commit.controller}: a change was already told; poll again") from error
 
-    async def _write_deliveries(self, connection: AsyncConnection, new: Sequence[NewDelivery]) -> None:
-        if not new:
+    async def _write_deliveries(self, connection: AsyncConnection, commit: PollCommit) -> None:
+        if not commit.deliveries:
             return
         now = self._database.clock()
-        await connection.execute(insert(deliveries), [delivery_row(delivery, now) for delivery in new])
-        if waits := wait_rows(new):
+        of = {event.id: event.controller for event in commit.events}
+        rows = [delivery_row(new, of.get(new.event_id), now) for new in commit.deliveries]
+        await connection.execute(insert(deliveries), rows)
+        if waits := wait_rows(commit.deliveries):
             await connection.execute(insert(delivery_waits), waits)
 
     async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[Incident]) -> None:

@@ -130,6 +130,8 @@ deliveries = Table(
     Column("last_error", Words),
     Column("receipt", Words),
     Column("finished_at", Double),
+    # The event's: so that the newest of one controller are found without a look at all the others'.
+    Column("controller", Words),
     UniqueConstraint("event_id", "sink", "subject", name="deliveries_once"),
     # A million finished rows cost a claim nothing: it walks these two, which hold the pending ones alone.
     Index("deliveries_pending", "sink", "seq", sqlite_where=_pending, postgresql_where=_pending),
@@ -138,6 +140,7 @@ deliveries = Table(
     ),
     Index("deliveries_by_state", "state", "sink"),
     Index("deliveries_by_sink", "sink", "seq"),
+    Index("deliveries_by_controller", "controller", "seq"),
     Index("deliveries_by_age", "finished_at"),
     sqlite_autoincrement=True,
 )
@@ -200,4 +203,14 @@ marks = Table(
     metadata,
     Column("name", Words, primary_key=True),
     Column("at", Double, nullable=False),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("name", Words, primary_key=True),
+    # Null once given up. The row stays for good: its token must never be used again.
+    Column("owner", Words),
+    Column("token", BigInteger, nullable=False),
+    Column("leads_until", Double, nullable=False),
 )

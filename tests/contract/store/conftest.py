@@ -1,6 +1,8 @@
 """Stores to test: a SQLite file and a real PostgreSQL, fresh for each test, under a clock set by hand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import make_url
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, job_info, rfc3339
@@ -26,8 +29,8 @@ Tell = Callable[..., Awaitable[list[str]]]
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own on a local socket; its URL ends in the database ``postgres``."""
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server of our own on a local socket, as the wheel hands it out."""
     # The wheel's library asks for this folder, and warns where a login session has not made it.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
@@ -40,29 +43,84 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
                 server.psql(f"ALTER SYSTEM SET {setting} = off;")
             server.psql("SELECT pg_reload_conf();")
-            yield server.get_uri()
+            yield server
         finally:
             server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server: Any) -> str:
+    """Its URL, which ends in the database ``postgres``."""
+    return str(postgresql_server.get_uri())
 
 
 _database_numbers = count(1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that nobody has opened yet."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
+async def new_database(server: str, template: str = "template1") -> str:
+    """The URL of a new database on the server, a copy of ``template``."""
     import asyncpg  # noqa: PLC0415  a SQLite-only machine lacks it
 
-    server = request.getfixturevalue("postgresql")
     name = f"store_{next(_database_numbers)}"
     connection = await asyncpg.connect(server)
     try:
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     finally:
         await connection.close()
-    return str(server).replace("/postgres?", f"/{name}?")
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def migrated(url: str) -> str:
+    """Bring an empty database to the newest schema, once for all tests that only need a store."""
+
+    async def open_and_close() -> None:
+        await (await open_store(url, clock=lambda: START, exclusive=True)).close()
+
+    # In a thread: this one may be about to run the loop of a test.
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, open_and_close()).result()
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> str:
+    """The name of a PostgreSQL database with an empty store in it, to be copied."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        url = elsewhere.submit(asyncio.run, new_database(postgresql)).result()
+    return str(make_url(migrated(url)).database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Each test that uses a store runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def blank_url(request: pytest.FixtureRequest, dialect: str, tmp_path: Path) -> str:
+    """The URL of a store that nobody has ever opened."""
+    if dialect == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return await new_database(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+async def store_url(request: pytest.FixtureRequest, dialect: str, tmp_path: Path) -> str:
+    """The URL of a new store that was opened once, so that its schema is there."""
+    if dialect == "sqlite":
+        path = tmp_path / "store.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        return f"sqlite:///{path}"
+    template = request.getfixturevalue("postgresql_template")
+    return await new_database(request.getfixturevalue("postgresql"), template)
 
 
 @pytest.fixture

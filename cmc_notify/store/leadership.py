@@ -1,0 +1,75 @@
+"""Who leads: at most one holder of a name at a time, and whoever held it before can be told by its fence.
+
+On PostgreSQL the server's clock decides, so that replicas whose clocks differ agree. A SQLite store has one
+bridge, and at its start nobody leads: whoever did is dead, since the file is ours.
+"""
+
+from sqlalchemy import case, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.errors import StaleSnapshot
+from cmc_notify.ports import Fence
+from cmc_notify.store.engine import Database
+from cmc_notify.store.tables import leaders
+from cmc_notify.store.unbroken import unbroken
+
+
+class Leaders:
+    """Implements ports.Leadership."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @unbroken
+    async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
+        """Lead ``name`` for ``ttl`` seconds; None while another does."""
+        async with self._database.write() as connection:
+            now = await self._database.lease_clock(connection)
+            new = self._database.insert(leaders).values(
+                name=name, owner=owner, token=1, leads_until=now + ttl
+            )
+            # One statement: of several that find the name free, the database lets one through.
+            ours = leaders.c.owner == owner
+            taken = new.on_conflict_do_update(
+                index_elements=[leaders.c.name],
+                set_={
+                    "owner": owner,
+                    "token": leaders.c.token + case((ours, 0), else_=1),
+                    "leads_until": now + ttl,
+                },
+                where=or_(ours, leaders.c.owner.is_(None), leaders.c.leads_until <= now),
+            ).returning(leaders.c.token)
+            token: int | None = await connection.scalar(taken)
+        return None if token is None else Fence(name, token)
+
+    @unbroken
+    async def renew(self, fence: Fence, *, ttl: float) -> bool:
+        """Lead for ``ttl`` seconds from now on; False where another has taken over, or we gave up."""
+        async with self._database.write() as connection:
+            now = await self._database.lease_clock(connection)
+            held = update(leaders).where(
+                leaders.c.name == fence.name, leaders.c.token == fence.token, leaders.c.owner.is_not(None)
+            )
+            return (await connection.execute(held.values(leads_until=now + ttl))).rowcount == 1
+
+    @unbroken
+    async def release(self, fence: Fence) -> None:
+        """Let another lead at once; nothing happens where one does already."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(leaders)
+                .where(leaders.c.name == fence.name, leaders.c.token == fence.token)
+                .values(owner=None)
+            )
+
+
+async def require(connection: AsyncConnection, fence: Fence) -> None:
+    """Raise StaleSnapshot where the fence is no longer the newest, even if no other work was done since."""
+    newest = await connection.scalar(select(leaders.c.token).where(leaders.c.name == fence.name))
+    if newest != fence.token:
+        raise StaleSnapshot(f"{fence.name}: another replica leads by now; this poll is left to it")
+
+
+async def depose_all(connection: AsyncConnection) -> None:
+    """For whoever holds the store alone: all leaders are gone."""
+    await connection.execute(update(leaders).values(owner=None))

@@ -1,0 +1,25 @@
+"""Several replicas: who leads what. And deliveries carry their controller, to be listed by it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add the leaders and the deliveries' controller, which their events know."""
+    op.create_table(
+        "leaders",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text),
+        sa.Column("token", sa.BigInteger, nullable=False),
+        sa.Column("leads_until", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="leaders_pk"),
+    )
+    op.add_column("deliveries", sa.Column("controller", sa.Text))
+    op.execute(
+        "UPDATE deliveries SET controller = "
+        "(SELECT events.controller FROM events WHERE events.id = deliveries.event_id)"
+    )
+    op.create_index("deliveries_by_controller", "deliveries", ["controller", "seq"])

@@ -1,0 +1,291 @@
+"""Outages: the store says where and what to do, and the same store works again once the cause is gone."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from cmc_notify.core.model import JobState
+from cmc_notify.errors import StoreUnavailable
+from cmc_notify.ports import PollCommit
+from cmc_notify.store import Store, open_store
+
+MakeState = Callable[..., JobState]
+MakeCommit = Callable[..., PollCommit]
+Admin = Callable[[str], Awaitable[None]]
+
+on_postgresql = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+@pytest.fixture
+async def admin(postgresql: str, store_url: str) -> AsyncIterator[Admin]:
+    """Runs a statement as the server's administrator; ``{database}`` is the store's."""
+    connection = await asyncpg.connect(postgresql)
+
+    async def run(statement: str) -> None:
+        await connection.execute(statement.format(database=make_url(store_url).database))
+
+    yield run
+    await connection.close()
+
+
+END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+
+
+async def refused(work: Awaitable[Any]) -> str:
+    """What the store says; it never holds a password."""
+    with pytest.raises(StoreUnavailable) as caught:
+        await work
+    assert "hunter2" not in str(caught.value)
+    return str(caught.value)
+
+
+async def fill_the_pool(store: Store) -> None:
+    """Have several connections open, so that an outage meets more than one."""
+    await asyncio.gather(*(store.ledger.ping() for _ in range(4)), *(store.ledger.depths() for _ in range(4)))
+
+
+async def all_good(store: Store) -> None:
+    """Everything works, on whatever connection it happens."""
+    await fill_the_pool(store)
+    assert (await store.poll.load_snapshot("emea")).version == 1
+
+
+@on_postgresql
+async def test_a_server_that_stops_and_starts(
+    store: Store, postgresql_server: Any, postgresql: str, make_commit: MakeCommit
+) -> None:
+    """While the server is away each method says so at once; when it is back, the next call works."""
+    await store.poll.commit_poll(make_commit(0))
+    await fill_the_pool(store)
+    await asyncio.to_thread(postgresql_server.stop)
+    try:
+        for work in (store.ledger.ping(), store.poll.commit_poll(make_commit(1)), store.ledger.depths()):
+            message = await refused(work)
+            assert message.startswith("store postgresql://postgres")
+            assert "see that the database runs" in message
+    finally:
+        await asyncio.to_thread(postgresql_server.ensure_postgres_running)
+    assert postgresql_server.get_uri() == postgresql
+    await all_good(store)
+
+
+@on_postgresql
+async def test_a_server_away_at_the_start(
+    store_url: str, postgresql_server: Any, hands: SimpleNamespace
+) -> None:
+    """A server that is not there yet refuses the opening; the next try opens."""
+    await asyncio.to_thread(postgresql_server.stop)
+    try:
+        message = await refused(open_store(store_url, clock=lambda: hands.now, exclusive=True))
+    finally:
+        await asyncio.to_thread(postgresql_server.ensure_postgres_running)
+    assert "see that the database runs" in message
+    store = await open_store(store_url, clock=lambda: hands.now, exclusive=True)
+    await store.ledger.ping()
+    await store.close()
+
+
+@on_postgresql
+async def test_a_connection_cut_in_a_transaction(
+    store: Store,
+    admin: Admin,
+    make_state: MakeState,
+    make_commit: MakeCommit,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A commit whose connection is cut in the middle is not there at all, and is done again whole."""
+    await store.poll.commit_poll(make_commit(0))
+    commit = make_commit(1, make_state(1), deliveries=({},))
+    written = store.poll._write_events
+
+    async def write_and_lose_contact(connection: Any, of: PollCommit) -> None:
+        await written(connection, of)
+        await admin(END_ALL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.poll, "_write_events", write_and_lose_contact)
+        assert "see that the database runs" in await refused(store.poll.commit_poll(commit))
+    await all_good(store)
+    assert await store.ledger.events() == []
+    assert await store.poll.commit_poll(commit) == 2
+    assert len(await store.outbox.claim("chat", owner="me", limit=9, lease=9)) == 1
+
+
+@on_postgresql
+async def test_connections_cut_while_idle_are_not_noticed(
+    store: Store, admin: Admin, make_commit: MakeCommit
+) -> None:
+    """Idle connections that a fail-over or firewall ended are replaced: no call fails for them."""
+    await store.poll.commit_poll(make_commit(0))
+    await fill_the_pool(store)
+    await admin(END_ALL)
+    await all_good(store)
+
+
+@on_postgresql
+async def test_a_server_that_takes_no_writes(
+    store: Store, admin: Admin, make_commit: MakeCommit, make_state: MakeState
+) -> None:
+    """A standby or a read-only database is named as such; connections of that time are not used again."""
+    await store.poll.commit_poll(make_commit(0))
+    await admin("ALTER DATABASE {database} SET default_transaction_read_only = on")
+    await admin(END_ALL)
+    await asyncio.gather(*(store.ledger.depths() for _ in range(4)))  # reads go on
+    for work in (store.ledger.ping(), store.poll.commit_poll(make_commit(1, make_state(1)))):
+        assert "takes no writes; point store.url at the primary" in await refused(work)
+    await asyncio.gather(*(store.ledger.depths() for _ in range(4)))
+    await admin("ALTER DATABASE {database} RESET default_transaction_read_only")
+    await refused(store.ledger.ping())  # one of the old connections: it takes the others with it
+    await all_good(store)
+
+
+@on_postgresql
+async def test_a_wrong_password(
+    store_url: str, admin: Admin, postgresql_server: Any, hands: SimpleNamespace
+) -> None:
+    """A refused password is named without being shown; once the server takes it, the same URL opens."""
+    await admin("CREATE ROLE stranger LOGIN PASSWORD 'other'")
+    with first_rule(postgresql_server.pgdata, "local all stranger scram-sha-256\n"):
+        await admin("SELECT pg_reload_conf()")
+        url = store_url.replace("postgres:@", "stranger:hunter2@")
+        assert url != store_url
+        message = await refused(open_store(url, clock=lambda: hands.now, exclusive=False))
+        assert "see the user and password in store.url" in message
+        await admin("ALTER ROLE stranger SUPERUSER PASSWORD 'hunter2'")
+        store = await open_store(url, clock=lambda: hands.now, exclusive=False)
+        await store.ledger.ping()
+        await store.close()
+    await admin("SELECT pg_reload_conf()")
+    await admin("DROP ROLE stranger")
+
+
+@contextmanager
+def first_rule(data: Path, rule: str) -> Iterator[None]:
+    """Put a rule before all others of who may sign in how, once the server reloads."""
+    access = data / "pg_hba.conf"
+    before = access.read_text()
+    access.write_text(rule + before)
+    try:
+        yield
+    finally:
+        access.write_text(before)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@needs_root
+async def test_a_disk_that_is_full(
+    small_disk: Path, hands: SimpleNamespace, make_state: MakeState, make_commit: MakeCommit
+) -> None:
+    """With no room a commit is refused whole and reads go on; with room again it goes through."""
+    store = await open_store(f"sqlite:///{small_disk}/store.db", clock=lambda: hands.now, exclusive=True)
+    await store.poll.commit_poll(make_commit(0))
+    (small_disk / "ballast").write_bytes(bytes(free_bytes(small_disk)))
+    big = make_commit(1, *(make_state(number) for number in range(300)))
+    message = await refused(store.poll.commit_poll(big))
+    assert str(small_disk / "store.db") in message
+    assert "free space on its disk" in message
+    assert (await store.poll.load_snapshot("emea")).version == 1
+    (small_disk / "ballast").unlink()
+    assert await store.poll.commit_poll(big) == 2
+    await store.close()
+
+
+@needs_root
+async def test_a_disk_full_at_the_start(small_disk: Path, hands: SimpleNamespace) -> None:
+    """A store for which there is no room is refused by name, and opened once there is."""
+    url = f"sqlite:///{small_disk}/store.db"
+    (small_disk / "ballast").write_bytes(bytes(free_bytes(small_disk) - 8192))
+    assert "free space on its disk" in await refused(open_store(url, clock=lambda: hands.now, exclusive=True))
+    (small_disk / "ballast").unlink()
+    await (await open_store(url, clock=lambda: hands.now, exclusive=True)).close()
+
+
+def remount(disk: Path, mode: str) -> None:
+    """Make it read-only (``ro``) or writable (``rw``)."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
+
+
+def free_bytes(disk: Path) -> int:
+    """What is left on it."""
+    return shutil.disk_usage(disk).free
+
+
+@needs_root
+async def test_a_disk_that_can_only_be_read(
+    small_disk: Path, hands: SimpleNamespace, make_commit: MakeCommit
+) -> None:
+    """A file system that turned read-only is named, at the opening too; writable again, all goes on."""
+    url = f"sqlite:///{small_disk}/store.db"
+    store = await open_store(url, clock=lambda: hands.now, exclusive=True)
+    await store.poll.commit_poll(make_commit(0))
+    await store.close()
+    remount(small_disk, "ro")
+    message = await refused(open_store(url, clock=lambda: hands.now, exclusive=True))
+    assert "file system that can be written" in message
+    remount(small_disk, "rw")
+    store = await open_store(url, clock=lambda: hands.now, exclusive=True)
+    await all_good(store)
+    await store.close()
+
+
+@on_sqlite
+async def test_a_connection_that_can_only_read(store: Store, make_commit: MakeCommit) -> None:
+    """A connection made while nothing could be written is not used again after it said so."""
+    await store.poll.commit_poll(make_commit(0))
+    async with store._database.read() as connection:
+        await connection.exec_driver_sql("PRAGMA query_only = ON")
+    assert "make the file and its folder writable" in await refused(store.ledger.ping())
+    await all_good(store)
+
+
+@on_sqlite
+async def test_damage_while_it_runs(
+    store: Store, store_url: str, hands: SimpleNamespace, make_state: MakeState, make_commit: MakeCommit
+) -> None:
+    """Damage that shows while the bridge runs is named at each call; a restored backup opens again."""
+    path = Path(store_url.removeprefix("sqlite:///"))
+    await store.poll.commit_poll(make_commit(0, *(make_state(number) for number in range(500))))
+    await store.close()
+    store = await open_store(store_url, clock=lambda: hands.now, exclusive=True)
+    with damaged(path):
+        for _ in range(2):
+            assert "restore a backup" in await refused(store.poll.load_snapshot("emea"))
+        await store.close()
+    again = await open_store(store_url, clock=lambda: hands.now, exclusive=True)
+    await all_good(again)
+    await again.close()
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Write over the file in place; restore it in the end, as one restores a backup."""
+    backup = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(b"\xff" * len(backup))
+    yield
+    for name in ("-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    path.write_bytes(backup)
