@@ -10,6 +10,8 @@ ARGS ?=
 # The first Python on this machine that is new enough; `make demo PYTHON=/opt/python3.13/bin/python3` chooses.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+# Tests at a time.
+JOBS ?= 3
 DOCKER ?= docker
 IMAGE ?= cmc-notify
 
@@ -32,8 +34,8 @@ wheel: .venv/.dev ## the installable package, into dist/
 
 ##@ Develop
 .PHONY: test
-test: .venv/.dev ## every test; ARGS goes to pytest
-	$(venv) -m pytest $(ARGS)
+test: .venv/.dev ## every test, JOBS at a time (many wait more than they work); ARGS goes to pytest
+	$(venv) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## style, format, types, and the bands between modules
