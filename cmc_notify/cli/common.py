@@ -18,6 +18,8 @@ from cmc_notify.store import Store, open_store
 
 T = TypeVar("T")
 
+_HALF_A_YEAR = 180 * 86400.0
+
 
 def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugin]]:
     """The validated config and the sink types that it may use. Raises ConfigError."""
@@ -51,9 +53,19 @@ def known_name(name: str, names: Collection[str], what: str) -> str:
 
 def for_people(seconds: float | None, settings: Settings) -> str | None:
     """A time as people read it, in the config's zone."""
+    return _written(seconds, settings, "%Y-%m-%d %H:%M:%S %Z")
+
+
+def in_short(seconds: float | None, settings: Settings) -> str | None:
+    """A time in a narrow column: in the config's zone, without seconds; only an old one has its year."""
+    recent = seconds is not None and abs(time.time() - seconds) < _HALF_A_YEAR
+    return _written(seconds, settings, "%m-%d %H:%M" if recent else "%Y-%m-%d")
+
+
+def _written(seconds: float | None, settings: Settings, form: str) -> str | None:
     if seconds is None:
         return None
     try:
-        return datetime.fromtimestamp(seconds, ZoneInfo(settings.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return datetime.fromtimestamp(seconds, ZoneInfo(settings.timezone)).strftime(form)
     except (OverflowError, OSError, ValueError):
         return f"{seconds:.0f}"  # a controller may say anything

@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cmc_notify.cli.common import for_people, known_name, opened_store, read_settings, run_async
+from cmc_notify.cli.common import for_people, in_short, known_name, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
-from cmc_notify.cli.output import fail, print_facts, print_json, print_table, say
+from cmc_notify.cli.output import brief, fail, print_facts, print_json, print_table, say
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import DeliveryFilter, LedgerRow
@@ -59,12 +59,13 @@ def list_deliveries(
                 row.delivery.sink,
                 row.delivery.state.value,
                 row.delivery.attempts,
-                for_people(row.delivery.finished_at or row.delivery.created_at, settings),
-                row.delivery.receipt if row.delivery.state == "sent" else row.delivery.last_error,
+                in_short(row.delivery.finished_at or row.delivery.created_at, settings),
+                brief(row.delivery.receipt if row.delivery.state == "sent" else row.delivery.last_error),
             )
             for row in rows[:limit]
         ],
         empty="No delivery matches.",
+        below=("id", "answer"),
     )
     if len(rows) > limit:
         say("… and older ones; --limit shows more")

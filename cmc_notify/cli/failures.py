@@ -9,28 +9,39 @@ import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
-from cmc_notify.cli.output import fail, print_json, print_table, say
+from cmc_notify.cli.output import brief, fail, print_json, print_table, say
 from cmc_notify.core.model import Incident
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
 
 app = actions("What is failed now, and closing one by hand.")
+SHOWN = 50
+"""Failures in a table unless ``--limit`` says otherwise; JSON has all."""
 _ALL = 1_000_000
 
 
 @app.command("list")
 def list_failures(
-    config: ConfigOption = None, controller: ControllerOption = None, as_json: JsonOption = False
+    config: ConfigOption = None,
+    controller: ControllerOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many, oldest first; else 50, JSON all.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List open failures, the oldest first. KEY is what close takes."""
+    """List open failures, the oldest first. KEY is what close takes; --json has the whole texts."""
     settings, _ = read_settings(config)
 
-    async def read() -> Sequence[Incident]:
-        async with opened_store(settings) as store:
-            return await store.ledger.incidents(controller=controller, limit=_ALL)
+    shown = limit or (_ALL if as_json else SHOWN)
 
-    incidents = run_async(read())
+    async def read() -> tuple[Sequence[Incident], int]:
+        async with opened_store(settings) as store:
+            counts = await store.ledger.count_incidents()
+            number = sum(counts.values()) if controller is None else counts.get(controller, 0)
+            return await store.ledger.incidents(controller=controller, limit=shown), number
+
+    incidents, number = run_async(read())
     if as_json:
         print_json([{"key": _key(each), **_builtins(each)} for each in incidents])
         return
@@ -43,12 +54,15 @@ def list_failures(
                 each.feature,
                 for_people(each.opened_at, settings),
                 each.job_id,
-                each.error_text,
+                brief(each.error_text),
             )
             for each in incidents
         ],
         empty="Nothing is failed.",
+        below=("error",),
     )
+    if (left := number - len(incidents)) > 0:
+        say(f"… and {left:,} more; --limit shows more")
 
 
 @app.command("close")

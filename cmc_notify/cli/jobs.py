@@ -174,6 +174,7 @@ def _print_jobs(found: Sequence[tuple[str, Job, Names]], settings: Settings) -> 
             for info in [job_info(job, names, previous_status=None)]
         ],
         empty="No job matches.",
+        below=("features", "targets", "results"),
     )
 
 

@@ -6,9 +6,11 @@ Imports little, so that ``--help`` and ``--version`` answer at once.
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from typing import Any, NoReturn
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,8 +21,8 @@ from cmc_notify.errors import CmcNotifyError, ConfigError
 OK, FAILED, WRONG = 0, 1, 2
 """Exit codes."""
 
-_WIDEST = 100_000
-"""Columns: in a file or a pipe nothing is broken to fit a screen."""
+LONGEST = 120
+"""Characters of an error text in a list; ``--json`` has it whole."""
 
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON lets stand and a terminal obeys (C1, direction marks) or nothing can write (surrogates)."""
@@ -60,23 +62,78 @@ def print_json(document: Any) -> None:
     sys.stdout.write(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str, below: Collection[str] = ()
+) -> None:
     """Rows for people; outside text is shown, never obeyed. The first column is what other commands take:
-    it is never cut or broken.
+    it is never cut or broken. On a screen too narrow for a whole row, the columns of ``below`` get a line
+    of their own under it; in a file or a pipe each row without line breaks is one line.
     """
     if not rows:
         say(empty)
         return
+    cells = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
+    lines = _aligned([[*columns], *cells])
     console = Console(soft_wrap=False)
+    if not console.is_terminal or max(map(cell_len, lines)) <= console.width:
+        say(*lines)
+    elif below:
+        _print_in_two(columns, cells, below, console.width)
+    else:
+        _print_folded(columns, cells, console)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the columns under each other. Nothing is padded behind the last."""
+    broken = [[cell.splitlines() or [""] for cell in row] for row in rows]
+    widths = [max(cell_len(line) for row in broken for line in row[place]) for place in range(len(rows[0]))]
+    lines = []
+    for row in broken:
+        for parts in zip_longest(*row, fillvalue=""):
+            padded = (
+                f"{part}{' ' * (width - cell_len(part))}" for part, width in zip(parts, widths, strict=True)
+            )
+            lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _print_in_two(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], below: Collection[str], width: int
+) -> None:
+    """Each row's columns of ``below`` on a line under the others; only what comes last there is cut."""
+    above = [place for place, name in enumerate(columns) if name not in below]
+    under = [place for place, name in enumerate(columns) if name in below]
+    first, *lines = _aligned([[row[place].replace("\n", " ") for place in above] for row in [columns, *rows]])
+    say(first)
+    for line, row in zip(lines, rows, strict=True):
+        say(line)
+        *kept, last = (row[place].replace("\n", " ") for place in under)
+        start = "  ".join(["", *kept])
+        whole = f"{start}  {last}".rstrip()
+        if cell_len(whole) > width and last:
+            room = max(0, width - cell_len(start) - 3)
+            whole = f"{start}  {set_cell_size(last, room).rstrip()}…"
+        if whole.strip():
+            say(whole)
+
+
+def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         table.add_column(name, no_wrap=place == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
-    if not console.is_terminal:
-        wide = console.options.update(width=_WIDEST)
-        console = Console(width=console.measure(table, options=wide).maximum, color_system=None)
+        table.add_row(*map(Text, row))
     console.print(table)
+
+
+def brief(text: str | None) -> str | None:
+    """A text's beginning for a list: of its first line what fits; ``…`` where more follows."""
+    if text is None:
+        return None
+    first, _, rest = text.strip().partition("\n")
+    if len(first) > LONGEST:
+        return f"{first[:LONGEST].rstrip()}…"
+    return f"{first.rstrip()} …" if rest else first
 
 
 def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
