@@ -12,6 +12,7 @@ from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import Event
 from cmc_notify.core.model import Appliance, Feature, Incident, Job, JobState, Pair
 from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.core.sink_health import SinkNews, SinkStanding
 
 # --- time ---------------------------------------------------------------------------------------------
 
@@ -114,6 +115,8 @@ class ControllerMeta(Struct, frozen=True, kw_only=True):
     last_error: str | None = None
     failed_polls: int = 0
     """In a row."""
+    failing_since: float | None = None
+    """When the first of them was."""
     unreachable_since: float | None = None
     """Set while ``controller.unreachable`` stands told."""
     unauthorized_since: float | None = None
@@ -281,6 +284,20 @@ class Outbox(Protocol):
 
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending."""
+        ...
+
+
+class Announcements(Protocol):
+    """What is told of the sinks themselves. Every method raises StoreUnavailable."""
+
+    async def last_told(self, sink: str) -> SinkStanding:
+        """What was last told of the sink; revision 0 where nothing was."""
+        ...
+
+    async def tell(self, news: SinkNews) -> bool:
+        """Write event and deliveries; False, and nothing is written, where ``news.standing`` does not
+        follow what was last told: another replica was first.
+        """
         ...
 
 

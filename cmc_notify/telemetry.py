@@ -167,7 +167,10 @@ class Metrics:
             )
 
         self.polls_total = counter(
-            "polls_total", "Polls by result: ok, unreachable, unauthorized, error.", "controller", "result"
+            "polls_total",
+            "Polls by result: ok, unreachable, unauthorized, superseded, error.",
+            "controller",
+            "result",
         )
         self.poll_seconds = seconds("poll_seconds", "Duration of one poll up to its commit.", "controller")
         self.last_poll_timestamp_seconds = gauge(

@@ -12,6 +12,7 @@ from time import perf_counter
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
+from structlog.contextvars import bound_contextvars
 
 from cmc_notify.core.announce import Announcer, SinkRule
 from cmc_notify.core.diff import Change, Policy, expire, look, vanish
@@ -83,14 +84,25 @@ class Poller:
         self._names = NameBook(source)
         self._memory: Memory | None = None
         self._full_sync_at: float | None = None
-        self._failing_since: float | None = None
         self._malformed: dict[bytes, str] = {}
         self.meta = ControllerMeta()
         self.tried = False
 
     async def poll(self) -> PollResult:
-        """One poll, whatever comes of it: errors of controller and store are told, counted and returned."""
+        """One poll, whatever comes of it: errors of controller and store are told, counted and returned.
+
+        Where another commit came in between, such as a failure closed by hand, the poll is made again at
+        once, from what that commit left; where that happens again, the next poll goes on.
+        """
+        with bound_contextvars(controller=self.name):
+            result = await self._attempt() or await self._attempt()
+        self.tried = True
+        return result or PollResult(ok=False, busy=True, error="superseded twice by other commits")
+
+    async def _attempt(self) -> PollResult | None:
+        """Ask and commit; None where another commit came in between, and nothing was written."""
         started = perf_counter()
+        result = None
         try:
             memory = self._memory or await self._remember()
             try:
@@ -101,16 +113,16 @@ class Poller:
                 result = await self._failed(memory, error)
         except StaleSnapshot as error:
             self._memory = None
-            outcome, result = "error", PollResult(ok=False, busy=True, error=str(error))
-            _log.warning("poll.superseded", controller=self.name)
+            outcome = "superseded"
+            _log.info("poll.superseded", reason=str(error))
         except StoreError as error:
             self._memory = None
             outcome, result = "error", PollResult(ok=False, busy=True, error=str(error))
-            _log.error("poll.store_failed", controller=self.name, error=str(error))
-        self.tried = True
+            _log.error("poll.store_failed", error=str(error))
         self._metrics.polls_total.labels(self.name, outcome).inc()
         self._metrics.poll_seconds.labels(self.name).observe(perf_counter() - started)
-        self._metrics.controller_up.labels(self.name).set(float(result.ok))
+        if result:
+            self._metrics.controller_up.labels(self.name).set(float(result.ok))
         return result
 
     async def _remember(self) -> Memory:
@@ -145,7 +157,6 @@ class Poller:
         memory.same_but_other_bytes(looks.digests.keys() - announcer.states.keys(), looks.digests)
         if asked.listed is not None:
             self._malformed = {digest: looks.malformed[digest] for digest in looks.unreadable}
-        self._failing_since = None
         if asked.proven or (full and asked.filters != "unproven"):
             self._full_sync_at = now
         self._report(commit, jobs)
@@ -234,6 +245,7 @@ class Poller:
             last_attempt_at=now,
             last_error=None,
             failed_polls=0,
+            failing_since=None,
             unreachable_since=None,
             unauthorized_since=None,
             last_full_sync=now if asked.listed is not None else self.meta.last_full_sync,
@@ -242,7 +254,7 @@ class Poller:
             unknown_statuses=tuple(sorted({*self.meta.unknown_statuses, *unknown})),
         )
         for status in unknown - set(self.meta.unknown_statuses):
-            _log.warning("job.unknown_status", controller=self.name, status=status)
+            _log.warning("job.unknown_status", status=status)
             self._metrics.unknown_status_total.labels(self.name).inc()
         return PollCommit(
             controller=self.name,
@@ -277,24 +289,22 @@ class Poller:
         What was held for its details is still told in time, with what is there.
         """
         now = self._clock()
-        self._failing_since = self._failing_since or now
+        since = self.meta.failing_since or now
         failed = self.meta.failed_polls + 1
-        meta = replace(self.meta, last_attempt_at=now, last_error=str(error), failed_polls=failed)
+        meta = replace(
+            self.meta, last_attempt_at=now, last_error=str(error), failed_polls=failed, failing_since=since
+        )
         settled = self._settled(memory, now)
         announcer = await self._announcer(settled, self._names.known(), now)
         announcer.announce(settled.values())
         if isinstance(error, Unauthorized):
             if meta.unauthorized_since is None:
-                meta = replace(meta, unauthorized_since=self._failing_since)
-                announcer.tell_controller(
-                    EventType.CONTROLLER_UNAUTHORIZED, reason=str(error), since=self._failing_since
-                )
+                meta = replace(meta, unauthorized_since=since)
+                announcer.tell_controller(EventType.CONTROLLER_UNAUTHORIZED, reason=str(error), since=since)
         elif meta.unreachable_since is None and failed >= self._settings.poll.unreachable_after:
-            meta = replace(meta, unreachable_since=self._failing_since)
-            announcer.tell_controller(
-                EventType.CONTROLLER_UNREACHABLE, reason=str(error), since=self._failing_since
-            )
-        _log.warning("poll.failed", controller=self.name, error=str(error), failed_polls=failed)
+            meta = replace(meta, unreachable_since=since)
+            announcer.tell_controller(EventType.CONTROLLER_UNREACHABLE, reason=str(error), since=since)
+        _log.warning("poll.failed", error=str(error), failed_polls=failed)
         commit = PollCommit(
             controller=self.name,
             expected_version=memory.version,
@@ -328,7 +338,7 @@ class Poller:
             sum(1 for state in memory.states.values() if state.open)
         )
         self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
-        _log.debug("poll.done", controller=self.name, decoded=len(jobs), events=len(commit.events))
+        _log.debug("poll.done", decoded=len(jobs), events=len(commit.events))
 
 
 def _digest(state: JobState, looks: Looks, memory: Memory) -> bytes:

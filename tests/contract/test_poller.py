@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from poller_stage import PollerStage, polling
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from cmc_notify.core.events import rfc3339
+from cmc_notify.errors import StaleSnapshot
+from cmc_notify.ports import PollCommit
 from cmc_notify.simulator import Quirks, Row, SimulatedJob
 
 FAIL, GOOD = Row("V1", 3, "Completed", "Fail", "broke"), Row("V1", 3, "Completed", "Success")
@@ -301,12 +305,16 @@ async def test_a_proof_that_fails_leaves_the_full_list_standing(tmp_path: Path) 
 
 
 async def test_a_malformed_job_blinds_nobody(stage: PollerStage) -> None:
-    """It is on record with its id, the others go through, and it is told once it can be read."""
+    """It is logged and on record with its id, the others go through, and it is told once it can be read."""
     stage.sim.jobs.add_raw(b'"nonsense"')
     bad = stage.sim.jobs.add(overrides={"feature_ids": 7, "detailed_status": "x", "job_status": {"a": 1}})
     good = stage.sim.jobs.add()
     stage.restart()
-    assert await stage.poll() == [f"{good.id} job.queued"]
+    with capture_logs(processors=[merge_contextvars]) as log:
+        assert await stage.poll() == [f"{good.id} job.queued"]
+    told = [line for line in log if line["event"] == "job.malformed"]
+    assert [line["controller"] for line in told] == ["emea", "emea"]
+    assert bad.id in [line["job_id"] for line in told]
     broken = (await stage.meta()).malformed
     assert len(broken) == 2
     assert any(str(bad.id) in line for line in broken)
@@ -375,6 +383,20 @@ async def test_an_outage_is_told_once_and_so_is_its_end(stage: PollerStage) -> N
     assert await stage.poll() == []
 
 
+async def test_a_restart_does_not_shorten_an_outage(stage: PollerStage) -> None:
+    """Since when is the first failed poll, though the bridge was restarted before it was worth telling."""
+    with stage.sim.outage("503"):
+        assert await stage.poll() == []
+        began = stage.sim.now
+        assert (await stage.meta()).failing_since == began
+        stage.restart()
+        [lost] = await stage.events()
+        assert (lost.type, lost.since) == ("controller.unreachable", rfc3339(began))
+    [back] = await stage.events()
+    assert (back.type, back.since) == ("controller.recovered", rfc3339(began))
+    assert (await stage.meta()).failing_since is None
+
+
 async def test_refused_credentials_are_told_at_once_and_once(stage: PollerStage) -> None:
     """An operator must act, so nothing is waited for."""
     with stage.sim.outage("401"):
@@ -397,15 +419,52 @@ async def test_a_held_failure_is_told_in_time_during_an_outage(stage: PollerStag
 
 
 async def test_of_two_pollers_one_commits_and_the_other_reads_again(stage: PollerStage) -> None:
-    """A stale snapshot writes nothing; after it the second poller goes on from what the first one told."""
+    """A stale snapshot writes nothing; the second poller goes on at once from what the first one told."""
     second = stage.new_poller()
     assert (await second.poll()).ok
     stage.sim.jobs.add()
     assert (await second.poll()).ok
-    assert await stage.poll() == ["4101 job.queued"]
-    assert not stage.result.ok
-    assert await stage.poll() == []
+    with capture_logs(processors=[merge_contextvars]) as log:
+        assert await stage.poll() == ["4101 job.queued"]
     assert stage.result.ok
+    [line] = [line for line in log if line["event"] == "poll.superseded"]
+    assert (line["log_level"], line["controller"]) == ("info", "emea")
+    assert line["reason"]
+    assert await stage.poll() == []
+
+
+async def test_a_failure_closed_by_hand_is_no_failed_poll(stage: PollerStage) -> None:
+    """The poll that it overtakes counts as superseded, and what it had found is told all the same."""
+    finished(stage, "Failed", FAIL)
+    assert await stage.poll() == ["4101 job.failed"]
+    [incident] = await stage.store.ledger.incidents()
+    assert await stage.store.ledger.close_incident(incident.id, now=stage.sim.now)
+    finished(stage, "Failed", FAIL)
+    assert await stage.poll() == ["4102 job.failed"]
+    assert stage.result.ok
+    counted = stage.metrics.registry.get_sample_value
+    labels = {"controller": "emea"}
+    assert counted("cmc_notify_polls_total", labels | {"result": "superseded"}) == 1
+    assert counted("cmc_notify_polls_total", labels | {"result": "error"}) is None
+    assert counted("cmc_notify_controller_up", labels) == 1
+
+
+async def test_a_poll_overtaken_again_and_again_ends(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two attempts, then the interval: a store that always refuses must not be asked without end."""
+    attempts = 0
+
+    async def refuse(_commit: PollCommit) -> int:
+        nonlocal attempts
+        attempts += 1
+        raise StaleSnapshot("another commit came first")
+
+    monkeypatch.setattr(stage.store.poll, "commit_poll", refuse)
+    assert await stage.poll() == []
+    assert attempts == 2
+    assert not stage.result.ok
+    assert stage.result.busy
 
 
 async def test_an_unknown_status_is_reported_and_stops_nothing(stage: PollerStage) -> None:

@@ -35,6 +35,7 @@ class PollerStage:
         self.store = store
         self.settings = settings
         self.result = PollResult(ok=False, busy=False)
+        self.metrics = Metrics()
         self._controllers: list[Controller] = []
         self._told: set[str] = set()
         self.poller = self.new_poller()
@@ -51,7 +52,7 @@ class PollerStage:
             self.settings,
             telling,
             clock=lambda: self.sim.now,
-            metrics=Metrics(),
+            metrics=self.metrics,
         )
 
     def restart(self) -> None:
