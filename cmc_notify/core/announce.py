@@ -34,8 +34,8 @@ _BEFORE_RECOVERIES = frozenset(
         EventType.APPLIANCE_FAILED,
     }
 )
-_RETELLS = EventType.JOB_FAILED
-"""The final event that holds every failed pair, told before or not."""
+_RETELL = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_CANCELED, EventType.JOB_FAILED})
+"""The final events: each holds every failed pair, told before or not."""
 
 
 class SinkRule(Struct, frozen=True, kw_only=True):
@@ -108,9 +108,7 @@ class Announcer:
         event, told = self._emit(draft.type, state, job, state.revision, draft=draft)
         if not draft.pairs:
             return
-        overtaken = self._incidents.fail(
-            event, state, now=self._now, told=told, retold=draft.type == _RETELLS
-        )
+        overtaken = self._incidents.fail(event, state, now=self._now, told=told, retold=draft.type in _RETELL)
         for uid, incidents in overtaken.items():
             if (later := self.states.get(uid) or self._stored_job(uid)) is not None:
                 raised = replace(later, revision=later.revision + 1)

@@ -179,16 +179,20 @@ def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, pol
         drafts.append(_draft(EventType.APPLIANCE_FAILED, state, pairs=newly, new=newly))
     if warning := _overdue(state, job, now=now, controller_now=controller_now, policy=policy):
         drafts.append(warning)
-    if carried_by_end:
-        pending = _unsettled(job)
-        new = failed - state.told
-        drafts.append(_draft(EventType.JOB_FAILED, state, pairs=failed, new=new, details_pending=pending))
-    elif ends:
-        drafts.append(_draft(_FINAL[Status(job.status)], state))
+    if ends:
+        drafts.append(
+            _draft(
+                _FINAL[Status(job.status)],
+                state,
+                pairs=failed,
+                new=failed - state.told if carried_by_end else _NO_PAIRS,
+                details_pending=carried_by_end and _unsettled(job),
+            )
+        )
     state = replace(
         state,
-        told=state.told | (failed if carried_by_end else newly),
-        silent=_NO_PAIRS if carried_by_end else state.silent,
+        told=state.told | (failed if ends else newly),
+        silent=_NO_PAIRS if ends else state.silent,
         told_final=job.status if ends else old.told_final,
         watch_until=_watch_until(job, now, controller_now, policy) if ends else old.watch_until,
         overdue_told=old.overdue_told or warning is not None,

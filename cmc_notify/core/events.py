@@ -155,6 +155,7 @@ class Event(Struct, frozen=True, kw_only=True):
     sink: str | None = None
     job: JobInfo | None = None
     failures: tuple[Failure, ...] = ()
+    """In a final event of any status every failed pair of the job, in ``appliance.failed`` the new ones."""
     recoveries: tuple[Recovery, ...] = ()
     failures_outside_route: int = 0
     """In a copy for one receiver: how many more failures its route does not show."""

@@ -351,3 +351,31 @@ def test_the_controllers_own_events_have_their_own_subject() -> None:
     assert (event.job, event.reason, event.since) == (None, "no answer", "2026-11-23T10:33:20Z")
     assert {delivery.ordering_key for delivery in announcer.deliveries} == {"controller:emea"}
     assert announcer.event_uids == {}
+
+
+# --- ends that are no failure, with failed pairs ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["Success", "Canceled", "Failed"])
+def test_any_end_opens_again_what_an_earlier_push_closed_meanwhile(status: str) -> None:
+    """The failure was told while the job ran; it ends later than the success that closed the incident."""
+    bridge = Bridge()
+    bridge.poll(running(1, 150, *rows(V1="failed")))
+    bridge.poll(ended(2, "Success", 200, *rows(V1="succeeded")))
+    assert bridge.open == []
+    bridge.poll(ended(1, status, 300, *rows(V1="failed"), push_time=150))
+    assert [incident.serial for incident in bridge.open] == ["V1"]
+
+
+def test_a_success_with_failed_pairs_is_routed_by_them() -> None:
+    """A route by serial is told the end with the pairs that are its own, and others not at all."""
+    bridge = Bridge(
+        routes=(
+            Route(match=Match(serial=("V1",)), sinks=("chat",), proceed=True),
+            Route(match=Match(feature=("SNMP",)), sinks=("mail",)),
+        )
+    )
+    bridge.poll(ended(1, "Success", 300, *rows(V1="failed", V2="failed", V3="succeeded")))
+    [end] = [event for event in bridge.events if event.type is EventType.JOB_SUCCEEDED]
+    assert [(failure.serial, failure.new) for failure in end.failures] == [("V1", False), ("V2", False)]
+    assert [(d.sink, d.shown) for d in bridge.deliveries if d.event_id == end.id] == [("chat", (0,))]

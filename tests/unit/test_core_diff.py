@@ -162,8 +162,12 @@ def test_started_and_failed_pairs_at_once_come_in_order() -> None:
 
 @pytest.mark.parametrize(("status", "told"), [("Success", "job.succeeded"), ("Canceled", "job.canceled")])
 def test_failed_pairs_of_a_job_that_does_not_end_failed(status: str, told: str) -> None:
-    """They have an event of their own, before the final one."""
-    assert Watcher().look(job(status, *rows(V1="failed"))) == ["appliance.failed", told]
+    """They have an event of their own, before the final one, which names every failed pair, none as new."""
+    watcher = seen(job("InProgress", *rows(V1="failed")))
+    assert watcher.look(job(status, *rows(V1="failed", V2="failed"))) == ["appliance.failed", told]
+    first, final = watcher.last[0].drafts
+    assert (first.pairs, first.new) == ({P2}, {P2})
+    assert (final.pairs, final.new) == ({P1, P2}, set())
 
 
 def test_a_pair_that_recovered_in_between_is_newly_failed_again() -> None:
