@@ -61,6 +61,8 @@ class Scheduler:
             return
         self._stopped = True
         if self._scheduler.running:
+            self._scheduler.pause()
+            await asyncio.sleep(0)  # what it has just begun ends by itself; cancelled, it would log an error
             self._scheduler.shutdown(wait=False)
         running = tuple(self._running)
         for task in running:

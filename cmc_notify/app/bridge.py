@@ -13,6 +13,7 @@ from cmc_notify.app.making import Plugins
 from cmc_notify.core.links import Links
 from cmc_notify.ports import Clock
 from cmc_notify.settings import Settings
+from cmc_notify.settings.root import HttpSettings
 from cmc_notify.store import Store, open_store
 from cmc_notify.telemetry import Metrics, configure_logging
 from cmc_notify.web import LiveController, LiveSink, WebServer, create_app
@@ -52,12 +53,13 @@ class Bridge:
             await self.stop()
             raise
         self._started = True
-        _log.info("bridge.started", port=self.port, controllers=list(self._settings.controllers))
+        url = _page_address(self._settings.http, self.port)
+        _log.info("bridge.started", url=url, port=self.port, controllers=list(self._settings.controllers))
 
     async def reload(self, settings: Settings) -> None:
         """Go on with other settings; where they can't be used, raise, and the old ones go on.
 
-        The store, the address and the pages' time zone are fixed until a restart.
+        The store and all of ``http`` are fixed until a restart.
         """
         assert self._engine is not None
         replacement = self._make_engine(settings)
@@ -122,11 +124,19 @@ class Bridge:
             links=self._links,
             token=http.token,
             listen_host=http.host,
-            timezone=ZoneInfo(self._settings.timezone),
+            timezone=lambda: ZoneInfo(self._settings.timezone),
             clock=self._clock,
         )
         self._web = WebServer(app, http.host, http.port)
         self.port = await self._web.start()
+
+
+def _page_address(http: HttpSettings, port: int) -> str:
+    """Where people find the first page; where we listen on every address, this machine's own stands in."""
+    if http.external_url:
+        return http.external_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _fixed_changes(first: Settings, settings: Settings) -> list[str]:
@@ -134,6 +144,5 @@ def _fixed_changes(first: Settings, settings: Settings) -> list[str]:
     compared = {
         "store.url": (first.store.url, settings.store.url),
         "http": (first.http, settings.http),
-        "timezone": (first.timezone, settings.timezone),
     }
     return [key for key, (before, now) in compared.items() if before != now]

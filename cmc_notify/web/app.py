@@ -1,6 +1,7 @@
 """Which address shows what, to whom. Every route only reads: there is no other method than GET."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, tzinfo
 
 from aiohttp import web
@@ -27,10 +28,10 @@ def create_app(
     links: Links,
     token: SecretStr | None,
     listen_host: str,
-    timezone: tzinfo = UTC,
+    timezone: Callable[[], tzinfo] = lambda: UTC,
     clock: Clock = time.time,
 ) -> web.Application:
-    """The application; ``timezone`` is for the pages that people read.
+    """The application; ``timezone`` is asked anew for each time on a page, as a reload may change it.
 
     Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
     """

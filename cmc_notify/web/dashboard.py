@@ -1,7 +1,8 @@
 """The first page: is everything well, what runs, what is broken, what was told."""
 
 import time
-from datetime import UTC, tzinfo
+from collections.abc import Callable
+from datetime import tzinfo
 
 from aiohttp import web
 
@@ -25,7 +26,7 @@ class Dashboard:
         ledger: Ledger,
         status: StatusSource,
         readiness: Readiness,
-        timezone: tzinfo = UTC,
+        timezone: Callable[[], tzinfo],
         clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger

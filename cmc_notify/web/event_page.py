@@ -1,6 +1,7 @@
 """The page that messages link to: one event whole, however large, every failure with its whole text."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import tzinfo
 
 from aiohttp import hdrs, web
@@ -41,7 +42,7 @@ def headline(event: Event) -> str:
 class EventPage:
     """``/events/{event_id}``."""
 
-    def __init__(self, ledger: Ledger, timezone: tzinfo) -> None:
+    def __init__(self, ledger: Ledger, timezone: Callable[[], tzinfo]) -> None:
         self._ledger = ledger
         self._templates = Templates(timezone)
 

@@ -6,7 +6,7 @@ whose digest stands in the policy; scripts, images, frames and requests to elsew
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from importlib.resources import files
 
@@ -23,9 +23,9 @@ _AGES = ((86400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minute
 
 
 class Templates:
-    """The pages of ``cmc_notify/web/pages``; ``timezone`` is the one that people read times in."""
+    """The pages of ``cmc_notify/web/pages``; ``timezone`` tells, for each time, where people read it."""
 
-    def __init__(self, timezone: tzinfo) -> None:
+    def __init__(self, timezone: Callable[[], tzinfo]) -> None:
         self._timezone = timezone
         style = (files("cmc_notify.web") / "pages" / "style.css").read_text(encoding="utf-8")
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -59,7 +59,7 @@ class Templates:
             when = datetime.fromisoformat(exact or "")
         except ValueError:
             return escape(_shown(exact or unknown))
-        local = when.replace(tzinfo=when.tzinfo or UTC).astimezone(self._timezone)
+        local = when.replace(tzinfo=when.tzinfo or UTC).astimezone(self._timezone())
         return Markup('<time datetime="{}">{}</time>').format(exact, f"{local:%Y-%m-%d %H:%M:%S %Z}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 import structlog
 import yaml
+from aiohttp import ClientSession
 
 from cmc_notify.app import Bridge, make_renderer
 from cmc_notify.core.events import EventType
@@ -247,6 +248,47 @@ async def test_a_reload_finishes_what_is_in_flight(
         fail_a_job(sim)
         await company.built[1].sends(1)
         assert company.built[1].messages[0].event.id not in {message.event.id for message in old.messages}
+
+
+async def test_a_reload_changes_the_time_zone_of_the_pages(
+    company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What needs no restart is not said to need one."""
+    async with running(configure(timezone="UTC"), company) as bridge, ClientSession() as client:
+        address = f"http://127.0.0.1:{bridge.port}/"
+        async with client.get(address) as answer:
+            assert " UTC</time>" in await answer.text()
+        await bridge.reload(configure(timezone="Asia/Tokyo"))
+        logged = capsys.readouterr().err
+        assert "bridge.reloaded" in logged
+        assert "bridge.reload_partial" not in logged
+        async with client.get(address) as answer:
+            text = await answer.text()
+    assert " JST</time>" in text
+    assert " UTC</time>" not in text
+
+
+@pytest.mark.parametrize(
+    ("http", "expected"),
+    [
+        ({"listen": "127.0.0.1:0"}, "http://127.0.0.1:{port}/"),
+        ({"listen": "[::1]:0"}, "http://[::1]:{port}/"),
+        ({"listen": "0.0.0.0:0", "token": "t" * 32}, "http://127.0.0.1:{port}/"),
+        (
+            {"listen": "127.0.0.1:0", "external_url": "https://bridge.example.net"},
+            "https://bridge.example.net",
+        ),
+    ],
+)
+async def test_the_log_says_where_the_first_page_is(
+    company: Company, configure: Configure, http: dict[str, str], expected: str
+) -> None:
+    """An address that can be opened, also where we listen on all of them."""
+    with structlog.testing.capture_logs() as logged:
+        async with running(configure(http=http), company) as bridge:
+            port = bridge.port
+    [line] = [line for line in logged if line["event"] == "bridge.started"]
+    assert line["url"] == expected.format(port=port)
 
 
 async def test_a_config_that_can_not_be_built_changes_nothing(

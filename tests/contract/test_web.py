@@ -412,6 +412,7 @@ async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
     for shown in ("job.failed", "dead", "after 3 attempts", "Odd<i>", visible(f"job 7: {HOSTILE}")):
         assert shown in page.text
     assert f'href="events/{FAILED.id}"' in source
+    assert source.count(">ok<") == 2  # a controller that answered, a sink that nothing holds
 
 
 async def test_pages_carry_a_policy_without_scripts(client: Client) -> None:
