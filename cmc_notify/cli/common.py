@@ -62,6 +62,17 @@ def in_short(seconds: float | None, settings: Settings) -> str | None:
     return _written(seconds, settings, "%m-%d %H:%M" if recent else "%Y-%m-%d")
 
 
+def ago(seconds: float | None) -> str:
+    """How long ago that was, in the largest unit that says enough; ``never`` for None."""
+    if seconds is None:
+        return "never"
+    past = max(0.0, time.time() - seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if past >= 2 * size:
+            return f"{past // size:.0f} {unit} ago"
+    return f"{past:.0f} s ago"
+
+
 def _written(seconds: float | None, settings: Settings, form: str) -> str | None:
     if seconds is None:
         return None

@@ -1,38 +1,67 @@
 """``status``: the whole bridge at one look, from its store."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
+from cmc_notify.cli.common import ago, in_short, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, JsonOption, single
-from cmc_notify.cli.output import print_json, print_table, say
+from cmc_notify.cli.output import brief, print_json, print_table, say
 from cmc_notify.core.model import JobState
 from cmc_notify.settings import Settings
+from cmc_notify.settings.controller import PollSettings
 from cmc_notify.web import LiveController, LiveSink
 from cmc_notify.web.documents import controller_document, job_document, sink_document
-from cmc_notify.web.overview import Overview, overview
+from cmc_notify.web.overview import ControllerView, Overview, overview
 
 OPEN_JOBS = 1000
 """Jobs that can be open at once before the number is no longer exact."""
 
 
+MISSED = 3
+"""A controller that was not asked for so many of its longer interval is stale: its state is of then."""
+SHOWN = 3
+"""Jobs that can't be read, of each controller; JSON has all."""
+
+
+class Look(NamedTuple):
+    """What the store told at one moment."""
+
+    whole: Overview
+    jobs: Sequence[tuple[str, JobState]]
+    troubles: Mapping[str, str]
+    """By sink, why what is pending for it was not taken."""
+    states: Mapping[str, str]
+    """By controller; ``stale`` where nobody asks it."""
+    running: bool
+
+
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Controllers, open jobs, open failures and the outbox, at one look."""
     settings, _ = read_settings(config)
-    whole, jobs = run_async(_read(settings))
+    look = run_async(_read(settings))
     if as_json:
-        document = {
-            # What only the running process knows is at /api/v1/status.
-            "controllers": [
-                _without(controller_document(view), "polling", "next_poll") for view in whole.controllers
-            ],
-            "sinks": [_without(sink_document(view), "blocked") for view in whole.sinks],
-            "open_jobs": [job_document(name, state) for name, state in jobs],
-        }
-        print_json(msgspec.to_builtins(document))
+        print_json(msgspec.to_builtins(_document(look)))
         return
-    _print(settings, whole, jobs)
+    _print(settings, look)
+
+
+def _document(look: Look) -> dict[str, object]:
+    """What only the running process knows is at /api/v1/status."""
+    return {
+        "bridge": {"running": look.running},
+        "controllers": [
+            _without(controller_document(view), "polling", "next_poll") | {"state": look.states[view.name]}
+            for view in look.whole.controllers
+        ],
+        "sinks": [
+            _without(sink_document(view), "blocked") | {"last_error": look.troubles.get(view.name)}
+            for view in look.whole.sinks
+        ],
+        "open_jobs": [job_document(name, state) for name, state in look.jobs],
+    }
 
 
 class _Configured:
@@ -50,52 +79,94 @@ class _Configured:
         return [LiveSink(name=name, type=sink.type) for name, sink in self._settings.sinks.items()]
 
 
-async def _read(settings: Settings) -> tuple[Overview, Sequence[tuple[str, JobState]]]:
+async def _read(settings: Settings) -> Look:
     async with opened_store(settings) as store:
         whole = await overview(store.ledger, _Configured(settings))
-        return whole, await store.ledger.jobs(open_only=True, limit=OPEN_JOBS)
+        asked = {view.name: _asked(view, settings) for view in whole.controllers}
+        runs = store.bridge_runs()
+        return Look(
+            whole=whole,
+            jobs=await store.ledger.jobs(open_only=True, limit=OPEN_JOBS),
+            troubles=await store.ledger.troubles(),
+            states={view.name: view.state if asked[view.name] else "stale" for view in whole.controllers},
+            # Where several may use the store, their polls are the sign of life.
+            running=any(
+                asked[view.name] and view.meta.last_attempt_at is not None for view in whole.controllers
+            )
+            if runs is None
+            else runs,
+        )
+
+
+def _asked(view: ControllerView, settings: Settings) -> bool:
+    """Whether a bridge still asks it, or never has."""
+    last, configured = view.meta.last_attempt_at, settings.controllers.get(view.name)
+    if last is None:
+        return True
+    poll = configured.poll if configured else PollSettings()
+    return time.time() - last <= MISSED * max(poll.interval, poll.idle_interval)
 
 
 def _without(document: dict[str, object], *keys: str) -> dict[str, object]:
     return {key: value for key, value in document.items() if key not in keys}
 
 
-def _print(settings: Settings, whole: Overview, jobs: Sequence[tuple[str, JobState]]) -> None:
+def _print(settings: Settings, look: Look) -> None:
+    whole = look.whole
+    if not look.running:
+        polls = [view.meta.last_poll_at for view in whole.controllers if view.meta.last_poll_at is not None]
+        say(f"No bridge is running; last poll {ago(max(polls, default=None))}.", "")
     print_table(
         ("controller", "state", "last poll", "open jobs", "open failures", "last error"),
         [
             (
                 view.name if view.live else f"{view.name} (no longer in the config)",
-                view.state,
-                for_people(view.meta.last_poll_at, settings) or "never",
-                sum(name == view.name for name, _ in jobs),
+                look.states[view.name],
+                ago(view.meta.last_poll_at),
+                sum(name == view.name for name, _ in look.jobs),
                 view.open_failures,
-                view.meta.last_error if view.state != "ok" else None,
+                brief(view.meta.last_error) if view.state != "ok" else None,
             )
             for view in whole.controllers
         ],
         empty="No controller is configured.",
+        below=("last error",),
     )
+    for view in whole.controllers:
+        say(*_unread(view))
     say("")
     print_table(
-        ("sink", "type", "waiting", "oldest", "sent", "dead"),
+        ("sink", "type", "waiting", "oldest", "sent", "dead", "last error"),
         [
             (
                 view.name,
                 view.live.type if view.live else "no longer in the config",
                 view.depth.pending,
-                for_people(view.depth.oldest_pending_at, settings),
+                in_short(view.depth.oldest_pending_at, settings),
                 view.depth.sent,
                 view.depth.dead,
+                brief(look.troubles.get(view.name)),
             )
             for view in whole.sinks
         ],
         empty="No sink is configured.",
+        below=("last error",),
     )
     if dead := sum(view.depth.dead for view in whole.sinks):
         say(
             "", f"{dead} dead: cmc-notify deliveries --state dead shows why, … retry --dead sends them again."
         )
+
+
+def _unread(view: ControllerView) -> Iterator[str]:
+    """What the controller says and the bridge can't read."""
+    malformed = view.meta.malformed
+    for problem in malformed[:SHOWN]:
+        yield f"{view.name}: a job can't be read: {brief(problem)}"
+    if (left := len(malformed) - SHOWN) > 0:
+        yield f"{view.name}: … and {left:,} more that can't be read; --json has all"
+    if unknown := view.meta.unknown_statuses:
+        yield f"{view.name}: unknown job statuses: {', '.join(unknown)}"
 
 
 app = single(status)

@@ -15,7 +15,7 @@ from cmc_notify.store.engine import Database
 from cmc_notify.store.faults import translated
 from cmc_notify.store.leadership import Leaders, depose_all
 from cmc_notify.store.ledger import Records
-from cmc_notify.store.lock import FileLock
+from cmc_notify.store.lock import FileLock, held
 from cmc_notify.store.outbox import DeliveryQueue
 from cmc_notify.store.retention import Retention
 from cmc_notify.store.snapshot import PollRecords
@@ -35,6 +35,17 @@ class Store:
     leadership: Leaders
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
+
+    def bridge_runs(self) -> bool | None:
+        """Whether a bridge holds the store; None where that can't be told, as on PostgreSQL, which several
+        may use, and where the lock's file can't be read.
+        """
+        if self._database.path is None:
+            return None
+        try:
+            return held(self._database.path)
+        except OSError:
+            return None
 
     async def close(self) -> None:
         """Close every connection and let another bridge have the store."""

@@ -220,6 +220,18 @@ class Records:
         ]
 
     @unbroken
+    async def troubles(self) -> Mapping[str, str]:
+        """By sink, the last error of the oldest pending delivery that was tried in vain."""
+        oldest = (
+            select(func.min(deliveries.c.seq))
+            .where(pending(), deliveries.c.last_error.is_not(None))
+            .group_by(deliveries.c.sink)
+        )
+        wanted = select(deliveries.c.sink, deliveries.c.last_error).where(deliveries.c.seq.in_(oldest))
+        async with self._database.read() as connection:
+            return dict((await connection.execute(wanted)).all())
+
+    @unbroken
     async def secret(self, name: str) -> bytes:
         """32 random bytes kept under ``name``, made on first use; the same for every replica."""
         kept = select(secrets.c.value).where(secrets.c.name == name)

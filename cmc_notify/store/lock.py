@@ -6,9 +6,35 @@ file would drop SQLite's own locks.
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from cmc_notify.errors import StoreLocked
+
+_ASKED = 0.05
+"""Seconds: far longer than :func:`held` takes."""
+
+
+def held(database: Path) -> bool:
+    """Whether a process holds the store. Asking takes a shared lock for an instant, and changes nothing.
+
+    Raises OSError where the lock's file can't be read.
+    """
+    with suppress(FileNotFoundError):
+        file = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+    return False
+
+
+def lock_file(database: Path) -> Path:
+    """The file beside the database that is locked."""
+    return database.with_name(database.name + ".lock")
 
 
 class FileLock:
@@ -19,10 +45,10 @@ class FileLock:
 
         A link is refused: in a folder where others write too, it could name any file of ours to empty.
         """
-        path = database.with_name(database.name + ".lock")
+        path = lock_file(database)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
@@ -36,6 +62,13 @@ class FileLock:
         self._released = False
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_ASKED)  # whoever only asks is gone by then
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
         """Let another process take over. The file stays: removing it would let two hold 'the' lock."""
