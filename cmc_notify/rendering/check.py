@@ -7,6 +7,8 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import samples
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message
+from cmc_notify.rendering.blocks import stray_blocks
+from cmc_notify.rendering.formats import format_of
 from cmc_notify.rendering.renderer import Renderer
 
 _DEFAULT = "default"
@@ -15,10 +17,11 @@ _DEFAULT = "default"
 def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
     """Every fault of the templates that a sink of this type can reach, each once; empty where all is well.
 
-    Files in the user's folders that nothing would ever ask for (a misspelt event type) are faults too;
-    names that begin with ``_`` are parts for other templates and are not asked for directly.
+    Files in the user's folders that nothing would ever ask for (a misspelt event type) are faults too, and
+    so are blocks that no parent has; names that begin with ``_`` are parts for other templates and are not
+    asked for directly.
     """
-    faults = [*_unreachable(renderer, sink_type, extensions)]
+    faults = [*_unreachable(renderer, sink_type, extensions), *_stray(renderer, sink_type, extensions)]
     for extension in extensions:
         for event in samples():
             for brief in (False, True):
@@ -40,6 +43,19 @@ def _unreachable(renderer: Renderer, sink_type: str, extensions: Sequence[str]) 
             problem = _misnamed(path.name, extensions)
             if problem:
                 yield TemplateError(f"{sink_type}/{path.name}", None, f"is never used: {problem}")
+
+
+def _stray(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
+    """Blocks of the user's files that take no effect, also in shared templates and parts."""
+    for folder in renderer.templates_dirs:
+        for part in (sink_type, "shared"):
+            for path in sorted(folder.glob(f"{part}/**/*.j2")):
+                extension = path.name.removesuffix(".j2").rpartition(".")[2]
+                # A part without an extension of its own is read as any format reads it.
+                asked = extension if extension in extensions else extensions[0]
+                yield from stray_blocks(
+                    renderer.environment(format_of(asked)), path.relative_to(folder).as_posix()
+                )
 
 
 def _misnamed(file: str, extensions: Sequence[str]) -> str | None:

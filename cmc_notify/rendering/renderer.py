@@ -72,7 +72,7 @@ class Renderer:
         form = format_of(extension)
         used = wanted
         try:
-            template = self._environment(form).select_template(candidates(wanted))
+            template = self.environment(form).select_template(candidates(wanted))
             used = template.name or wanted
             document = template.render(context_of(message, form, brief=brief))
             return form.finish(document.encode("utf-8", "replace").decode())
@@ -80,7 +80,8 @@ class Renderer:
             folders = (*self.templates_dirs, *self._plugin_dirs.values(), self._builtin)
             raise translate(error, used, folders) from error
 
-    def _environment(self, form: Format) -> FormatEnvironment:
+    def environment(self, form: Format) -> FormatEnvironment:
+        """What reads and compiles the templates of this format."""
         found = self._environments.get(form.name)
         if found is None:
             made = FormatEnvironment(

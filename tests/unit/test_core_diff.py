@@ -166,8 +166,8 @@ def test_failed_pairs_of_a_job_that_does_not_end_failed(status: str, told: str) 
     watcher = seen(job("InProgress", *rows(V1="failed")))
     assert watcher.look(job(status, *rows(V1="failed", V2="failed"))) == ["appliance.failed", told]
     first, final = watcher.last[0].drafts
-    assert (first.pairs, first.new) == ({P2}, {P2})
-    assert (final.pairs, final.new) == ({P1, P2}, set())
+    assert (first.pairs, first.new) == (frozenset({P2}), frozenset({P2}))
+    assert (final.pairs, final.new) == (frozenset({P1, P2}), frozenset())
 
 
 def test_a_pair_that_recovered_in_between_is_newly_failed_again() -> None:

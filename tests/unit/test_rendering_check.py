@@ -92,6 +92,42 @@ def test_invalid_json_is_found(tmp_path: Path) -> None:
     assert fault.startswith("webhook/default.json.j2: the result is no valid JSON")
 
 
+def test_a_block_that_no_parent_has_is_found(tmp_path: Path) -> None:
+    """A misspelt block would silently do nothing, so it is a fault with its line and the likely name."""
+    source = '{% extends "builtin/slack/job.failed.mrkdwn.j2" %}\n{% block headlin %}mine{% endblock %}'
+    (fault,) = _faults(tmp_path, "slack/job.failed.mrkdwn.j2", source)
+    assert fault == (
+        "slack/job.failed.mrkdwn.j2, line 2: there is no block 'headlin' in "
+        "builtin/slack/job.failed.mrkdwn.j2, so it never takes effect; did you mean headline?"
+    )
+
+
+def test_blocks_are_followed_through_every_parent(tmp_path: Path) -> None:
+    """A block is known wherever above it stands, also inside one that a middle template adds to."""
+    middle = (
+        '{% extends "builtin/slack/default.mrkdwn.j2" %}\n'
+        "{% block footer %}{{ super() }}{% block runbook %}{% endblock %}{% endblock %}"
+    )
+    assert _faults(tmp_path, "slack/_base.mrkdwn.j2", middle) == []
+    child = (
+        '{% extends "slack/_base.mrkdwn.j2" %}\n'
+        "{% block headline %}mine{% endblock %}\n{% block runbook %}go/push{% endblock %}"
+    )
+    assert _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child) == []
+    (fault,) = _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child.replace("runbook", "zzz"))
+    assert "job.failed.mrkdwn.j2, line 3: there is no block 'zzz' in slack/_base.mrkdwn.j2" in fault
+    assert fault.endswith("it has error, facts, failure, failures, footer, headline, recoveries, runbook")
+
+
+def test_a_parent_chosen_while_rendering_is_not_judged(tmp_path: Path) -> None:
+    """Where the parent is an expression nobody can say which blocks there are."""
+    for source in (
+        '{% extends "builtin/slack/" ~ "default.mrkdwn.j2" %}{% block zzz %}{% endblock %}',
+        '{% if job %}{% extends "builtin/slack/default.mrkdwn.j2" %}{% endif %}{% block zzz %}{% endblock %}',
+    ):
+        assert _faults(tmp_path, "slack/job.failed.mrkdwn.j2", source) == []
+
+
 def test_there_are_samples_of_every_type() -> None:
     """Each type has an everyday event and a hostile one, with ids of their own."""
     kinds = [event.type for event in samples()]
