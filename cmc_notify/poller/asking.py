@@ -47,7 +47,7 @@ async def ask(
     Raises ControllerUnreachable or Unauthorized.
     """
     if full or filters != "proven":
-        listed = looks.add(await source.list_jobs())
+        listed = await looks.add(await source.list_jobs())
         proven = False
         if full or filters == "unproven":
             filters, proven = await _prove(source, known, looks, listed)
@@ -55,7 +55,7 @@ async def ask(
         listed = None
         proven = False
         for items in await _filtered(source, cutoff(known.identities())):
-            looks.add(items)
+            await looks.add(items)
     missing = [uid for uid in wanted if uid not in looks.seen]
     gone = await _look_up(source, known, looks, missing)
     return Asked(listed=listed, filters=filters, gone=gone, proven=proven)
@@ -92,8 +92,8 @@ async def _held_against(source: JobSource, known: KnownJobs, looks: Looks, liste
     proof = FilterProof(
         created=created,
         waiting=waiting,
-        by_status=looks.add(queued) | looks.add(running),
-        by_time=looks.add(recent),
+        by_status=await looks.add(queued) | await looks.add(running),
+        by_time=await looks.add(recent),
         after=after,
     )
     if proof.ignored():
@@ -110,7 +110,7 @@ async def _really_missed(
 ) -> bool:
     """Whether the job is still as the full list had it, and did not just move on between two requests."""
     try:
-        looks.add([await source.get_job(looks.job_id(uid))])
+        await looks.add([await source.get_job(looks.job_id(uid))])
     except (JobNotFound, MalformedJob):
         return False
     return not waiting or _waits(known, looks, uid)
@@ -151,7 +151,7 @@ async def _look_up(
             case None:
                 pass
             case item:
-                looks.add([item])
+                await looks.add([item])
                 if uid not in looks.seen and item.digest not in looks.malformed:
                     gone.add(uid)
     return frozenset(gone)

@@ -1,7 +1,8 @@
 """What one poll saw: which known jobs were there, and how the changed ones look now.
 
-An item whose bytes are known costs a dictionary look-up; only the others are decoded. A job that is seen
-twice in different states, because it moved between two requests of a poll, is looked at twice, in order.
+An item whose bytes are known costs a dictionary look-up; only the others are decoded, and thousands of them
+hold up nothing else. A job that is seen twice in different states, because it moved between two requests
+of a poll, is looked at twice, in order.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from cmc_notify.core.model import Job
 from cmc_notify.core.plan import Identity, new_uid, resolve
 from cmc_notify.errors import MalformedJob
 from cmc_notify.poller.memory import KnownJobs
+from cmc_notify.poller.pace import Pace
 from cmc_notify.ports import ListedJob
 
 _log = structlog.get_logger(__name__)
@@ -34,12 +36,14 @@ class Looks:
         self.changed: dict[str, list[Job]] = {}
         self.digests: dict[str, bytes] = {}
 
-    def add(self, items: Iterable[ListedJob]) -> frozenset[str]:
-        """Take in one answer; returns the uids of the jobs that it shows."""
+    async def add(self, items: Iterable[ListedJob]) -> frozenset[str]:
+        """Take in one answer, before the next one; returns the uids of the jobs that it shows."""
         shown = set()
+        pace = Pace()
         for item in items:
             uid = self._this_poll.get(item.digest) or self._known.uid_of(item.digest)
             if uid is None:
+                await pace.breathe()
                 uid = self._decode(item)
             if uid is not None:
                 shown.add(uid)

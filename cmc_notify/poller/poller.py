@@ -26,6 +26,7 @@ from cmc_notify.poller.asking import Asked, ask
 from cmc_notify.poller.looks import Looks, first_seen_order
 from cmc_notify.poller.memory import KnownJobs, Memory, waits
 from cmc_notify.poller.names import NameBook
+from cmc_notify.poller.pace import Pace
 from cmc_notify.ports import (
     Clock,
     ControllerMeta,
@@ -172,7 +173,9 @@ class Poller:
         absent = [uid for uid in looks.changed if not looks.new(uid) and uid not in memory.states]
         states = memory.states | await self._store.load_states(self.name, absent)
         result: dict[str, list[Change]] = {}
+        pace = Pace()
         for uid, steps in looks.changed.items():
+            await pace.breathe()
             state = states.get(uid)
             for job in steps:
                 changes = look(state, job, uid=uid, now=now, controller_now=controller_now, policy=policy)
