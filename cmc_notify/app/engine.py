@@ -14,7 +14,7 @@ from cmc_notify.controller import Controller
 from cmc_notify.core.announce import SinkRule
 from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
-from cmc_notify.dispatcher import Dispatcher
+from cmc_notify.dispatcher import Dispatcher, HealthTelling
 from cmc_notify.errors import TemplateError
 from cmc_notify.housekeeping import Housekeeper
 from cmc_notify.poller import Poller
@@ -54,16 +54,6 @@ class Engine:
         self._metrics = metrics
         renderer = make_renderer(settings, self._count_fallback, plugins=plugins)
         self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
-        self.dispatcher = Dispatcher(
-            store.outbox,
-            self.sinks,
-            {name: make_plan(sink) for name, sink in settings.sinks.items()},
-            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
-            clock=clock,
-            metrics=metrics,
-            sign_link=self._sign_link,
-        )
-        self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
         telling = Telling(
             routes=tuple(make_route(route) for route in settings.routes),
             sinks={
@@ -72,6 +62,17 @@ class Engine:
             },
             redact=settings.redact,
         )
+        self.dispatcher = Dispatcher(
+            store.outbox,
+            self.sinks,
+            {name: make_plan(sink) for name, sink in settings.sinks.items()},
+            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            clock=clock,
+            metrics=metrics,
+            sign_link=self._sign_link,
+            health=HealthTelling(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
+        )
+        self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
         self.pollers = {
             name: Poller(
                 name,

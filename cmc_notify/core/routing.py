@@ -37,8 +37,9 @@ def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[s
     """The sinks that are told, each with what it is shown of the failures.
 
     ``job.progress`` goes only to ``updating_sinks``, which change a message in place. An event about a
-    sink never goes to that sink. Where several routes lead to one sink it is told once, with all that
-    any of them shows. Recoveries are not routed: they follow the failures they end.
+    sink never goes to that sink, and a route that names no other does not end the search. Where several
+    routes lead to one sink it is told once, with all that any of them shows. Recoveries are not routed:
+    they follow the failures they end.
     """
     result: dict[str, Shown] = {}
     for rule in routes:
@@ -51,7 +52,7 @@ def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[s
             if event.type == EventType.JOB_PROGRESS and sink not in updating_sinks:
                 continue
             result[sink] = _union(result[sink], shown) if sink in result else shown
-        if not rule.proceed:
+        if not rule.proceed and set(rule.sinks) != {event.sink}:
             break
     return result
 

@@ -1,6 +1,7 @@
 """Delivering: what is due in the outbox goes to its sink, and what came of it is written down."""
 
 from cmc_notify.dispatcher.dispatcher import Dispatcher
+from cmc_notify.dispatcher.health import HealthTelling
 from cmc_notify.dispatcher.worker import SinkPlan
 
-__all__ = ["Dispatcher", "SinkPlan"]
+__all__ = ["Dispatcher", "HealthTelling", "SinkPlan"]

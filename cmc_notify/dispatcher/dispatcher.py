@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 
 from cmc_notify.core.events import Event
+from cmc_notify.dispatcher.health import HealthTelling, SinkWatch
 from cmc_notify.dispatcher.worker import SinkPlan, Worker
 from cmc_notify.ports import Clock, Outbox, Sink
 from cmc_notify.telemetry import Metrics
@@ -32,8 +33,11 @@ class Dispatcher:
         clock: Clock,
         metrics: Metrics,
         sign_link: Callable[[Event], str | None] = lambda _event: None,
+        health: HealthTelling | None = None,
     ) -> None:
-        """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page."""
+        """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page;
+        with ``health``, the other sinks are told of one that fails.
+        """
         self._workers = {
             name: Worker(
                 sink,
@@ -45,6 +49,7 @@ class Dispatcher:
                 metrics=metrics,
                 sign_link=sign_link,
                 handed_over=self.wake,
+                watch=SinkWatch(name, health, clock=clock, committed=self.wake) if health else None,
             )
             for name, sink in sinks.items()
         }

@@ -14,9 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
-from cmc_notify.core.events import Event
+from cmc_notify.core.events import Event, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.retry import RetryPolicy, decide
+from cmc_notify.dispatcher.health import SinkWatch
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Claim, Clock, Delivery, Message, Outbox, Sink
 from cmc_notify.telemetry import Metrics
@@ -64,8 +65,11 @@ class Worker:
         metrics: Metrics,
         sign_link: Callable[[Event], str | None],
         handed_over: Callable[[], None],
+        watch: SinkWatch | None,
     ) -> None:
-        """``handed_over`` is called when a dead delivery was given to the fallback sink."""
+        """``handed_over`` is called when a dead delivery was given to the fallback sink; ``watch`` is told
+        what each attempt came to.
+        """
         self._sink = sink
         self._plan = plan
         self._outbox = outbox
@@ -75,6 +79,7 @@ class Worker:
         self._metrics = metrics
         self._sign_link = sign_link
         self._handed_over = handed_over
+        self._watch = watch
         self.wake = asyncio.Event()
         self.in_flight: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -165,6 +170,8 @@ class Worker:
             await self._stop_ageing()
         if verdict.fallback:
             self._handed_over()
+        if self._watch:
+            await self._watch.attempted(claim.event, outcome)
 
     async def _attempt(self, claim: Claim) -> SendOutcome:
         """One send, whatever a sink does: bounded in time, and an exception is an outcome too."""
@@ -215,7 +222,7 @@ class Worker:
 
     def _fallback(self, claim: Claim) -> NewDelivery | None:
         name, plan, delivery = self._plan.fallback, self._fallback_plan, claim.delivery
-        if name is None or plan is None:
+        if name is None or plan is None or name == claim.event.sink:  # a sink hears nothing of itself
             return None
         now = self._clock()
         return NewDelivery(
@@ -258,7 +265,7 @@ class Worker:
             case DeliveryState.DEAD:
                 _log.error("delivery.dead", **fields, reason=verdict.error, fallback=self._plan.fallback)
             case _:
-                _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=verdict.due_at)
+                _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=rfc3339(verdict.due_at))
 
     async def _record(self, delivery: Delivery, verdict: Verdict) -> None:
         """Write the verdict down. While the store refuses, try for as long as the lease can last: after it

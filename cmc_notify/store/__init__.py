@@ -11,6 +11,7 @@ from sqlalchemy import true, update
 
 from cmc_notify.ports import Clock
 from cmc_notify.store import schema
+from cmc_notify.store.announcements import Announcements
 from cmc_notify.store.engine import Database
 from cmc_notify.store.faults import translated
 from cmc_notify.store.leadership import Leaders, depose_all
@@ -30,6 +31,7 @@ class Store:
 
     poll: PollRecords
     outbox: DeliveryQueue
+    announcements: Announcements
     ledger: Records
     housekeeping: Retention
     leadership: Leaders
@@ -81,6 +83,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
     return Store(
         poll=PollRecords(database),
         outbox=DeliveryQueue(database),
+        announcements=Announcements(database),
         ledger=Records(database),
         housekeeping=Retention(database),
         leadership=Leaders(database),

@@ -137,7 +137,7 @@ class DeliveryQueue:
     async def _hand_over(self, connection: AsyncConnection, fallback: NewDelivery) -> None:
         """Only once: where the fallback was told of this event and subject already, that stands."""
         controller = await connection.scalar(
-            select(events.c.controller).where(events.c.id == fallback.event_id)
+            select(func.nullif(events.c.controller, "")).where(events.c.id == fallback.event_id)
         )
         row = delivery_row(fallback, controller, self._database.clock())
         added = await connection.execute(self._database.insert_missing(deliveries).values(**row))

@@ -4,11 +4,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 
+from cmc_notify.core.events import EventType
 from cmc_notify.store.engine import Database
 from cmc_notify.store.tables import deliveries, events, incidents, jobs
 from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
+_later = events.alias("later")
 
 
 class Retention:
@@ -22,12 +24,13 @@ class Retention:
         """Delete what finished, closed or fell out of the full lists before ``before``. Returns rows deleted.
 
         Kept: pending deliveries and their events, the events that opened what is still open with their
-        deliveries, and every job that the controller still lists or that an open incident speaks of.
+        deliveries, the news that a sink fails until its recovery is told, and every job that the controller
+        still lists or that an open incident speaks of.
         """
         finished = (deliveries.c.finished_at < before) & ~_opened_incident(deliveries.c.event_id)
         # An event goes once nothing refers to it, so deliveries go first.
         undelivered = ~exists().where(deliveries.c.event_id == events.c.id)
-        told = (events.c.created_at < before) & undelivered & ~_opened_incident(events.c.id)
+        told = (events.c.created_at < before) & undelivered & ~_opened_incident(events.c.id) & ~_stands()
         return (
             await self._delete(deliveries, finished)
             + await self._delete(events, told)
@@ -49,6 +52,15 @@ class Retention:
 
 def _opened_incident(event_id: ColumnElement[str]) -> ColumnElement[bool]:
     return exists().where(incidents.c.opened_event == event_id, incidents.c.closed_at.is_(None))
+
+
+def _stands() -> ColumnElement[bool]:
+    """Whether the event tells that a sink fails, and none tells yet that it has recovered."""
+    return (events.c.type == EventType.SINK_FAILING.value) & ~exists().where(
+        _later.c.controller == events.c.controller,
+        _later.c.job_uid == events.c.job_uid,
+        _later.c.revision > events.c.revision,
+    )
 
 
 def _in_open_incident() -> ColumnElement[bool]:

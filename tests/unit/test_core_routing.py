@@ -153,6 +153,14 @@ def test_an_event_about_a_sink_never_goes_to_that_sink() -> None:
     assert route(event(EventType.SINK_FAILING, sink="mail"), routes) == {"chat": None}
 
 
+def test_a_route_to_the_failing_sink_alone_does_not_end_the_search() -> None:
+    """Otherwise nobody would hear of it. A route that tells anybody ends it as usual."""
+    routes = [Route(sinks=("mail",)), Route(sinks=("mail", "chat")), Route(sinks=("screen",))]
+    assert route(event(EventType.SINK_FAILING, sink="mail"), routes) == {"chat": None}
+    assert route(event(EventType.SINK_FAILING, sink="chat"), routes) == {"mail": None}
+    assert route(event(EventType.SINK_FAILING, sink="mail"), routes[:1]) == {}
+
+
 def test_progress_goes_only_to_sinks_that_update_in_place() -> None:
     """The others would be flooded."""
     routes = [Route(sinks=("chat", "mail"))]

@@ -1,0 +1,310 @@
+"""What the dispatcher tells of its sinks, over a real SQLite store; the sinks answer as a script says."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.delivery import DeliveryState, NewDelivery
+from cmc_notify.core.events import EventType
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent
+from cmc_notify.core.retry import RetryPolicy
+from cmc_notify.core.routing import Route
+from cmc_notify.core.samples import sample
+from cmc_notify.core.sink_health import SinkNews
+from cmc_notify.dispatcher import Dispatcher, HealthTelling, SinkPlan
+from cmc_notify.dispatcher.health import SinkWatch
+from cmc_notify.errors import StoreUnavailable
+from cmc_notify.ports import ControllerMeta, DeliveryFilter, Message, PartRecorder, PollCommit
+from cmc_notify.store import Store, open_store
+from cmc_notify.telemetry import Metrics
+
+START = 1_795_425_600.0
+REFUSED = Blocked("401 Unauthorized")
+BUSY = RetryLater("503", after=1)
+SENT = Sent()
+SINKS = ("mail", "chat")
+
+
+class Answering:
+    """A sink that answers with ``script`` first, then with ``otherwise``."""
+
+    def __init__(self, name: str, *script: SendOutcome) -> None:
+        self.name = name
+        self.script = deque(script)
+        self.otherwise: SendOutcome = SENT
+        self.got: list[Message] = []
+
+    async def send(self, message: Message, _record: PartRecorder) -> SendOutcome:
+        """Note the message."""
+        self.got.append(message)
+        return self.script.popleft() if self.script else self.otherwise
+
+    async def probe(self) -> SendOutcome:
+        """Nobody asks."""
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def news(self) -> list[tuple[str, str | None, str | None]]:
+        """Type, reason and since of the events about sinks that it was sent."""
+        events = [message.event for message in self.got if message.event.sink]
+        return [(event.type.value, event.reason, event.since) for event in events]
+
+
+class Refusing:
+    """The store's announcements; the first ``failures`` writes fail."""
+
+    def __init__(self, announcements: Any, failures: int) -> None:
+        self._announcements = announcements
+        self.failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._announcements, name)
+
+    async def tell(self, news: SinkNews) -> bool:
+        """Fail, then work."""
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("disk full")
+        done: bool = await self._announcements.tell(news)
+        return done
+
+
+class Stage:
+    """A store, a clock that moves by hand, and the sinks ``mail`` (concerned) and ``chat`` (told)."""
+
+    def __init__(self, store: Store, now: list[float]) -> None:
+        self.store = store
+        self.now = now
+        self.mail = Answering("mail")
+        self.chat = Answering("chat")
+        self.dispatcher: Dispatcher | None = None
+        self._number = 0
+
+    @asynccontextmanager
+    async def running(
+        self,
+        *,
+        owner: str = "here",
+        routes: tuple[Route, ...] = (Route(sinks=SINKS),),
+        announcements: Any = None,
+        fallback: str | None = None,
+    ) -> AsyncIterator[Dispatcher]:
+        """The dispatcher at work; ``fallback`` is that of ``chat``."""
+        plan = SinkPlan(timeout=1, concurrency=1, retry=RetryPolicy(initial=5, max=5, probe=5))
+        dispatcher = Dispatcher(
+            self.store.outbox,
+            {"mail": self.mail, "chat": self.chat},
+            {"mail": plan, "chat": replace(plan, fallback=fallback)},
+            owner=owner,
+            clock=lambda: self.now[0],
+            metrics=Metrics(),
+            health=HealthTelling(
+                store=announcements or self.store.announcements,
+                routes=routes,
+                sinks=dict.fromkeys(SINKS, SinkRule(deadline=3600)),
+            ),
+        )
+        self.dispatcher = dispatcher
+        dispatcher.start()
+        try:
+            yield dispatcher
+        finally:
+            await dispatcher.stop(1)
+
+    async def tell(self, dispatcher: Dispatcher, sink: str = "mail") -> str:
+        """Commit a job's event for a sink; returns the delivery's id."""
+        self._number += 1
+        told = replace(sample(EventType.JOB_FAILED), id=f"e{self._number:04}")
+        delivery = NewDelivery(
+            id=f"{told.id}-{sink}",
+            event_id=told.id,
+            sink=sink,
+            subject=told.id,
+            ordering_key=told.id,
+            due_at=self.now[0],
+            deadline_at=self.now[0] + 3600,
+        )
+        version = (await self.store.poll.load_snapshot("emea")).version
+        await self.store.poll.commit_poll(
+            PollCommit(
+                controller="emea",
+                expected_version=version,
+                meta=ControllerMeta(),
+                events=(told,),
+                deliveries=(delivery,),
+            )
+        )
+        dispatcher.wake()
+        return delivery.id
+
+    async def attempts(self, sink: Answering, count: int) -> None:
+        """Wait until a sink was asked so often, and what came of it is written and told."""
+        async with asyncio.timeout(10):
+            while len(sink.got) < count or self._busy:  # noqa: ASYNC110  the dispatcher sets no event
+                await asyncio.sleep(0.005)
+
+    @property
+    def _busy(self) -> bool:
+        assert self.dispatcher
+        return any(worker.in_flight for worker in self.dispatcher._workers.values())
+
+    async def events(self) -> list[str]:
+        """The types of what was told of sinks, the newest first."""
+        return [event.type.value for event in await self.store.ledger.events() if event.sink]
+
+    async def until(self, count: int) -> list[str]:
+        """Wait until so much was told of sinks."""
+        async with asyncio.timeout(10):
+            while len(told := await self.events()) < count:  # noqa: ASYNC110  the store sets no event
+                await asyncio.sleep(0.005)
+        return told
+
+    def later(self, dispatcher: Dispatcher, seconds: float) -> None:
+        """Time passes."""
+        self.now[0] += seconds
+        dispatcher.wake()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """An empty stage."""
+    now = [START]
+    store = await open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: now[0], exclusive=True)
+    yield Stage(store, now)
+    await store.close()
+
+
+async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(stage: Stage) -> None:
+    """At once, with reason and since, to the other sinks only; again at the next message that it takes."""
+    stage.mail.script.extend([REFUSED, REFUSED, REFUSED])
+    async with stage.running() as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.attempts(stage.chat, 1)
+        since = "2026-11-23T09:20:00Z"
+        assert stage.chat.news == [("sink.failing", "Blocked: 401 Unauthorized", since)]
+        for attempt in (2, 3, 4):
+            stage.later(dispatcher, 6)
+            await stage.attempts(stage.mail, attempt)
+        await stage.attempts(stage.chat, 2)
+    assert stage.chat.news[1:] == [("sink.recovered", None, since)]
+    assert stage.mail.news == []
+
+
+async def test_failures_in_a_row_must_last(stage: Stage) -> None:
+    """Three within a few seconds are no news; the one that makes it half a minute is. A success resets."""
+    stage.mail.script.extend([BUSY, BUSY, BUSY, BUSY, SENT, Rejected("no")])
+    async with stage.running() as dispatcher:
+        await stage.tell(dispatcher)
+        for attempt, wait in ((1, 10), (2, 10), (3, 10)):
+            await stage.attempts(stage.mail, attempt)
+            assert await stage.events() == []
+            stage.later(dispatcher, wait)
+        assert await stage.until(1) == ["sink.failing"]
+        stage.later(dispatcher, 10)
+        assert await stage.until(2) == ["sink.recovered", "sink.failing"]
+        await stage.tell(dispatcher)
+        await stage.attempts(stage.mail, 6)
+    assert len(await stage.events()) == 2
+
+
+async def test_a_restart_in_between_tells_nothing_twice(stage: Stage) -> None:
+    """The next process knows what was told, and tells of the recovery."""
+    stage.mail.otherwise = REFUSED
+    async with stage.running() as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.until(1)
+    async with stage.running(owner="next") as dispatcher:
+        stage.later(dispatcher, 6)
+        await stage.attempts(stage.mail, 2)
+        assert await stage.events() == ["sink.failing"]
+        stage.mail.otherwise = SENT
+        stage.later(dispatcher, 6)
+        assert await stage.until(2) == ["sink.recovered", "sink.failing"]
+        await stage.attempts(stage.chat, 2)
+    assert [kind for kind, _, _ in stage.chat.news] == ["sink.failing", "sink.recovered"]
+
+
+async def test_news_that_fails_raises_no_other(stage: Stage) -> None:
+    """Where the told sink is down too, its refusals of the news are not counted."""
+    stage.mail.otherwise = stage.chat.otherwise = REFUSED
+    async with stage.running() as dispatcher:
+        await stage.tell(dispatcher)
+        for attempt in (1, 2, 3):
+            await stage.attempts(stage.chat, attempt)
+            stage.later(dispatcher, 20)
+    assert await stage.events() == ["sink.failing"]
+
+
+async def test_a_dead_news_is_not_handed_to_the_sink_concerned(stage: Stage) -> None:
+    """Its fallback would be told that it fails itself."""
+    stage.mail.script.append(REFUSED)
+    stage.chat.otherwise = Rejected("no")
+    async with stage.running(fallback="mail") as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.attempts(stage.chat, 1)
+    rows = await stage.store.ledger.deliveries(DeliveryFilter())
+    assert [(row.event_type, row.delivery.sink) for row in rows] == [
+        ("sink.failing", "chat"),
+        ("job.failed", "mail"),
+    ]
+
+
+async def test_a_store_that_refuses_puts_the_news_off(stage: Stage) -> None:
+    """The next failed attempt tells it."""
+    stage.mail.otherwise = REFUSED
+    refusing = Refusing(stage.store.announcements, 1)
+    async with stage.running(announcements=refusing) as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.attempts(stage.mail, 1)
+        assert refusing.failures == 0
+        assert await stage.events() == []
+        stage.later(dispatcher, 6)
+        assert await stage.until(1) == ["sink.failing"]
+
+
+async def test_without_another_sink_the_news_is_unrouted(stage: Stage) -> None:
+    """It stands in the ledger."""
+    stage.mail.otherwise = REFUSED
+    async with stage.running(routes=(Route(sinks=("mail",)),)) as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.until(1)
+    [row] = await stage.store.ledger.deliveries(DeliveryFilter(state=DeliveryState.UNROUTED))
+    assert row.event_type == "sink.failing"
+
+
+async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(stage: Stage) -> None:
+    """Whoever sees a turn first tells it; a streak that was told is not told again over another's success."""
+    telling = HealthTelling(
+        store=stage.store.announcements,
+        routes=(Route(sinks=SINKS),),
+        sinks=dict.fromkeys(SINKS, SinkRule()),
+    )
+    one, two = (
+        SinkWatch("mail", telling, clock=lambda: stage.now[0], committed=lambda: None) for _ in range(2)
+    )
+    job = sample(EventType.JOB_FAILED)
+    for watch, outcome, told in (
+        (one, SENT, 0),
+        (two, REFUSED, 1),
+        (two, REFUSED, 1),
+        (one, REFUSED, 1),
+        (one, SENT, 2),
+        (two, REFUSED, 2),
+        (two, SENT, 2),
+        (two, REFUSED, 3),
+        (one, SENT, 4),
+    ):
+        stage.now[0] += 40
+        await watch.attempted(job, outcome)
+        assert len(await stage.events()) == told
+    assert await stage.events() == ["sink.recovered", "sink.failing"] * 2
