@@ -1,11 +1,13 @@
 """``deliveries``: the ledger, and sending again. Works beside a running bridge, which does the sending."""
 
 import time
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
 import typer
 
+from cmc_notify.app.making import PROBE_EVERY
 from cmc_notify.cli.common import for_people, in_short, known_name, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_facts, print_json, print_table, say
@@ -106,24 +108,36 @@ def retry_deliveries(
         raise ConfigError("name the deliveries to retry, or give --dead for all dead letters")
     settings, _ = read_settings(config)
 
-    async def change() -> list[LedgerRow]:
+    async def change() -> tuple[list[LedgerRow], Mapping[str, str]]:
         async with opened_store(settings) as store:
+            refusals = await store.ledger.troubles()  # before the retry, whose own errors are no sign
             ids = [(await _found(store, each)).delivery.id for each in delivery_ids or ()]
             changed = await store.ledger.retry(None if dead else ids, now=time.time(), again=again)
-            return [await _found(store, each) for each in changed]
+            return [await _found(store, each) for each in changed], refusals
 
-    changed = run_async(change())
+    changed, refusals = run_async(change())
     if as_json:
         print_json([msgspec.to_builtins(delivery_document(row)) for row in changed])
     elif not changed and dead:
         say("There are no dead letters.")
     else:
         say(*(f"{row.delivery.id}: due now to {row.delivery.sink} as {row.delivery.key}" for row in changed))
+        say(*_held_back({row.delivery.sink for row in changed}, refusals))
     if len(changed) < len(set(delivery_ids or ())):
         left = set(delivery_ids or ()) - {
             name for row in changed for name in (row.delivery.id, row.delivery.key)
         }
         fail(f"error: not changed, since they go nowhere (no route matched): {', '.join(sorted(left))}")
+
+
+def _held_back(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[str]:
+    """Where a retry may seem to do nothing: a sink that refuses everything is only probed."""
+    for sink in sorted(sinks & refusals.keys()):
+        yield (
+            f"{sink} has not taken what is pending for it ({brief(refusals[sink])}): "
+            f"while it is blocked, this goes out at its next probe that goes through; "
+            f"one is made every {PROBE_EVERY:g} s, or as often as its retry.max says"
+        )
 
 
 async def _found(store: Store, delivery_id: str) -> LedgerRow:

@@ -1,20 +1,21 @@
 """``jobs``: the controller's jobs, asked for directly with every filter that it documents, and cancel."""
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from cmc_notify.cli.asking import ask, ask_all, host_names, names_of, the_controller
-from cmc_notify.cli.common import for_people, known_name, read_settings, run_async
+from cmc_notify.cli.common import for_people, read_settings, run_async
+from cmc_notify.cli.filters import feature_id, job_status, moment
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import print_facts, print_json, print_table, say, warn
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import JobInfo, job_info
-from cmc_notify.core.model import Feature, Job, Names, Outcome
-from cmc_notify.errors import ConfigError, MalformedJob
+from cmc_notify.core.model import Feature, Job, Names, Outcome, Status
+from cmc_notify.errors import MalformedJob
 from cmc_notify.settings import Settings
 
 app = actions("Ask a controller for its jobs, and cancel one.")
@@ -30,10 +31,15 @@ Listed = tuple[list[Job], list[str], Sequence[Feature]]
 def list_jobs(
     config: ConfigOption = None,
     controller: ControllerOption = None,
-    status: Annotated[str | None, typer.Option("--status", help="Queued, InProgress, …")] = None,
+    status: Annotated[str | None, typer.Option("--status", help=f"{', '.join(Status)}.")] = None,
     feature: Annotated[str | None, typer.Option("--feature", help="A feature's id or name.")] = None,
     after: Annotated[
-        str | None, typer.Option("--after", help="Unix seconds, or a time such as 2026-11-23T09:00Z.")
+        str | None,
+        typer.Option(
+            "--after",
+            help="A time such as 2026-11-23T09:00Z, Unix seconds, or how long ago by the controller's clock "
+            "(by ours where it tells none): 2h.",
+        ),
     ] = None,
     before: Annotated[str | None, typer.Option("--before", help="As --after.")] = None,
     limit: Annotated[
@@ -43,13 +49,16 @@ def list_jobs(
 ) -> None:
     """List jobs, the newest first. The controller applies the filters."""
     settings, _ = read_settings(config)
-    bounds = {"after": _seconds("--after", after), "before": _seconds("--before", before)}
+    wanted = job_status(status)
+    bounds = {"after": moment("--after", after), "before": moment("--before", before)}
 
     async def question(asked: Controller) -> Listed:
         features = await asked.list_features()
-        feature_id = _feature_id(feature, features)
+        now = time.time() + (asked.clock_offset or 0.0)
+        times = {name: bound(now) for name, bound in bounds.items() if bound}
         jobs, unreadable = [], []
-        for item in await asked.list_jobs(status=status, feature_id=feature_id, **bounds):
+        found = await asked.list_jobs(status=wanted, feature_id=feature_id(feature, features), **times)
+        for item in found:
             try:
                 jobs.append(item.decode())
             except MalformedJob as error:
@@ -112,27 +121,6 @@ def cancel_job(
         print_json({"controller": name, **_document(job, names)})
     else:
         say(f"{name}: job {job.id} is {job.status}")
-
-
-def _seconds(option: str, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        if value.lstrip("-").isdecimal():
-            return int(value)
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        raise ConfigError(
-            f"{option}: {value!r} is no time; write Unix seconds, or 2026-11-23T09:00Z"
-        ) from None
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-
-def _feature_id(wanted: str | None, features: Sequence[Feature]) -> int | None:
-    if wanted is None or wanted.isdecimal():
-        return None if wanted is None else int(wanted)
-    by_name = {name: each.id for each in features for name in (each.label, each.name)}
-    return by_name[known_name(wanted, by_name, "feature")]
 
 
 def _document(job: Job, names: Names) -> dict[str, Any]:
@@ -200,7 +188,7 @@ def _results(info: JobInfo) -> str:
 def _print_job(name: str, job: Job, names: Names, settings: Settings) -> None:
     info = job_info(job, names, previous_status=None)
     times = (job.creation_time, job.push_time, job.completion_time)
-    created, pushed, completed = (for_people(time, settings) for time in times)
+    created, pushed, completed = (for_people(each, settings) for each in times)
     print_facts(
         [
             ("Job", f"{job.id} on {name}"),

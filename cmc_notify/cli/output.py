@@ -48,6 +48,11 @@ def warn(message: str) -> None:
     sys.stderr.write(f"warning: {visible(message)}\n")
 
 
+def note(message: str) -> None:
+    """One line on standard error about what is as it should be, but may not be expected."""
+    sys.stderr.write(f"note: {visible(message)}\n")
+
+
 def say(*lines: str) -> None:
     """Lines for people; outside text is shown, never obeyed."""
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))

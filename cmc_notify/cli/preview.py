@@ -4,6 +4,7 @@ import html
 import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import typer
 from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings
 from cmc_notify.cli.options import ConfigOption, single
-from cmc_notify.cli.output import fail, say, warn
+from cmc_notify.cli.output import fail, note, say, warn
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, PreviewDocument, Previewing
@@ -36,6 +37,8 @@ def preview(
     settings, plugins = read_settings(config)
     kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
     sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
+    if event and sink and not _leads(kinds[0], sink, settings):
+        note(f"no route sends this event there: {kinds[0]} to {sink}")
     previews = _previews(settings, plugins, [(name, kind) for name in sinks for kind in kinds])
     if out is None and not show:
         for place, documents in previews:
@@ -46,6 +49,23 @@ def preview(
     say(f"written to {folder}")
     if show and not webbrowser.open(index.absolute().as_uri()):
         fail(f"error: no browser could be started; open {index} yourself")
+
+
+def _leads(kind: EventType, sink: str, settings: Settings) -> bool:
+    """Whether any event of this kind can reach the sink."""
+    if kind is EventType.APPLIANCE_RECOVERED:  # it follows the failures
+        told = (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED)
+        return settings.sinks[sink].send_resolved and any(_leads(each, sink, settings) for each in told)
+    for rule in settings.routes:
+        match = rule.match
+        if match.event and not any(fnmatchcase(kind, pattern) for pattern in match.event):
+            continue
+        if sink in rule.sinks:
+            return True
+        narrowed = match.controller or match.feature or match.serial or match.site_id
+        if not rule.continue_ and not narrowed:
+            return False
+    return False
 
 
 def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> Iterator[Preview]:

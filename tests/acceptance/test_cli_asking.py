@@ -1,13 +1,15 @@
 """``jobs`` and ``features`` ask the controller itself, which applies every filter that it documents."""
 
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from command_line import written
+from command_line import in_process, written
 
+from cmc_notify.controller import Controller
 from cmc_notify.simulator import OPEN, Row, Simulator
 
 
@@ -23,6 +25,9 @@ def config(*urls: str | None) -> dict[str, Any]:
     [
         ([], {}),
         (["--status", "Failed"], {"job_status": ["Failed"]}),
+        (["--status", "in progress"], {"job_status": ["InProgress"]}),
+        (["--status", "IN_PROGRESS"], {"job_status": ["IN_PROGRESS"]}),
+        (["--status", "cancelled"], {"job_status": ["Canceled"]}),
         (["--feature", "3"], {"feature_id": ["3"]}),
         (["--feature", "QoS"], {"feature_id": ["3"]}),
         (["--after", "1795430000"], {"after": ["1795430000"]}),
@@ -101,3 +106,37 @@ async def test_a_dead_controller_is_one_line(tmp_path: Path, in_thread: Any) -> 
     assert err.startswith("error: ")
     assert "127.0.0.1:9" in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--status", "bogus"], "write one of Queued, InProgress, Success, Failed, Canceled"),
+        (["--status", "Faild"], 'did you mean "Failed"?'),
+        (["--after", "yesterday"], "or how long ago: 30m, 2h, 1d"),
+        (["--before", "9" * 400 + "d"], "is no time"),
+    ],
+)
+def test_a_wrong_filter_is_2(options: list[str], said: str, tmp_path: Path) -> None:
+    """What no controller can know is never asked: exit code 2 and what to write instead."""
+    file = str(written(tmp_path, config("http://127.0.0.1:9")))
+    code, out, err = in_process("jobs", *options, "--config", file)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+async def test_how_long_ago_is_by_the_controllers_clock(
+    tmp_path: Path, in_thread: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--after 2h`` on a controller whose clock is a day ahead asks for its last two hours, not ours."""
+    day = 86400
+    monkeypatch.setattr(Controller, "clock_offset", property(lambda _: float(day)))
+    async with Simulator("empty", auth=OPEN) as sim:
+        code, _, err = await in_thread(
+            "jobs", "--after", "2h", "--config", str(written(tmp_path, config(sim.url)))
+        )
+        assert (code, err) == (0, "")
+        (target,) = [each.target for each in sim.requests if urlsplit(each.target).path.endswith("/jobs")]
+        (after,) = parse_qs(urlsplit(target).query)["after"]
+        assert abs(int(after) - (time.time() + day - 7200)) < 30

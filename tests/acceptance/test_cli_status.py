@@ -183,3 +183,26 @@ def test_asking_keeps_no_bridge_from_starting(tmp_path: Path, monkeypatch: pytes
     assert lock.held(database)
     bridge.release()
     assert not lock.held(database)
+
+
+async def test_a_retry_says_what_it_waits_for(file: str, tmp_path: Path, in_thread: Any) -> None:
+    """Where the sink refuses what is pending, a retry is told to wait for its next probe; else not."""
+    async with bridge_store(tmp_path) as store:
+        await polled(store, at=time.time(), deliveries=2)
+        await refused(store)
+        code, out, _ = await in_thread("deliveries", "retry", "--dead", "--config", file)
+        assert code == 0
+        assert out.startswith("d1: due now to chat as d1\n")
+        assert REASON in out
+        assert "goes out at its next probe" in out
+
+
+async def test_a_retry_to_a_good_sink_says_no_more(file: str, tmp_path: Path, in_thread: Any) -> None:
+    """The dead letter's own error is no sign that its sink takes nothing."""
+    async with bridge_store(tmp_path) as store:
+        await polled(store, at=time.time(), deliveries=1)
+        (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=60)
+        dead = Verdict(state=DeliveryState.DEAD, error="no such queue")
+        assert await store.outbox.record(claim.delivery.id, owner="me", verdict=dead)
+        out = (await in_thread("deliveries", "retry", "--dead", "--config", file)).out
+        assert out == "d0: due now to chat as d0\n"

@@ -68,6 +68,29 @@ def test_preview_suggests(tmp_path: Path) -> None:
     assert (code, err) == (2, "error: there is no sink 'caht'; did you mean \"chat\"?\n")
 
 
+@pytest.mark.parametrize(
+    ("sink", "event", "told"),
+    [
+        ("tickets", "job.failed", True),
+        ("tickets", "job.succeeded", False),
+        ("tickets", "appliance.recovered", True),
+        ("screen", "job.failed", False),
+        ("screen", "appliance.recovered", False),
+        ("screen", "job.succeeded", True),
+    ],
+)
+def test_preview_says_where_no_route_leads(sink: str, event: str, told: bool, tmp_path: Path) -> None:
+    """A sink that never gets such an event shows it all the same, with a note; recoveries follow failures."""
+    setting = config(SINKS)
+    setting["routes"] = [{"match": {"event": ["*.failed"]}, "sinks": ["tickets"]}, {"sinks": ["screen"]}]
+    code, out, err = in_process(
+        "preview", "--sink", sink, "--event", event, "--config", str(written(tmp_path, setting))
+    )
+    assert code == 0
+    assert out
+    assert err.count("note: no route sends this event there") == (not told)
+
+
 async def test_a_test_is_sent_and_marked(tmp_path: Path, in_thread: Any) -> None:
     """``test`` sends through the real sink and says what was answered; a refusal makes the exit code 1."""
     async with Receiver() as receiver, Mailbox() as mailbox:
