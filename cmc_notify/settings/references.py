@@ -12,6 +12,7 @@ from cmc_notify.settings.routes import MatchSettings, RouteSettings
 from cmc_notify.settings.suggest import did_you_mean
 
 _EVENT_TYPES = frozenset(event_type.value for event_type in EventType)
+_ABOUT_SINKS = frozenset({EventType.SINK_FAILING.value, EventType.SINK_RECOVERED.value})
 
 
 def disagreements(
@@ -87,13 +88,24 @@ def _unreachable(routes: Mapping[int, RouteSettings], controllers: Collection[st
         for earlier, before in routes.items():
             if earlier >= index:
                 break
-            if not before.continue_ and _covers(before.match, route.match, controllers):
+            if not before.continue_ and _takes_all(before, route, controllers):
                 yield Problem(
                     ("routes", index),
                     f"is never reached: routes.{earlier} takes all that this one matches; move this one "
                     f"above it, or give routes.{earlier} `continue: true`",
                 )
                 break
+
+
+def _takes_all(earlier: RouteSettings, later: RouteSettings, controllers: Collection[str]) -> bool:
+    """Whether nothing is left for ``later``. News of a sink passes by a route that names that sink alone."""
+    alone = len(set(earlier.sinks)) == 1 and set(earlier.sinks) != set(later.sinks)
+    match = later.match
+    # That news has neither controller nor job, so a route that asks for one never gets it.
+    about_jobs = match.controller or match.feature or match.serial or match.site_id
+    if alone and not about_jobs and _taken(match.event, _ABOUT_SINKS):
+        return False
+    return _covers(earlier.match, match, controllers)
 
 
 def _covers(earlier: MatchSettings, later: MatchSettings, controllers: Collection[str]) -> bool:
