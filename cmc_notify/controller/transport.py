@@ -18,6 +18,7 @@ import aiohttp
 from msgspec import Struct
 
 from cmc_notify.controller.wire import clean, parse
+from cmc_notify.core.network import no_connection, system_words
 from cmc_notify.errors import ConfigError, ControllerUnreachable
 from cmc_notify.settings.base import TlsSettings
 from cmc_notify.settings.controller import ControllerSettings
@@ -200,23 +201,22 @@ class Transport:
                 why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
                 reason = f"its certificate: {why}; set tls.ca_file or tls.fingerprint_sha256"
             case aiohttp.ClientProxyConnectionError():
-                reason = f"the proxy can't be reached: {_system_words(error.os_error)}"
+                reason = f"the proxy can't be reached: {_unconnected(error)}"
             case aiohttp.ClientHttpProxyError():
                 reason = f"the proxy refuses with status {error.status}"
             case aiohttp.ClientConnectorError():
-                reason = _system_words(error.os_error)
+                reason = _unconnected(error)
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
                 reason = "the connection broke off before the answer was complete"
             case OSError():
-                reason = _system_words(error)
+                reason = system_words(error)
             case _:
                 reason = f"the answer is no valid HTTP ({type(error).__name__})"
         return reason
 
 
-def _system_words(error: OSError) -> str:
-    words = error.strerror if isinstance(error.strerror, str) else ""
-    return words.lower() or type(error).__name__
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    return no_connection(error.host, error.port, system_words(error.os_error))
 
 
 def _cause(error: BaseException) -> BaseException | None:
@@ -232,7 +232,7 @@ def _tls_context(name: str, tls: TlsSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except OSError as error:
         raise ConfigError(
-            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({_system_words(error)});"
+            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({system_words(error)});"
             " it must be a PEM file"
         ) from error
     if tls.fingerprint or not tls.verify:  # a pinned certificate proves itself, whoever signed it
@@ -242,7 +242,7 @@ def _tls_context(name: str, tls: TlsSettings) -> ssl.SSLContext:
         try:
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
         except (OSError, ValueError) as error:
-            words = _system_words(error) if isinstance(error, OSError) else "the key is encrypted"
+            words = system_words(error) if isinstance(error, OSError) else "the key is encrypted"
             raise ConfigError(
                 f"{place}.cert_file: can't read a certificate and its key from {tls.cert_file} ({words});"
                 " both must be PEM files, the key without a password"

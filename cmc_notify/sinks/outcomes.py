@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 
+from cmc_notify.core.network import no_connection, system_words
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 
 LONGEST_REASON = 300
@@ -98,11 +99,34 @@ def from_exception(
 
 
 def describe(error: BaseException) -> str:
-    """The error's own words, with its type where they alone say too little; not yet safe to show."""
-    words = str(error).strip()
-    if isinstance(error, TimeoutError):
-        return f"time-out: {words}" if words else "time-out"
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    """What happened in words for people, where we know it; else the error's own, with its type where they
+    alone say too little. Not yet safe to show.
+    """
+    own = str(error).strip()
+    match error:
+        case TimeoutError():
+            words = f"time-out: {own}" if own else "time-out"
+        case aiohttp.ServerFingerprintMismatch():
+            place = f"{error.host}:{error.port}"
+            words = f"{place} has the SHA-256 fingerprint {error.got.hex()}, not the one configured"
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
+            words = f"{error.host}:{error.port}: {why}"
+        case aiohttp.ClientProxyConnectionError():
+            words = f"the proxy: {no_connection(error.host, error.port, system_words(error.os_error))}"
+        case aiohttp.ClientConnectorError():
+            words = no_connection(error.host, error.port, system_words(error.os_error))
+        case aiohttp.ClientHttpProxyError():
+            words = f"the proxy answers with HTTP {error.status}"
+        case aiohttp.ServerDisconnectedError():
+            words = "the connection broke off"
+        case OSError() if error.errno is not None or not own:
+            words = system_words(error)
+        case OSError() if isinstance(error.__cause__, OSError):  # a library's own, such as aiosmtplib's
+            words = f"no connection: {system_words(error.__cause__)}"
+        case _:
+            words = f"{type(error).__name__}: {own}" if own else type(error).__name__
+    return words
 
 
 def is_certificate_error(error: BaseException) -> bool:

@@ -206,7 +206,7 @@ class WebhookSink:
         if status is None or isinstance(outcome, Sent):
             return Sent(f"HEAD: HTTP {status}") if isinstance(outcome, Sent) else outcome
         if isinstance(outcome, Rejected) or status in _ONLY_POST:
-            return Sent(f"reached; it answers HEAD with HTTP {status}, which says nothing about POST")
+            return Sent(f"it answers HEAD with HTTP {status}, which says nothing about POST")
         return outcome
 
     async def close(self) -> None:

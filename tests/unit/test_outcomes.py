@@ -1,5 +1,8 @@
 """Answers and errors of the other side as outcomes."""
 
+import asyncio
+import errno
+import socket
 import ssl
 
 import aiohttp
@@ -13,6 +16,7 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.sinks.outcomes import (
     LONGEST_REASON,
     LONGEST_WAIT,
+    describe,
     from_exception,
     from_status,
     safe,
@@ -106,6 +110,26 @@ def test_a_proxys_refusal_blocks_only_for_credentials() -> None:
     for status, kind in ((407, Blocked), (502, RetryLater), (400, RetryLater)):
         error = aiohttp.ClientHttpProxyError(info, (), status=status, message="no")
         assert isinstance(from_exception(error, request_written=False), kind)
+
+
+async def test_reasons_are_words_for_people(unused_tcp_port: int) -> None:
+    """No Python objects and no numbers of the system, whether the other side refuses or speaks no TLS."""
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as refused:
+            await session.get(f"https://127.0.0.1:{unused_tcp_port}/")
+    for address in ("127.0.0.1", "localhost"):
+        with pytest.raises(OSError, match=r"Errno|Multiple") as plain:
+            await asyncio.open_connection(address, unused_tcp_port)
+        assert describe(plain.value) == "connection refused"
+    assert describe(refused.value) == f"no connection to 127.0.0.1:{unused_tcp_port}: connection refused"
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert describe(unknown) == "the name is not known"
+    wrapped = OSError("Error connecting to host on port 25: [Errno 113]")
+    wrapped.__cause__ = OSError(errno.EHOSTUNREACH, "Connect call failed ('192.0.2.1', 25)")
+    assert describe(wrapped) == "no connection: no route to host"
+    broken = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+    broken.reason = "WRONG_VERSION_NUMBER"
+    assert describe(broken) == "TLS failed: the other side does not speak TLS there"
 
 
 @given(before=st.text(max_size=50), after=st.text(max_size=400))
