@@ -15,26 +15,20 @@ from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from cmc_notify.core.announce import Announcer, SinkRule
-from cmc_notify.core.diff import Change, Policy, expire, look, vanish
+from cmc_notify.core.diff import Change, Policy
 from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import STATUSES, Job, JobState, Names, Outcome, Pair
+from cmc_notify.core.model import Job, JobState, Names, Outcome, Pair
 from cmc_notify.core.redaction import redact
 from cmc_notify.core.routing import Route
 from cmc_notify.errors import ControllerError, StaleSnapshot, StoreError, Unauthorized
 from cmc_notify.poller.asking import Asked, ask
-from cmc_notify.poller.looks import Looks, first_seen_order
+from cmc_notify.poller.commits import commit_of_failure, commit_of_poll, meta_after, meta_after_failure
+from cmc_notify.poller.finding import Judge
+from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs, Memory, waits
 from cmc_notify.poller.names import NameBook
-from cmc_notify.poller.pace import Pace
-from cmc_notify.ports import (
-    Clock,
-    ControllerMeta,
-    JobSource,
-    PollCommit,
-    PollStore,
-    SavedJob,
-)
+from cmc_notify.ports import Clock, ControllerMeta, JobSource, PollCommit, PollStore
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.telemetry import Metrics
 
@@ -153,7 +147,11 @@ class Poller:
         if since := self.meta.unreachable_since or self.meta.unauthorized_since:
             announcer.tell_controller(EventType.CONTROLLER_RECOVERED, since=since)
         announcer.announce(changes.values())
-        commit = self._commit(memory, looks, asked, announcer, now)
+        meta = meta_after(self.meta, looks, asked, now)
+        for status in set(meta.unknown_statuses) - set(self.meta.unknown_statuses):
+            _log.warning("job.unknown_status", status=status)
+            self._metrics.unknown_status_total.labels(self.name).inc()
+        commit = commit_of_poll(self.name, memory, meta, announcer, looks=looks, asked=asked)
         await self._write(memory, commit)
         memory.same_but_other_bytes(looks.digests.keys() - announcer.states.keys(), looks.digests)
         if asked.listed is not None:
@@ -166,32 +164,13 @@ class Poller:
     async def _changes(
         self, memory: Memory, looks: Looks, asked: Asked, now: float
     ) -> dict[str, list[Change]]:
-        """What each job's looks, its absence, or time alone changed."""
-        policy = self._policy()
-        ahead = self._source.clock_offset
-        controller_now = now + (ahead or 0.0)
         absent = [uid for uid in looks.changed if not looks.new(uid) and uid not in memory.states]
         states = memory.states | await self._store.load_states(self.name, absent)
-        result: dict[str, list[Change]] = {}
-        pace = Pace()
-        for uid, steps in looks.changed.items():
-            await pace.breathe()
-            state = states.get(uid)
-            for job in steps:
-                changes = look(state, job, uid=uid, now=now, controller_now=controller_now, policy=policy)
-                if changes:
-                    result.setdefault(uid, []).extend(changes)
-                    state = changes[-1].state
-        for uid, state in memory.states.items():
-            if uid in asked.gone:
-                result.setdefault(uid, []).append(
-                    vanish(state, now=now, controller_now=controller_now, policy=policy)
-                )
-            elif uid not in result and (
-                change := expire(state, now=now, controller_now=controller_now, policy=policy)
-            ):
-                result[uid] = [change]
-        return result
+        return await self._judge(now).changes(looks.changed, states, memory.states, asked.gone)
+
+    def _judge(self, now: float) -> Judge:
+        ahead = self._source.clock_offset or 0.0
+        return Judge(now=now, controller_now=now + ahead, policy=self._policy())
 
     def _policy(self) -> Policy:
         return Policy(
@@ -232,51 +211,6 @@ class Poller:
             stored_job=later.get,
         )
 
-    def _commit(
-        self, memory: Memory, looks: Looks, asked: Asked, announcer: Announcer, now: float
-    ) -> PollCommit:
-        new = first_seen_order((uid for uid in announcer.states if looks.new(uid)), looks.changed)
-        order = [*(uid for uid in announcer.states if not looks.new(uid)), *new]
-        unknown = {
-            job.status for steps in looks.changed.values() for job in steps if job.status not in STATUSES
-        }
-        unreadable = looks.unreadable if asked.listed is not None else looks.malformed
-        meta = replace(
-            self.meta,
-            first_run_done=True,
-            last_poll_at=now,
-            last_attempt_at=now,
-            last_error=None,
-            failed_polls=0,
-            failing_since=None,
-            unreachable_since=None,
-            unauthorized_since=None,
-            last_full_sync=now if asked.listed is not None else self.meta.last_full_sync,
-            filters=asked.filters,
-            malformed=tuple(sorted(looks.malformed[digest] for digest in unreadable)),
-            unknown_statuses=tuple(sorted({*self.meta.unknown_statuses, *unknown})),
-        )
-        for status in unknown - set(self.meta.unknown_statuses):
-            _log.warning("job.unknown_status", status=status)
-            self._metrics.unknown_status_total.labels(self.name).inc()
-        return PollCommit(
-            controller=self.name,
-            expected_version=memory.version,
-            meta=meta,
-            jobs=tuple(
-                SavedJob(
-                    announcer.states[uid],
-                    _digest(announcer.states[uid], looks, memory),
-                )
-                for uid in order
-            ),
-            events=tuple(announcer.events),
-            deliveries=tuple(announcer.deliveries),
-            incidents=announcer.incidents,
-            listed=asked.listed,
-            event_uids=announcer.event_uids,
-        )
-
     async def _write(self, memory: Memory, commit: PollCommit) -> None:
         memory.version = await self._store.commit_poll(commit)
         memory.apply(commit)
@@ -292,46 +226,21 @@ class Poller:
         What was held for its details is still told in time, with what is there.
         """
         now = self._clock()
-        since = self.meta.failing_since or now
-        failed = self.meta.failed_polls + 1
-        meta = replace(
-            self.meta, last_attempt_at=now, last_error=str(error), failed_polls=failed, failing_since=since
-        )
-        settled = self._settled(memory, now)
+        meta = meta_after_failure(self.meta, error, now)
+        since = meta.failing_since
+        settled = self._judge(now).settled(memory.states)
         announcer = await self._announcer(settled, self._names.known(), now)
         announcer.announce(settled.values())
         if isinstance(error, Unauthorized):
             if meta.unauthorized_since is None:
                 meta = replace(meta, unauthorized_since=since)
                 announcer.tell_controller(EventType.CONTROLLER_UNAUTHORIZED, reason=str(error), since=since)
-        elif meta.unreachable_since is None and failed >= self._settings.poll.unreachable_after:
+        elif meta.unreachable_since is None and meta.failed_polls >= self._settings.poll.unreachable_after:
             meta = replace(meta, unreachable_since=since)
             announcer.tell_controller(EventType.CONTROLLER_UNREACHABLE, reason=str(error), since=since)
-        _log.warning("poll.failed", error=str(error), failed_polls=failed)
-        commit = PollCommit(
-            controller=self.name,
-            expected_version=memory.version,
-            meta=meta,
-            jobs=tuple(
-                SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in announcer.states.items()
-            ),
-            events=tuple(announcer.events),
-            deliveries=tuple(announcer.deliveries),
-            incidents=announcer.incidents,
-            event_uids=announcer.event_uids,
-        )
-        await self._write(memory, commit)
+        _log.warning("poll.failed", error=str(error), failed_polls=meta.failed_polls)
+        await self._write(memory, commit_of_failure(self.name, memory, meta, announcer))
         return PollResult(ok=False, busy=bool(memory.wanted(now)), error=str(error))
-
-    def _settled(self, memory: Memory, now: float) -> dict[str, list[Change]]:
-        """The jobs whose details were awaited long enough."""
-        controller_now = now + (self._source.clock_offset or 0.0)
-        ends = {
-            uid: expire(state, now=now, controller_now=controller_now, policy=self._policy())
-            for uid, state in memory.states.items()
-            if state.settle_until is not None
-        }
-        return {uid: [end] for uid, end in ends.items() if end is not None}
 
     def _report(self, commit: PollCommit, jobs: Sequence[Job]) -> None:
         memory = self._memory
@@ -342,13 +251,6 @@ class Poller:
         )
         self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
         _log.debug("poll.done", decoded=len(jobs), events=len(commit.events))
-
-
-def _digest(state: JobState, looks: Looks, memory: Memory) -> bytes:
-    """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
-    if state.vanished:
-        return b""
-    return looks.digests.get(state.uid) or memory.known.by_uid[state.uid].digest
 
 
 def _successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:

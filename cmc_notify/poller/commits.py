@@ -1,0 +1,84 @@
+"""What one poll writes: what is now known of the controller and its jobs, and all that is told of them."""
+
+from msgspec.structs import replace
+
+from cmc_notify.core.announce import Announcer
+from cmc_notify.core.model import STATUSES, JobState
+from cmc_notify.poller.asking import Asked
+from cmc_notify.poller.looks import Looks, first_seen_order
+from cmc_notify.poller.memory import Memory
+from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
+
+
+def meta_after(meta: ControllerMeta, looks: Looks, asked: Asked, now: float) -> ControllerMeta:
+    """The controller's record after a poll that went through."""
+    unreadable = looks.unreadable if asked.listed is not None else looks.malformed
+    return replace(
+        meta,
+        first_run_done=True,
+        last_poll_at=now,
+        last_attempt_at=now,
+        last_error=None,
+        failed_polls=0,
+        failing_since=None,
+        unreachable_since=None,
+        unauthorized_since=None,
+        last_full_sync=now if asked.listed is not None else meta.last_full_sync,
+        filters=asked.filters,
+        malformed=tuple(sorted(looks.malformed[digest] for digest in unreadable)),
+        unknown_statuses=tuple(sorted({*meta.unknown_statuses, *_unknown_statuses(looks)})),
+    )
+
+
+def meta_after_failure(meta: ControllerMeta, error: Exception, now: float) -> ControllerMeta:
+    """The controller's record after a failed poll, before anything is told of it."""
+    return replace(
+        meta,
+        last_attempt_at=now,
+        last_error=str(error),
+        failed_polls=meta.failed_polls + 1,
+        failing_since=meta.failing_since or now,
+    )
+
+
+def commit_of_poll(
+    controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer, *, looks: Looks, asked: Asked
+) -> PollCommit:
+    """The commit of a poll that went through: known jobs first, then new ones as they were discovered."""
+    new = first_seen_order((uid for uid in announcer.states if looks.new(uid)), looks.changed)
+    order = [*(uid for uid in announcer.states if not looks.new(uid)), *new]
+    jobs = tuple(
+        SavedJob(announcer.states[uid], _digest(announcer.states[uid], looks, memory)) for uid in order
+    )
+    return replace(_told(controller, memory, meta, announcer), jobs=jobs, listed=asked.listed)
+
+
+def commit_of_failure(
+    controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer
+) -> PollCommit:
+    """The commit of a failed poll: no job was seen, so each keeps the bytes that it is known by."""
+    jobs = tuple(SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in announcer.states.items())
+    return replace(_told(controller, memory, meta, announcer), jobs=jobs)
+
+
+def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer) -> PollCommit:
+    return PollCommit(
+        controller=controller,
+        expected_version=memory.version,
+        meta=meta,
+        events=tuple(announcer.events),
+        deliveries=tuple(announcer.deliveries),
+        incidents=announcer.incidents,
+        event_uids=announcer.event_uids,
+    )
+
+
+def _unknown_statuses(looks: Looks) -> set[str]:
+    return {job.status for steps in looks.changed.values() for job in steps if job.status not in STATUSES}
+
+
+def _digest(state: JobState, looks: Looks, memory: Memory) -> bytes:
+    """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
+    if state.vanished:
+        return b""
+    return looks.digests.get(state.uid) or memory.known.by_uid[state.uid].digest
