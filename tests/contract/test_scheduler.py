@@ -132,6 +132,20 @@ async def test_stop_ends_a_poll_that_runs_and_begins_no_other(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_an_end_in_the_moment_of_a_beginning_is_no_error(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A poll that is due in the very turn of the loop in which all ends is neither begun nor reported."""
+    poller = Scripted()
+    ending = asyncio.create_task(scheduler.stop())
+    begin(scheduler, poller)
+    await ending
+    for _ in range(5):
+        await asyncio.sleep(0)  # the report of an error would come a little later
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert not poller.times
+
+
 async def test_a_scheduler_that_was_never_started_can_be_stopped(scheduler: Scheduler) -> None:
     """A start that failed half-way ends without another error."""
     poller = Scripted()
