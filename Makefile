@@ -52,6 +52,10 @@ types: .venv/.dev ## types alone
 bench: .venv/.dev ## measure polls of 5,000 jobs beside the same bytes parsed; ARGS goes to bench/poll.py
 	$(venv) bench/poll.py $(ARGS)
 
+.PHONY: bench-outbox
+bench-outbox: .venv/.dev ## measure a store with a million deliveries beside an empty one; ARGS to bench/outbox.py
+	$(venv) bench/outbox.py $(ARGS)
+
 .PHONY: constraints
 constraints: ## write constraints.txt anew with today's versions
 	rm -rf build/constraints && mkdir -p build

@@ -43,7 +43,9 @@ class DeliveryQueue:
             free = or_(deliveries.c.leased_until.is_(None), lapsed)
             due = (
                 select(deliveries)
-                .where(pending(), deliveries.c.sink == sink, deliveries.c.due_at <= now, free)
+                # Not the bare column: its index would lead a database to gather and sort all that is due,
+                # where the few oldest are wanted.
+                .where(pending(), deliveries.c.sink == sink, deliveries.c.due_at + 0 <= now, free)
                 .where(_is_head(), ~_waits())
                 .order_by(deliveries.c.seq)
                 .limit(limit)
@@ -166,18 +168,25 @@ class DeliveryQueue:
         async with self._database.read() as connection:
             ahead = now - await self._database.lease_clock(connection)
             free_at = func.coalesce(deliveries.c.leased_until + ahead, deliveries.c.due_at)
-            times = (
-                select(
-                    case(
-                        (_waits(), _later(free_at, now + _WAIT_RECHECK)),
-                        else_=_later(free_at, deliveries.c.due_at),
-                    ).label("at")
-                )
-                .where(pending(), deliveries.c.sink == sink, _is_head())
-                .subquery()
+            ours = (pending(), deliveries.c.sink == sink, _is_head())
+            # Nothing can be claimed before its own due time. So the first one that waits for that alone
+            # leaves only those that are due before it to look at, not the whole queue.
+            first: float | None = await connection.scalar(
+                select(deliveries.c.due_at)
+                .where(*ours, deliveries.c.leased_until.is_(None), ~_waits())
+                .order_by(deliveries.c.due_at)
+                .limit(1)
             )
-            earliest: float | None = await connection.scalar(select(func.min(times.c.at)))
-            return earliest
+            times = select(
+                case(
+                    (_waits(), _later(free_at, now + _WAIT_RECHECK)),
+                    else_=_later(free_at, deliveries.c.due_at),
+                ).label("at")
+            ).where(*ours)
+            if first is not None:
+                times = times.where(deliveries.c.due_at < first)
+            held: float | None = await connection.scalar(select(func.min(times.subquery().c.at)))
+            return min((at for at in (first, held) if at is not None), default=None)
 
 
 def _is_head() -> ColumnElement[bool]:

@@ -114,9 +114,8 @@ class PollRecords:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
             version = await self._advance(connection, commit)
-            if (
-                commit.fence
-            ):  # asked once the row is ours: while we waited for it, another may have taken over
+            # Asked once the row is ours: while we waited for it, another may have taken over.
+            if commit.fence:
                 await require(connection, commit.fence)
             await self._write_jobs(connection, commit)
             await self._write_events(connection, commit)

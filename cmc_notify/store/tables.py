@@ -138,6 +138,7 @@ deliveries = Table(
     Index(
         "deliveries_heads", "sink", "ordering_key", "seq", sqlite_where=_pending, postgresql_where=_pending
     ),
+    Index("deliveries_due", "sink", "due_at", sqlite_where=_pending, postgresql_where=_pending),
     Index("deliveries_by_state", "state", "sink"),
     Index("deliveries_by_sink", "sink", "seq"),
     Index("deliveries_by_controller", "controller", "seq"),

@@ -6,9 +6,11 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_PENDING = sa.text("state = 'pending'")
+
 
 def upgrade() -> None:
-    """Add the leaders and the deliveries' controller, which their events know."""
+    """Add the leaders, the deliveries' controller (which their events know), and their order by due time."""
     op.create_table(
         "leaders",
         sa.Column("name", sa.Text, nullable=False),
@@ -23,3 +25,10 @@ def upgrade() -> None:
         "(SELECT events.controller FROM events WHERE events.id = deliveries.event_id)"
     )
     op.create_index("deliveries_by_controller", "deliveries", ["controller", "seq"])
+    op.create_index(
+        "deliveries_due",
+        "deliveries",
+        ["sink", "due_at"],
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    )
