@@ -1,8 +1,13 @@
 """``demo``: a night of pushes, watched by a real bridge, with everything that people are told."""
 
 import asyncio
+import shlex
+import shutil
 import signal
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +19,9 @@ from cmc_notify.cli.common import run_async
 from cmc_notify.cli.options import single
 from cmc_notify.cli.output import FAILED, fail
 from cmc_notify.core.text import visible
-from cmc_notify.demo import SPEED, Arrival, Demo, Summary
+from cmc_notify.demo import SPEED, Arrival, Demo, Piece, Summary
 
+NAME = "cmc-notify"
 LONGEST = 12
 """Lines of one message that are shown; the message itself is complete."""
 _NARROW, _WIDE = 80, 110
@@ -49,7 +55,10 @@ async def _play(console: Console, *, once: bool, speed: float) -> Summary | None
         loop.add_signal_handler(number, stopped.set)
     async with Demo(show, speed=speed) as stage:
         console.print(Text.assemble("Dashboard  ", (stage.dashboard, "bold underline")))
-        console.print(f"Beside it  cmc-notify status --config {stage.config}\n", soft_wrap=True)
+        if not once:
+            beside = f"{own_command()} status --config {shlex.quote(str(stage.config))}"
+            console.print(f"Beside it  {beside}", soft_wrap=True)
+        console.print()
         end = asyncio.create_task(stopped.wait())
         played = asyncio.create_task(stage.play())
         broken = asyncio.create_task(stage.bridge_ends())
@@ -72,6 +81,20 @@ async def _play(console: Console, *, once: bool, speed: float) -> Summary | None
         return played.result() if once else None
 
 
+def own_command() -> str:
+    """How to call cmc-notify where this one was started: its name where PATH leads to it, else its place."""
+    ours = Path(sys.executable).parent / NAME
+    if Path(sys.argv[0]).name == NAME:
+        ours = Path(sys.argv[0]).absolute()
+    if not ours.exists():
+        return f"{shlex.quote(sys.executable)} -m cmc_notify"
+    found = shutil.which(NAME)
+    if found and Path(found).absolute() == ours:
+        return NAME
+    here = Path.cwd()
+    return shlex.quote(str(ours.relative_to(here) if ours.is_relative_to(here) else ours))
+
+
 def _console() -> Console:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
@@ -89,24 +112,25 @@ def _show(console: Console, arrival: Arrival, seconds: float) -> None:
             (arrival.title, "dim"),
         )
     )
-    shown = arrival.lines[:LONGEST]
-    lines = [
-        Text.assemble(
-            *(
-                (visible(piece.text), f"link {piece.url} underline" if piece.url else _STYLES[piece.style])
-                for piece in line
-            )
-        )
-        for line in shown
-    ]
+    # One line that says "1 more" would be no shorter than that line.
+    shown = arrival.lines if len(arrival.lines) == LONGEST + 1 else arrival.lines[:LONGEST]
+    lines = [Text.assemble(*(part for piece in line for part in _drawn(piece))) for line in shown]
     if left := len(arrival.lines) - len(shown):
-        lines.append(
-            Text(f"… {left} more {'line' if left == 1 else 'lines'} in the message", style="italic dim")
-        )
+        lines.append(Text(f"… {left} more lines in the message", style="italic dim"))
     for line in lines:
         line.truncate(console.width - 11, overflow="ellipsis")
         console.print(Text.assemble(("         │ ", color), line), soft_wrap=True)
     console.print()
+
+
+def _drawn(piece: Piece) -> Iterator[tuple[str, str]]:
+    """A piece with its style; a link with where it leads, without the signature behind the ``?``."""
+    if piece.url is None:
+        yield visible(piece.text), _STYLES[piece.style]
+        return
+    yield visible(piece.text), f"link {piece.url} underline"
+    address, asked, _ = piece.url.partition("?")
+    yield f"  {visible(address)}{'?…' if asked else ''}", "dim"
 
 
 def _show_summary(console: Console, summary: Summary) -> None:

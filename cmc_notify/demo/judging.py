@@ -84,7 +84,7 @@ def judge(
     counted = {"chat": len(posted), "tickets": len(documents), "mail": len(received.mails)}
     checks = (
         Check(f"each of the {len(failed)} failures on the controller reached the tickets", told == failed),
-        Check(f"each of the {finals.total()} jobs that ended was mailed, once", mailed == finals),
+        Check(f"each of the {finals.total()} ends of a job was mailed, once", mailed == finals),
         Check("chat has one message for each ticket and each other end of a job", _agree(posted, events)),
         Check("no message came twice, and every signature is valid", _clean(ids, received.tickets)),
         Check(
@@ -119,14 +119,15 @@ def _failed(history: Sequence[Version], begin: float) -> set[Failed]:
 
 
 def _finals(history: Sequence[Version], begin: float) -> Counter[str]:
-    """How often a job ended in each way; a rerun ends once more."""
-    last: dict[str, str] = {}
+    """How often a job ended in each way; a rerun ends once more, also where only its end was served."""
+    last: dict[str, tuple[str, int | None]] = {}
     found: Counter[str] = Counter()
     for version in history:
-        status = str(version.document["job_status"])
-        if version.time > begin and status in _FINALS and last.get(version.key) != status:
-            found[_FINALS[status]] += 1
-        last[version.key] = status
+        document = version.document
+        end = str(document["job_status"]), document.get("push_time")
+        if version.time > begin and end[0] in _FINALS and last.get(version.key) != end:
+            found[_FINALS[end[0]]] += 1
+        last[version.key] = end
     return found
 
 

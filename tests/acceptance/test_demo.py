@@ -32,6 +32,8 @@ async def test_once_plays_the_night_and_judges_it(tmp_path: Path) -> None:
     text = out.decode()
     assert (process.returncode, err.decode()) == (0, ""), text[-2000:]
     assert text.startswith("Dashboard  http://127.0.0.1:")
+    assert "Beside it" not in text  # it would be gone before anybody could type it
+    assert "All details  http://127.0.0.1:" in text
     assert "signature verified" in text
     assert text.count("✔") == 6
     assert "✘" not in text
@@ -45,6 +47,14 @@ async def test_it_tells_something_soon_and_ends_at_ctrl_c(tmp_path: Path) -> Non
     assert process.stdout
     first = (await process.stdout.readline()).decode()
     assert first.startswith("Dashboard")
+    hint = (await process.stdout.readline()).decode().split()
+    assert hint[:2] == ["Beside", "it"]
+    asked = await asyncio.create_subprocess_exec(
+        *hint[2:], env=environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    told, _ = await asked.communicate()
+    assert asked.returncode == 0
+    assert told.startswith(b"controller")
     async with asyncio.timeout(60):
         while b"#netops" not in (line := await process.stdout.readline()):
             assert line, "the demo ended"

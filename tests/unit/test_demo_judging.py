@@ -17,7 +17,7 @@ def test_receivers_that_got_nothing_fail() -> None:
     assert not summary.passed
     failing = Counter(check.holds for check in summary.checks)[False]
     assert failing == 4, [check.text for check in summary.checks if check.holds]
-    assert "each of the 8 jobs that ended was mailed, once" in [check.text for check in summary.checks]
+    assert "each of the 8 ends of a job was mailed, once" in [check.text for check in summary.checks]
 
 
 def test_yesterdays_jobs_are_not_expected() -> None:
@@ -26,3 +26,18 @@ def test_yesterdays_jobs_are_not_expected() -> None:
     sim.clock.run()
     depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
     assert judge(sim.history, sim.clock.start, [], depths, Got([], [], [])).passed
+
+
+def test_a_rerun_that_was_served_only_at_its_end_ends_once_more() -> None:
+    """A quick demo's polls miss the time between two failures of one job; both are mailed all the same."""
+    sim = Simulator("night-push", speed=0, appliances=12)
+    sim.clock.run()
+    sim.advance(3000)
+    ends = [
+        version
+        for version in sim.history
+        if version.document["job_status"] in ("Failed", "Success", "Canceled")
+    ]
+    depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
+    summary = judge(ends, sim.clock.start, [], depths, Got([], [], []))
+    assert "each of the 8 ends of a job was mailed, once" in [check.text for check in summary.checks]
