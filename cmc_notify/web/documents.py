@@ -21,6 +21,7 @@ def controller_document(view: ControllerView) -> Document:
         "last_attempt": rfc3339(meta.last_attempt_at),
         "last_error": meta.last_error,
         "failed_polls": meta.failed_polls,
+        "failing_since": rfc3339(meta.failing_since),
         "unreachable_since": rfc3339(meta.unreachable_since),
         "unauthorized_since": rfc3339(meta.unauthorized_since),
         "last_full_sync": rfc3339(meta.last_full_sync),

@@ -119,7 +119,8 @@ class FakeLedger(Ledger):
             last_poll_at=NOW - 300, last_error=f"timed out {HOSTILE}", failed_polls=4,
             unreachable_since=NOW - 200, malformed=(f"job 7: {HOSTILE}",), unknown_statuses=("Odd<i>",),
         )  # fmt: skip
-        return {"emea": down, "retired": ControllerMeta(last_poll_at=NOW - 9e6)}
+        shaky = ControllerMeta(last_poll_at=NOW - 60, failed_polls=1, failing_since=NOW - 30)
+        return {"emea": down, "retired": ControllerMeta(last_poll_at=NOW - 9e6), "shaky": shaky}
 
     @override
     async def jobs(
@@ -412,6 +413,7 @@ async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
     for shown in ("job.failed", "dead", "after 3 attempts", "Odd<i>", visible(f"job 7: {HOSTILE}")):
         assert shown in page.text
     assert f'href="events/{FAILED.id}"' in source
+    assert re.search(r"polls fail</span>\s*since <time[^>]*>2026-11-23 10:32:50 UTC", source)
     assert source.count(">ok<") == 2  # a controller that answered, a sink that nothing holds
 
 
@@ -433,7 +435,8 @@ async def test_the_api_answers_as_documented(client: Client) -> None:
     """Each read gives JSON with UTC times; an event is the event document itself."""
     read = {name: await (await client.get(f"/api/v1/{name}")).json() for name in
             ("status", "jobs", "failures", "deliveries", "events")}  # fmt: skip
-    assert [each["name"] for each in read["status"]["controllers"]] == ["emea", "apac", "retired"]
+    assert [each["name"] for each in read["status"]["controllers"]] == ["emea", "apac", "retired", "shaky"]
+    assert read["status"]["controllers"][3]["failing_since"] == "2026-11-23T10:32:50Z"
     assert read["status"]["controllers"][0]["state"] == "unreachable"
     assert read["status"]["controllers"][0]["last_poll"] == "2026-11-23T10:28:20Z"
     assert read["status"]["ready"] is True
