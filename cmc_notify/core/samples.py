@@ -54,6 +54,17 @@ _REASONS = {
     EventType.CONTROLLER_UNAUTHORIZED: "AUTH_INVALID_CREDENTIALS: the access code was refused",
     EventType.SINK_FAILING: "Blocked: channel_not_found; invite the bridge into #netops",
 }
+_ROWS = 12
+_DONE = {
+    EventType.JOB_QUEUED: 0,
+    EventType.JOB_STARTED: 0,
+    EventType.JOB_REOPENED: 0,
+    EventType.JOB_SUCCEEDED: _ROWS,
+    EventType.JOB_FAILED: _ROWS,
+    EventType.APPLIANCE_RECOVERED: _ROWS,
+}
+"""Results that the controller had when the event was told; some where nothing is said here."""
+_SOME = 7
 _FAILED = frozenset({EventType.JOB_FAILED, EventType.APPLIANCE_FAILED})
 
 
@@ -93,7 +104,10 @@ def _job(event_type: EventType) -> JobInfo:
     previous, status = _STATUS[event_type]
     finished = status in ("Success", "Failed", "Canceled")
     failed = len(_failures(event_type))
-    done = 12 if finished else 7
+    done = _DONE.get(event_type, _SOME)
+    running = 2 if status == "InProgress" else 0
+    overdue = event_type is EventType.JOB_OVERDUE
+    pushed = "2026-11-23T04:52:30Z" if overdue else "2026-11-23T09:12:30Z"
     return JobInfo(
         id=42,
         idx=42,
@@ -101,19 +115,28 @@ def _job(event_type: EventType) -> JobInfo:
         operation="push",
         status=status,
         previous_status=previous,
-        created="2026-11-23T09:10:00Z",
-        pushed=None if status == "Queued" else "2026-11-23T09:12:30Z",
+        created="2026-11-23T04:50:00Z" if overdue else "2026-11-23T09:10:00Z",
+        pushed=None if status == "Queued" else pushed,
         completed="2026-11-23T09:19:35Z" if finished else None,
         backup=True,
         error_text=None,
         features=(FeatureRef(3, "qos", "QoS"), FeatureRef(5, "snmp", "SNMP")),
         targets=Targets(site_ids=(7,)),
-        counts=Counts(12, 12 - done, 0, done - failed, failed, ApplianceCounts(6, failed)),
+        counts=Counts(
+            total=_ROWS,
+            pending=_ROWS - done - running,
+            running=running,
+            succeeded=done - failed,
+            failed=failed,
+            appliances=ApplianceCounts(6, failed),
+        ),
     )
 
 
 def _shapes() -> list[Event]:
-    """A pre-push failure, one without details, one cut for a route and a size, and a job of bare ids."""
+    """A pre-push failure, one without details, one cut for a route and a size, a success that left a pair
+    failed, and a job of bare ids.
+    """
     failed = sample(EventType.JOB_FAILED)
     assert failed.job
     no_rows = Counts(0, 0, 0, 0, 0, ApplianceCounts(0, 0))
@@ -121,6 +144,9 @@ def _shapes() -> list[Event]:
         failed.job, error_text="Configuration database is locked by user admin", counts=no_rows
     )
     pending = msgspec.structs.replace(failed.job, counts=no_rows, details_pending=True)
+    succeeded = sample(EventType.JOB_SUCCEEDED)
+    assert succeeded.job
+    one_failed = Counts(_ROWS, 0, 0, _ROWS - 1, 1, ApplianceCounts(6, 1))
     bare = JobInfo(
         id=7,
         idx=None,
@@ -142,6 +168,11 @@ def _shapes() -> list[Event]:
         msgspec.structs.replace(failed, job=pending, failures=()),
         msgspec.structs.replace(
             failed, failures=_FAILURES[:1], failures_outside_route=3, failures_omitted=2, url=None
+        ),
+        msgspec.structs.replace(
+            succeeded,
+            job=msgspec.structs.replace(succeeded.job, counts=one_failed),
+            failures=(msgspec.structs.replace(_FAILURES[0], new=False),),
         ),
         *(
             msgspec.structs.replace(sample(event_type), job=bare, failures=(), recoveries=(), url=None)

@@ -94,8 +94,9 @@ def test_a_failure_reads_well() -> None:
         .text
     )
     assert text.startswith(
-        "emea: push job 42 failed: 4 of 6 appliances (QoS, SNMP)\n\n  Job:        push job 42\n"
+        "emea: push job 42 failed: 4 of 6 appliances (QoS, SNMP)\n\n  QoS failed on 2 appliances, 1 new: "
     )
+    assert "    no error text given\n\n  Job:        push job 42\n" in text
     assert "  Completed:  2026-11-23 10:19:35 CET, took 7 min 5 s\n" in text
     assert (
         "\n\n  QoS failed on 2 appliances, 1 new: paris-edge-1 (V2AB0001, new), lyon-edge-1 (V2AB0002)\n"
@@ -117,15 +118,43 @@ def test_a_pre_push_error_is_told_apart() -> None:
 
 
 def test_a_success_that_left_appliances_failed_says_so_in_its_headline() -> None:
-    """A controller may call a job a success although appliances refused; nobody should read past that."""
-    event = sample(EventType.JOB_SUCCEEDED)
-    assert event.job
-    appliances = msgspec.structs.replace(event.job.counts.appliances, total=6, failed=1)
-    counts = msgspec.structs.replace(event.job.counts, failed=1, appliances=appliances)
-    event = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, counts=counts))
+    """A controller may call a job a success although appliances refused: headline and body tell it."""
+    event = next(each for each in samples() if each.type is EventType.JOB_SUCCEEDED and each.failures)
+    body = Renderer().render("email", "txt", _message(event)).text
+    assert "\n\nQoS failed on 1 appliance: paris-edge-1 (V2AB0001)\nRule 12: class 'voice'" in body
     assert Renderer().render("email", "subject", _message(event)).text == (
         "[cmc-notify] emea: push job 42 succeeded, though 1 of 6 appliances failed (QoS, SNMP)"
     )
+
+
+@pytest.mark.parametrize(
+    ("sink", "extension"), [("slack", "mrkdwn"), ("email", "txt"), ("email", "html"), ("console", "txt")]
+)
+def test_what_matters_comes_first(sink: str, extension: str) -> None:
+    """A phone shows the headline, notes, what failed or works again, and only then the facts."""
+    for event in samples():
+        if not (event.job and event.job.targets.site_ids):
+            continue
+        text = Renderer().render(sink, extension, Message(key="k", event=event, is_test=True)).text
+        named = [failure.feature for failure in event.failures]
+        named += [recovery.feature for recovery in event.recoveries]
+        cause = named[-1] if named else None
+        order = [text.index(part) for part in ("[TEST]", "nothing has happened")]
+        order += [text.index(f"{cause} failed on")] if event.failures and cause else []
+        order += [text.index(f"{cause} works again")] if event.recoveries else []
+        order += [text.index(event.job.error_text)] if event.job.error_text else []
+        assert order == sorted(order)
+        assert order[-1] < text.index("Targets")
+
+
+def test_what_fails_while_a_job_runs_says_that_it_runs() -> None:
+    """The headline of appliance.failed claims nothing of what earlier pushes left."""
+    event = sample(EventType.APPLIANCE_FAILED)
+    subject = Renderer().render("email", "subject", _message(event)).text
+    assert subject == "[cmc-notify] emea: push job 42: 3 appliances failed, job still running (QoS, SNMP)"
+    assert event.job
+    ended = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, status="Success"))
+    assert "3 appliances failed (" in Renderer().render("email", "subject", _message(ended)).text
 
 
 def test_what_is_left_out_is_said() -> None:
@@ -149,9 +178,9 @@ def test_what_is_left_out_is_said() -> None:
 
 def test_only_some_new_ones_are_marked() -> None:
     """Marks for new failures appear only where they tell something: not where all are new."""
-    assert "new" not in Renderer().render(
-        "slack", "mrkdwn", _message(sample(EventType.APPLIANCE_FAILED))
-    ).text.replace("newly failed", "")
+    assert (
+        "new" not in Renderer().render("slack", "mrkdwn", _message(sample(EventType.APPLIANCE_FAILED))).text
+    )
 
 
 @pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)

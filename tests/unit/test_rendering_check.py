@@ -135,3 +135,18 @@ def test_there_are_samples_of_every_type() -> None:
     everyday = [sample(kind) for kind in EventType]
     assert len({event.id for event in everyday}) == len(everyday)
     assert [event.type for event in everyday] == list(EventType)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventType if kind.startswith(("job.", "appliance."))])
+def test_samples_are_plausible(kind: EventType) -> None:
+    """Results add up; what is queued has none, what succeeded or failed has all, what was canceled some."""
+    job = sample(kind).job
+    assert job
+    counts = job.counts
+    assert min(counts.pending, counts.running, counts.succeeded, counts.failed) >= 0
+    assert counts.pending + counts.running + counts.succeeded + counts.failed == counts.total
+    assert (counts.running > 0) == (job.status == "InProgress")
+    done = counts.succeeded + counts.failed
+    assert {"Queued": done == 0, "Canceled": 0 < done < counts.total, "InProgress": done < counts.total}.get(
+        job.status, done == counts.total
+    )
