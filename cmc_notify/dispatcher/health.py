@@ -74,6 +74,7 @@ class SinkWatch:
         failing = self._streak.failing(now)
         if failing is None or (failing and self._streak_told):
             return
+        self._streak_told = False
         told = self._told
         if failing or told is None or (not told.failing and now - self._read_at >= REMEMBER):
             told = await self._read(now)

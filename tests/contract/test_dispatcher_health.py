@@ -18,7 +18,7 @@ from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.routing import Route
 from cmc_notify.core.samples import sample
 from cmc_notify.core.sink_health import SinkNews
-from cmc_notify.dispatcher import Dispatcher, HealthTelling, SinkPlan
+from cmc_notify.dispatcher import Dispatcher, HealthTelling, SinkPlan, worker
 from cmc_notify.dispatcher.health import SinkWatch
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, DeliveryFilter, Message, PartRecorder, PollCommit
@@ -121,6 +121,15 @@ class Stage:
         finally:
             await dispatcher.stop(1)
 
+    def watch(self, announcements: Any = None) -> SinkWatch:
+        """What one process knows of ``mail``."""
+        telling = HealthTelling(
+            store=announcements or self.store.announcements,
+            routes=(Route(sinks=SINKS),),
+            sinks=dict.fromkeys(SINKS, SinkRule()),
+        )
+        return SinkWatch("mail", telling, clock=lambda: self.now[0], committed=lambda: None)
+
     async def tell(self, dispatcher: Dispatcher, sink: str = "mail") -> str:
         """Commit a job's event for a sink; returns the delivery's id."""
         self._number += 1
@@ -182,6 +191,12 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     store = await open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: now[0], exclusive=True)
     yield Stage(store, now)
     await store.close()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker looks by itself: what was committed must wake it."""
+    monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
 
 
 async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(stage: Stage) -> None:
@@ -284,14 +299,7 @@ async def test_without_another_sink_the_news_is_unrouted(stage: Stage) -> None:
 
 async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(stage: Stage) -> None:
     """Whoever sees a turn first tells it; a streak that was told is not told again over another's success."""
-    telling = HealthTelling(
-        store=stage.store.announcements,
-        routes=(Route(sinks=SINKS),),
-        sinks=dict.fromkeys(SINKS, SinkRule()),
-    )
-    one, two = (
-        SinkWatch("mail", telling, clock=lambda: stage.now[0], committed=lambda: None) for _ in range(2)
-    )
+    one, two = stage.watch(), stage.watch()
     job = sample(EventType.JOB_FAILED)
     for watch, outcome, told in (
         (one, SENT, 0),
@@ -308,3 +316,17 @@ async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(sta
         await watch.attempted(job, outcome)
         assert len(await stage.events()) == told
     assert await stage.events() == ["sink.recovered", "sink.failing"] * 2
+
+
+async def test_what_another_replica_told_in_an_outage_is_seen(stage: Stage) -> None:
+    """A recovery that one could not write, and another wrote: the next failure is news again."""
+    refusing = Refusing(stage.store.announcements, 0)
+    one, two = stage.watch(refusing), stage.watch()
+    job = sample(EventType.JOB_FAILED)
+    await one.attempted(job, REFUSED)
+    await two.attempted(job, SENT)
+    refusing.failures = 1
+    await one.attempted(job, SENT)
+    assert refusing.failures == 0
+    await one.attempted(job, REFUSED)
+    assert await stage.events() == ["sink.failing", "sink.recovered", "sink.failing"]
