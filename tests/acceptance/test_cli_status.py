@@ -153,6 +153,10 @@ async def test_status_names_what_is_wrong(file: str, tmp_path: Path, in_thread: 
         document = msgspec.json.decode((await in_thread("status", "--json", "--config", file)).out)
         assert [sink["last_error"] for sink in document["sinks"]] == [REASON, None]
         assert len(document["controllers"][0]["malformed_jobs"]) == 5
+        await store.ledger.retry(None, now=time.time())  # the dead letter waits too now, behind the first
+        document = msgspec.json.decode((await in_thread("status", "--json", "--config", file)).out)
+        assert document["sinks"][0]["last_error"] == REASON
+        assert document["sinks"][0]["pending"] == 3
 
 
 async def test_failures_are_few_lines(file: str, tmp_path: Path, in_thread: Any) -> None:
