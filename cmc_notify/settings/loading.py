@@ -15,8 +15,8 @@ from cmc_notify.settings.document import Problem
 from cmc_notify.settings.explain import explain, shown
 from cmc_notify.settings.references import disagreements
 from cmc_notify.settings.root import Name, Settings
-from cmc_notify.settings.routes import RouteSettings
-from cmc_notify.settings.shapes import Shapes
+from cmc_notify.settings.routes import MatchSettings, RouteSettings
+from cmc_notify.settings.shapes import Shapes, value_at
 from cmc_notify.settings.suggest import did_you_mean
 
 SEARCHED = (Path("config/cmc-notify.yaml"), Path("/etc/cmc-notify/cmc-notify.yaml"))
@@ -150,7 +150,7 @@ def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSe
 
 def _parts(
     tree: dict[str, Any],
-) -> tuple[list[str], dict[str, str | None], dict[int, RouteSettings | None]]:
+) -> tuple[list[str], dict[str, str | None], dict[int, RouteSettings], frozenset[int]]:
     """What the references are checked between, as far as it can be read."""
     sections = {key: tree.get(key) for key in ("controllers", "sinks", "routes")}
     controllers, sinks, routes = sections.values()
@@ -158,10 +158,13 @@ def _parts(
     for name, sink in (sinks if isinstance(sinks, dict) else {}).items():
         fallback = sink.get("fallback") if isinstance(sink, dict) else None
         fallbacks[name] = fallback if isinstance(fallback, str) else None
+    written = dict(enumerate(routes if isinstance(routes, list) else []))
+    sound = {index: route for index, value in written.items() if (route := _route(value)) is not None}
     return (
         list(controllers) if isinstance(controllers, dict) else [],
         fallbacks,
-        {index: _route(route) for index, route in enumerate(routes if isinstance(routes, list) else [])},
+        {index: sound.get(index) or _names(value) for index, value in written.items()},
+        frozenset(written.keys() - sound.keys()),
     )
 
 
@@ -170,6 +173,20 @@ def _route(value: Any) -> RouteSettings | None:
         return RouteSettings.model_validate(value)
     except ValidationError:
         return None
+
+
+def _names(route: Any) -> RouteSettings:
+    """Of a route that is wrong in itself what it names, so that this is looked at as well."""
+    match = value_at(route, ("match",))
+    return RouteSettings.model_construct(
+        match=MatchSettings.model_construct(controller=_texts(value_at(match, ("controller",)))),
+        sinks=_texts(value_at(route, ("sinks",))),
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else [value]
+    return tuple(items) if all(isinstance(item, str) for item in items) else ()
 
 
 def _sorted(problems: Iterable[Problem], places: _Places) -> list[Problem]:

@@ -18,25 +18,25 @@ _ABOUT_SINKS = frozenset({EventType.SINK_FAILING.value, EventType.SINK_RECOVERED
 def disagreements(
     controllers: Collection[str],
     fallbacks: Mapping[str, str | None],
-    routes: Mapping[int, RouteSettings | None],
+    routes: Mapping[int, RouteSettings],
+    broken: Collection[int] = (),
 ) -> Iterator[Problem]:
     """Every reference that leads nowhere.
 
-    ``fallbacks`` has every sink; a route that is wrong in itself is None.
+    ``fallbacks`` has every sink; of the ``broken`` routes only the names that they hold are known.
     """
     if not controllers:
         yield Problem(("controllers",), "there is none; add one: `emea: {url: https://cmc.example.net}`")
     if not fallbacks:
         yield Problem(("sinks",), "there is none; add one: `screen: {type: console}`")
-    if fallbacks and not routes:
-        first = min(fallbacks)
+    if not routes:
+        first = min(fallbacks, default="screen")
         yield Problem(("routes",), f"there is none, so nothing would be sent; add `- sinks: [{first}]`")
     for index, route in routes.items():
-        if route is not None:
-            yield from _unknown_names(index, route, controllers, fallbacks)
+        yield from _unknown_names(index, route, controllers, fallbacks)
     yield from _bad_fallbacks(fallbacks)
     yield from _unreachable(
-        {index: route for index, route in routes.items() if route is not None}, controllers
+        {index: route for index, route in routes.items() if index not in broken}, controllers
     )
 
 

@@ -90,8 +90,8 @@ class HttpSettings(Part):
     def _guarded(self) -> Self:
         if not self.loopback and self.token is None:
             raise ValueError(
-                "listen: others can reach this address, so reads need a token; set token_file, "
-                "or listen on 127.0.0.1"
+                "listen: others can reach this address, so reads need a token; set "
+                "http.token_file, or listen on 127.0.0.1"
             )
         return self
 

@@ -404,6 +404,15 @@ def test_problems_of_file_and_environment_come_together(loaded: Load) -> None:
     assert [place and place[0] for place in places] == ["CMC_NOTIFY_TIMEZONE", "yaml:9: logg", "yaml:10: log"]
 
 
+def test_a_route_with_a_typo_makes_no_other_unreachable(loaded: Load) -> None:
+    """Without its misspelt matcher it would take all, and the one below be blamed for it."""
+    text = SMALL.partition("routes:")[0]
+    routes = "routes:\n  - mach: {event: job.failed}\n    sinks: [screen]\n  - sinks: [screen]\n"
+    found = problems(loaded, text + routes)
+    assert [problem for problem in found if "never reached" in problem] == []
+    assert any("unknown key" in problem for problem in found)
+
+
 def test_what_the_environment_lacks_names_a_variable_beside_it(loaded: Load) -> None:
     """A key missing from a sink that only the environment makes is told at one of its variables."""
     (problem,) = problems(loaded, SMALL, CMC_NOTIFY_SINKS__ROOM__TYPE="chat")
