@@ -24,7 +24,7 @@ def test_a_route_for_the_news_of_a_sink_is_reached(
 ) -> None:
     """Only what could match such news, and names another sink, makes sense below a route to one sink."""
     match = {key: value for key, value in second.items() if key != "sinks"}
-    routes: dict[int, RouteSettings | None] = {
+    routes = {
         0: RouteSettings.model_validate({"sinks": first}),
         1: RouteSettings.model_validate({"sinks": second["sinks"], "match": MatchSettings(**match)}),
     }
