@@ -175,8 +175,10 @@ def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, pol
     failed = frozenset(job.failed_pairs())
     newly = failed - state.told - state.silent
     carried_by_end = ends and job.status == Status.FAILED
+    told = state.told
     if newly and not carried_by_end:
         drafts.append(_draft(EventType.APPLIANCE_FAILED, state, pairs=newly, new=newly))
+        told |= newly
     if warning := _overdue(state, job, now=now, controller_now=controller_now, policy=policy):
         drafts.append(warning)
     if ends:
@@ -185,13 +187,13 @@ def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, pol
                 _FINAL[Status(job.status)],
                 state,
                 pairs=failed,
-                new=failed - state.told if carried_by_end else _NO_PAIRS,
+                new=failed - told,
                 details_pending=carried_by_end and _unsettled(job),
             )
         )
     state = replace(
         state,
-        told=state.told | (failed if ends else newly),
+        told=told | failed if ends else told,
         silent=_NO_PAIRS if ends else state.silent,
         told_final=job.status if ends else old.told_final,
         watch_until=_watch_until(job, now, controller_now, policy) if ends else old.watch_until,

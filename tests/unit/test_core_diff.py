@@ -473,6 +473,16 @@ def test_the_end_of_a_job_that_was_passed_over_tells_everything() -> None:
     assert silent.new("job.failed") == {P1}
 
 
+@pytest.mark.parametrize(("status", "kind"), [("Success", "job.succeeded"), ("Canceled", "job.canceled")])
+def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: str) -> None:
+    """An end that is no failure is the first to tell a silently recorded pair: it marks it new."""
+    silent = Watcher(replace(POLICY, first_run="none"))
+    silent.look(job("InProgress", *rows(V1="failed")))
+    silent.policy = POLICY
+    assert silent.look(job(status, *rows(V1="failed"))) == [kind]
+    assert silent.new(kind) == {P1}
+
+
 def test_a_silent_pair_seen_otherwise_is_told_when_it_fails_again() -> None:
     """Silence covers the failure that was there, not a later one."""
     silent = Watcher(replace(POLICY, first_run="none"))
