@@ -1,0 +1,55 @@
+"""What the services need from the outside, one small protocol for each need.
+
+Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs them together.
+"""
+
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.ports.clock import Clock
+from cmc_notify.ports.controller import JobSource, ListedJob
+from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, LedgerRow, OutboxDepth
+from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
+from cmc_notify.ports.rendering import Message, Rendered, Renderer
+from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
+from cmc_notify.ports.snapshot import (
+    ControllerMeta,
+    Fence,
+    KnownJob,
+    Leadership,
+    PollCommit,
+    PollStore,
+    SavedJob,
+    Snapshot,
+)
+
+__all__ = [
+    "Announcements",
+    "Claim",
+    "Clock",
+    "ControllerMeta",
+    "Delivery",
+    "DeliveryFilter",
+    "DeliveryState",
+    "Fence",
+    "Housekeeping",
+    "JobSource",
+    "KnownJob",
+    "Leadership",
+    "Ledger",
+    "LedgerRow",
+    "ListedJob",
+    "Message",
+    "NewDelivery",
+    "Outbox",
+    "OutboxDepth",
+    "PartRecorder",
+    "PollCommit",
+    "PollStore",
+    "PreviewDocument",
+    "Previewing",
+    "Rendered",
+    "Renderer",
+    "SavedJob",
+    "Sink",
+    "Snapshot",
+    "Verdict",
+]

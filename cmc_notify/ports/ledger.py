@@ -1,0 +1,119 @@
+"""What people ask of the store: command line, dashboard, HTTP API; and what keeps it small."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.events import Event
+from cmc_notify.core.model import Incident, JobState
+from cmc_notify.ports.outbox import Delivery
+from cmc_notify.ports.snapshot import ControllerMeta
+
+
+class OutboxDepth(Struct, frozen=True):
+    """One sink's share of the ledger."""
+
+    sink: str
+    pending: int
+    sent: int
+    dead: int
+    oldest_pending_at: float | None
+
+
+class DeliveryFilter(Struct, frozen=True, kw_only=True):
+    """Which deliveries to list; None matches everything. The newest come first."""
+
+    state: DeliveryState | None = None
+    sink: str | None = None
+    controller: str | None = None
+    job_id: int | None = None
+    event_id: str | None = None
+    limit: int = 50
+
+
+class LedgerRow(Struct, frozen=True):
+    """A delivery with what a reader needs to know of its event."""
+
+    delivery: Delivery
+    event_type: str
+    event_time: str
+    controller: str | None
+    job_id: int | None
+
+
+class Ledger(Protocol):
+    """Reads, and the few things that an operator changes by hand. All raise StoreUnavailable."""
+
+    async def snapshots(self) -> Mapping[str, ControllerMeta]:
+        """Every controller that the store knows, by name."""
+        ...
+
+    async def jobs(
+        self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
+    ) -> Sequence[tuple[str, JobState]]:
+        """(controller, state), the newest first."""
+        ...
+
+    async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
+        """Open incidents, the oldest first."""
+        ...
+
+    async def count_incidents(self) -> Mapping[str, int]:
+        """Open incidents by controller."""
+        ...
+
+    async def close_incident(self, incident_id: str, *, now: float) -> bool:
+        """Close by hand (``closed_by`` operator); False where there is no such open incident."""
+        ...
+
+    async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
+        """Rows of the ledger."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> LedgerRow | None:
+        """One row by delivery id or key."""
+        ...
+
+    async def retry(
+        self, delivery_ids: Collection[str] | None, *, now: float, again: bool = False
+    ) -> Sequence[str]:
+        """Make deliveries due now, with a fresh deadline; None means all dead ones.
+
+        The key and the accepted parts stay, unless ``again`` asks for a new key and a whole new message.
+        Returns the ids that were changed; pending ones count, unrouted ones do not.
+        """
+        ...
+
+    async def event(self, event_id: str) -> Event | None:
+        """One event whole."""
+        ...
+
+    async def events(
+        self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
+    ) -> Sequence[Event]:
+        """The newest events first."""
+        ...
+
+    async def depths(self) -> Sequence[OutboxDepth]:
+        """The outbox by sink."""
+        ...
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes kept under ``name``, made on first use; the same for every replica."""
+        ...
+
+    async def ping(self) -> None:
+        """Prove that the store can be read and written."""
+        ...
+
+
+class Housekeeping(Protocol):
+    """What the bridge does to its store from time to time."""
+
+    async def forget(self, *, before: float) -> int:
+        """Delete finished deliveries, events and closed incidents older than ``before``, and jobs that no
+        full list shows any more; never what is pending, open or still listed. Returns rows deleted.
+        """
+        ...

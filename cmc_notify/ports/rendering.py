@@ -1,0 +1,42 @@
+"""How a message becomes a document."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from cmc_notify.core.events import Event
+
+
+class Rendered(Struct, frozen=True):
+    """A rendered document. ``fallback`` names template, line and error where the plain message stands in."""
+
+    text: str
+    fallback: str | None = None
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What a sink is asked to send: one event as one route shows it to one place."""
+
+    key: str
+    """Idempotency key, the same on every attempt."""
+    event: Event
+    """With only the failures or recoveries that the route lets through, and ``url`` signed."""
+    subject: str = ""
+    attempt: int = 1
+    is_test: bool = False
+    unclear: bool = False
+    """An earlier attempt may have arrived: look before sending again, where that is possible."""
+    parts: Mapping[str, str] = {}
+    """Parts accepted by earlier attempts, with their receipts: do not send them again."""
+
+
+class Renderer(Protocol):
+    """Turns a message into one document of a medium."""
+
+    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
+        """Render ``<sink_type>/<event type>.<extension>.j2``, else its default. Never raises for a bad
+        template: the plain message takes its place. With ``brief`` only the largest groups of failures
+        are shown, each error's beginning, and how many more there are: the sink attaches the whole.
+        """
+        ...
