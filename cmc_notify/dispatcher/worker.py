@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import Event, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
@@ -149,8 +150,10 @@ class Worker:
 
     async def _deliver(self, claim: Claim) -> None:
         delivery = claim.delivery
+        reached(Boundary.DELIVERY_CLAIMED)
         started = perf_counter()
         outcome = await self._attempt(claim)
+        reached(Boundary.DELIVERY_ANSWERED)
         self._metrics.delivery_seconds.labels(self._sink.name).observe(perf_counter() - started)
         self._metrics.deliveries_total.labels(self._sink.name, _OUTCOMES[type(outcome)]).inc()
         verdict = decide(
@@ -178,7 +181,9 @@ class Worker:
         delivery = claim.delivery
 
         async def record(part: str, receipt: str) -> None:
+            reached(Boundary.DELIVERY_PART_ACCEPTED)
             await self._outbox.record_part(delivery.id, part, receipt)
+            reached(Boundary.DELIVERY_PART_RECORDED)
 
         try:
             async with asyncio.timeout(self._plan.timeout + LINGER):

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.announce import Announcer, SinkRule
 from cmc_notify.core.diff import Change, Policy
 from cmc_notify.core.events import EventType
@@ -139,6 +140,7 @@ class Poller:
         asked = await ask(
             self._source, memory.known, looks, memory.wanted(now), filters=self.meta.filters, full=full
         )
+        reached(Boundary.POLL_ASKED)
         now = self._clock()
         jobs = [job for steps in looks.changed.values() for job in steps]
         names = await self._names.cover(jobs, now=now)

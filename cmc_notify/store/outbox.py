@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, case, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.ports import Claim
@@ -134,7 +135,9 @@ class DeliveryQueue:
                 return False
             if verdict.fallback:
                 await self._hand_over(connection, verdict.fallback)
-            return True
+            reached(Boundary.DELIVERY_WRITTEN)
+        reached(Boundary.DELIVERY_RECORDED)
+        return True
 
     async def _hand_over(self, connection: AsyncConnection, fallback: NewDelivery) -> None:
         """Only once: where the fallback was told of this event and subject already, that stands."""

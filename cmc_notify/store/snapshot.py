@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
@@ -123,7 +124,9 @@ class PollRecords:
             await self._write_incidents(connection, commit.incidents)
             if commit.listed is not None:
                 await self._mark_listed(connection, commit.controller, commit.listed)
-            return version
+            reached(Boundary.POLL_WRITTEN)
+        reached(Boundary.POLL_COMMITTED)
+        return version
 
     async def _advance(self, connection: AsyncConnection, commit: PollCommit) -> int:
         """First of all: the row also keeps any other commit of this controller waiting until ours ends."""

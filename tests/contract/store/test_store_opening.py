@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from postgres import PostgresServer
 from sqlalchemy import Connection, create_engine, text
 
 from cmc_notify.core.model import JobState
@@ -234,9 +235,9 @@ async def test_urls_that_lead_nowhere(url: str, says: str) -> None:
         assert "hunter2" not in str(refused)
 
 
-async def test_a_wrong_password_is_no_crash(postgresql: str) -> None:
+async def test_a_wrong_password_is_no_crash(postgresql_server: PostgresServer) -> None:
     """What PostgreSQL says while connecting is translated too."""
-    refused = await refusal(postgresql.replace("/postgres?", "/nowhere?"))
+    refused = await refusal(postgresql_server.url.replace("/postgres?", "/nowhere?"))
     assert isinstance(refused, StoreUnavailable)
     assert 'database "nowhere" does not exist; see the names in store.url' in str(refused)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from postgres import PostgresServer
 from sqlalchemy import make_url
 
 from cmc_notify.core.model import JobState
@@ -29,9 +30,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a
 
 
 @pytest.fixture
-async def admin(postgresql: str, store_url: str) -> AsyncIterator[Admin]:
+async def admin(postgresql_server: PostgresServer, store_url: str) -> AsyncIterator[Admin]:
     """Runs a statement as the server's administrator; ``{database}`` is the store's."""
-    connection = await asyncpg.connect(postgresql)
+    connection = await asyncpg.connect(postgresql_server.url)
 
     async def run(statement: str) -> None:
         await connection.execute(statement.format(database=make_url(store_url).database))
@@ -64,7 +65,7 @@ async def all_good(store: Store) -> None:
 
 @on_postgresql
 async def test_a_server_that_stops_and_starts(
-    store: Store, postgresql_server: Any, postgresql: str, make_commit: MakeCommit
+    store: Store, postgresql_server: PostgresServer, make_commit: MakeCommit
 ) -> None:
     """While the server is away each method says so at once; when it is back, the next call works."""
     await store.poll.commit_poll(make_commit(0))
@@ -76,21 +77,20 @@ async def test_a_server_that_stops_and_starts(
             assert message.startswith("store postgresql://postgres")
             assert "see that the database runs" in message
     finally:
-        await asyncio.to_thread(postgresql_server.ensure_postgres_running)
-    assert postgresql_server.get_uri() == postgresql
+        await asyncio.to_thread(postgresql_server.start)
     await all_good(store)
 
 
 @on_postgresql
 async def test_a_server_away_at_the_start(
-    store_url: str, postgresql_server: Any, hands: SimpleNamespace
+    store_url: str, postgresql_server: PostgresServer, hands: SimpleNamespace
 ) -> None:
     """A server that is not there yet refuses the opening; the next try opens."""
     await asyncio.to_thread(postgresql_server.stop)
     try:
         message = await refused(open_store(store_url, clock=lambda: hands.now, exclusive=True))
     finally:
-        await asyncio.to_thread(postgresql_server.ensure_postgres_running)
+        await asyncio.to_thread(postgresql_server.start)
     assert "see that the database runs" in message
     store = await open_store(store_url, clock=lambda: hands.now, exclusive=True)
     await store.ledger.ping()
@@ -153,11 +153,11 @@ async def test_a_server_that_takes_no_writes(
 
 @on_postgresql
 async def test_a_wrong_password(
-    store_url: str, admin: Admin, postgresql_server: Any, hands: SimpleNamespace
+    store_url: str, admin: Admin, postgresql_server: PostgresServer, hands: SimpleNamespace
 ) -> None:
     """A refused password is named without being shown; once the server takes it, the same URL opens."""
     await admin("CREATE ROLE stranger LOGIN PASSWORD 'other'")
-    with first_rule(postgresql_server.pgdata, "local all stranger scram-sha-256\n"):
+    with first_rule(postgresql_server.data, "local all stranger scram-sha-256\n"):
         await admin("SELECT pg_reload_conf()")
         url = store_url.replace("postgres:@", "stranger:hunter2@")
         assert url != store_url
