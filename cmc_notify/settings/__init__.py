@@ -1,11 +1,12 @@
 """The config: what can be said in it, and how it is read. :func:`load` gives frozen :class:`Settings`."""
 
-from cmc_notify.settings.loading import find_config, load
+from cmc_notify.settings.loading import Loaded, find_config, load, read_config
 from cmc_notify.settings.root import HttpSettings, LogSettings, Settings, StoreSettings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 
 __all__ = [
     "HttpSettings",
+    "Loaded",
     "LogSettings",
     "MatchSettings",
     "RouteSettings",
@@ -13,4 +14,5 @@ __all__ = [
     "StoreSettings",
     "find_config",
     "load",
+    "read_config",
 ]

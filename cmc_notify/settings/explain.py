@@ -114,7 +114,7 @@ _TEXTS = {
 """By pydantic's error type; what is not here keeps pydantic's own words, which hold no value."""
 
 
-_LATER = frozenset({"preset", "per", "max_per_job", "heartbeat_url"})
+_LATER = frozenset({"preset", "per", "max_per_job"})
 """Keys of the documented config file that come with a later version."""
 
 

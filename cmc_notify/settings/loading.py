@@ -1,6 +1,7 @@
 """From a file and the environment to :class:`Settings`, or to every problem there is, each with its place."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,6 +14,7 @@ from cmc_notify.settings import document, environment
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.explain import explain, shown
+from cmc_notify.settings.files import Digests, digests, named_files
 from cmc_notify.settings.references import disagreements
 from cmc_notify.settings.root import Name, Settings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
@@ -38,15 +40,53 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
     return next((path for path in SEARCHED if path.is_file()), None)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The config as it was read once, and the files (secrets, certificates) that it names."""
+
+    settings: Settings
+    files: Digests = field(repr=False)
+    """Taken before the files were read: where one changes in that moment, it differs from this."""
+    _source: "_Source" = field(repr=False)
+
+    def reread_files(self) -> "Loaded":
+        """The same config, of the same text and variables, with what its files hold now.
+
+        Raises ConfigError like :func:`read_config`.
+        """
+        return _build(self._source)
+
+
 def load(
     path: Path | None, *, environ: Mapping[str, str], sink_types: Mapping[str, type[SinkSettings]]
 ) -> Settings:
+    """The settings alone of what :func:`read_config` reads."""
+    return read_config(path, environ=environ, sink_types=sink_types).settings
+
+
+def read_config(
+    path: Path | None, *, environ: Mapping[str, str], sink_types: Mapping[str, type[SinkSettings]]
+) -> Loaded:
     """Read and validate the whole config; ``path`` None looks in the usual places.
 
     Raises ConfigError with all problems, one line each: place, what is wrong, remedy. No secret is in them.
     """
     file = path or find_config(environ)
-    tree, lines, problems = _read(file) if file else ({}, {}, [])
+    return _build(_Source(file, _text(file) if file else "", dict(environ), dict(sink_types)))
+
+
+class _Source(NamedTuple):
+    """All that a config is made of, but for the files that it names."""
+
+    file: Path | None
+    text: str
+    environ: Mapping[str, str]
+    sink_types: Mapping[str, type[SinkSettings]]
+
+
+def _build(source: _Source) -> Loaded:
+    file, text, environ, sink_types = source
+    tree, lines, problems = _parsed(file, text) if file else ({}, {}, [])
     shapes = Shapes(Settings, sink_types, tree)
     overlaid = environment.overlay(tree, environ, shapes)
     if file is None and not overlaid.variables:
@@ -54,6 +94,7 @@ def load(
     problems += overlaid.problems
     if file is not None:
         _resolve(tree, file.absolute().parent)
+    files = digests(named_files(tree))
     loaded: Settings | None = None
     try:
         loaded = _loaded_type(tree, sink_types)()
@@ -64,7 +105,8 @@ def load(
         places = _Places(file, lines, overlaid.variables)
         raise ConfigError(*(_line(problem, places) for problem in _sorted(problems, places)))
     # As plain Settings, so that two loads of one config are equal.
-    return Settings.model_construct(loaded.model_fields_set, **dict(loaded))
+    settings = Settings.model_construct(loaded.model_fields_set, **dict(loaded))
+    return Loaded(settings, files, source)
 
 
 def _nothing_found() -> str:
@@ -75,16 +117,20 @@ def _nothing_found() -> str:
     )
 
 
-def _read(file: Path) -> tuple[dict[str, Any], Mapping[document.Path, int], list[Problem]]:
-    """The file's tree, lines and problems. Raises ConfigError where there is nothing to go on with."""
+def _text(file: Path) -> str:
+    """What the file says. Raises ConfigError where it can't be read."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{file}: can't be read: {reason}; correct the path or its rights") from None
+
+
+def _parsed(file: Path, text: str) -> tuple[dict[str, Any], Mapping[document.Path, int], list[Problem]]:
+    """The text's tree, lines and problems. Raises ConfigError where there is nothing to go on with."""
     parsed = document.parse(text)
     problems = list(parsed.problems)
     if parsed.value is None and problems:

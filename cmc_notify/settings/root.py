@@ -157,7 +157,16 @@ class Settings(Part, BaseSettings):
     templates_dir: Path | None = None
     """Searched before the built-in templates; relative to the config file's folder."""
     shutdown_grace: Duration = 8.0
+    heartbeat_url: SecretStr | None = None
+    """Called after each good poll cycle: its silence tells that nothing is watched any more."""
     log: LogSettings = LogSettings()
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _can_be_called(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            web_address(url.get_secret_value(), "https://watch.example.net/ping")
+        return url
 
     @field_validator("templates_dir")
     @classmethod
