@@ -11,6 +11,7 @@ from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
 from cmc_notify.ports.rendering import Message, Rendered, Renderer
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
+    Attendance,
     ControllerMeta,
     Fence,
     KnownJob,
@@ -23,6 +24,7 @@ from cmc_notify.ports.snapshot import (
 
 __all__ = [
     "Announcements",
+    "Attendance",
     "Claim",
     "Clock",
     "ControllerMeta",

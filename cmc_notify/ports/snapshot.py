@@ -70,6 +70,15 @@ class Fence(Struct, frozen=True):
     token: int
 
 
+class Attendance(Struct, frozen=True, kw_only=True):
+    """Which replicas are there, and who leads what, at one moment of the store's clock."""
+
+    candidates: Mapping[str, frozenset[str]]
+    """By the owner's name, what that replica would lead."""
+    leaders: Mapping[str, str]
+    """The owner by what it leads."""
+
+
 class PollCommit(Struct, frozen=True, kw_only=True):
     """All that one poll found, written in one transaction or not at all."""
 
@@ -131,4 +140,19 @@ class Leadership(Protocol):
 
     async def release(self, fence: Fence) -> None:
         """Let another lead at once; nothing happens where one does already."""
+        ...
+
+    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+        """Say that we are there for ``ttl`` and would lead ``names``; returns who else is, and who leads.
+
+        Who has not said so for the ``ttl`` that it gave is forgotten.
+        """
+        ...
+
+    async def leave(self, owner: str) -> None:
+        """Be there no longer, at once; what we lead has to be released by itself."""
+        ...
+
+    async def leaders(self) -> Mapping[str, str]:
+        """The owner by what it leads; what nobody leads now is left out."""
         ...

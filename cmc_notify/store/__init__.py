@@ -38,6 +38,11 @@ class Store:
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
+    @property
+    def shared(self) -> bool:
+        """Whether several bridges may use it at the same time, so that one has to lead."""
+        return self._database.path is None
+
     def bridge_runs(self) -> bool | None:
         """Whether a bridge holds the store; None where that can't be told, as on PostgreSQL, which several
         may use, and where the lock's file can't be read.

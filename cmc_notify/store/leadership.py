@@ -4,14 +4,20 @@ On PostgreSQL the server's clock decides, so that replicas whose clocks differ a
 bridge, and at its start nobody leads: whoever did is dead, since the file is ours.
 """
 
-from sqlalchemy import case, or_, select, update
+from collections.abc import Collection, Mapping
+
+import msgspec
+from sqlalchemy import case, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.errors import StaleSnapshot
-from cmc_notify.ports import Fence
+from cmc_notify.errors import Deposed
+from cmc_notify.ports import Attendance, Fence
 from cmc_notify.store.engine import Database
-from cmc_notify.store.tables import leaders
+from cmc_notify.store.rows import dump
+from cmc_notify.store.tables import leaders, replicas
 from cmc_notify.store.unbroken import unbroken
+
+_NAMES = msgspec.json.Decoder(frozenset[str])
 
 
 class Leaders:
@@ -62,12 +68,55 @@ class Leaders:
                 .values(owner=None)
             )
 
+    @unbroken
+    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+        """Say that we are there for ``ttl`` seconds; returns who else is, and who leads what."""
+        async with self._database.write() as connection:
+            now = await self._database.lease_clock(connection)
+            row = {"owner": owner, "names": dump(sorted(names)), "attends_until": now + ttl}
+            await connection.execute(self._database.upsert(replicas).values(row))
+            # What another replica is about to delete, or to renew at the last moment, is left to it.
+            silent = select(replicas.c.owner).where(
+                replicas.c.attends_until <= now, replicas.c.owner != owner
+            )
+            await connection.execute(
+                delete(replicas).where(replicas.c.owner.in_(silent.with_for_update(skip_locked=True)))
+            )
+            there = await connection.execute(
+                select(replicas.c.owner, replicas.c.names).where(
+                    or_(replicas.c.attends_until > now, replicas.c.owner == owner)
+                )
+            )
+            candidates = {name: _NAMES.decode(wanted) for name, wanted in there}
+            return Attendance(candidates=candidates, leaders=await _leaders(connection, now))
+
+    @unbroken
+    async def leave(self, owner: str) -> None:
+        """Be there no longer, at once."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(replicas).where(replicas.c.owner == owner))
+
+    @unbroken
+    async def leaders(self) -> Mapping[str, str]:
+        """The owner by what it leads; what nobody leads now is left out."""
+        async with self._database.read() as connection:
+            return await _leaders(connection, await self._database.lease_clock(connection))
+
+
+async def _leaders(connection: AsyncConnection, now: float) -> dict[str, str]:
+    rows = await connection.execute(
+        select(leaders.c.name, leaders.c.owner).where(
+            leaders.c.owner.is_not(None), leaders.c.leads_until > now
+        )
+    )
+    return dict(rows.all())
+
 
 async def require(connection: AsyncConnection, fence: Fence) -> None:
-    """Raise StaleSnapshot where the fence is no longer the newest, even if no other work was done since."""
+    """Raise Deposed where the fence is no longer the newest, even if no other work was done since."""
     newest = await connection.scalar(select(leaders.c.token).where(leaders.c.name == fence.name))
     if newest != fence.token:
-        raise StaleSnapshot(f"{fence.name}: another replica leads by now; this poll is left to it")
+        raise Deposed(f"{fence.name}: another replica leads by now; this poll is left to it")
 
 
 async def depose_all(connection: AsyncConnection) -> None:

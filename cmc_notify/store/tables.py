@@ -215,3 +215,12 @@ leaders = Table(
     Column("token", BigInteger, nullable=False),
     Column("leads_until", Double, nullable=False),
 )
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("owner", Words, primary_key=True),
+    # JSON list of what it would lead.
+    Column("names", Text, nullable=False),
+    Column("attends_until", Double, nullable=False),
+)

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.model import JobState
-from cmc_notify.errors import StaleSnapshot, StoreUnavailable
+from cmc_notify.errors import Deposed, StoreUnavailable
 from cmc_notify.ports import Fence, PollCommit
 from cmc_notify.store import Store, engine, open_store
-from cmc_notify.store.tables import controllers
+from cmc_notify.store.tables import controllers, replicas
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
@@ -100,7 +100,7 @@ async def test_a_deposed_leader_commits_nothing(
     new = await lead(other, "b")
     assert new
     for fence in (old, Fence("emea", new.token + 1), Fence("nobody", 1)):
-        with pytest.raises(StaleSnapshot, match="another replica leads"):
+        with pytest.raises(Deposed, match="another replica leads"):
             await store.poll.commit_poll(msgspec.structs.replace(commit, fence=fence))
     assert (await store.poll.load_snapshot("emea")).version == 0
     assert await store.ledger.events() == []
@@ -184,3 +184,52 @@ async def test_a_renewed_lease_shows_when_it_ends(store: Store, tell: Tell) -> N
     assert row.delivery.leased_until is not None
     assert claim.delivery.leased_until is not None
     assert row.delivery.leased_until - claim.delivery.leased_until > 400
+
+
+async def test_who_is_there_is_known_to_all(store: Store, open_another: OpenAnother) -> None:
+    """Each replica sees the others with what they would lead, and who leads; who left is gone at once."""
+    other = await open_another()
+    assert (await store.leadership.attend("a", {"emea", "apac"}, ttl=60)).candidates == {
+        "a": {"emea", "apac"}
+    }
+    await lead(store, "a")
+    seen = await other.leadership.attend("b", ["emea"], ttl=60)
+    assert seen.candidates == {"a": {"emea", "apac"}, "b": {"emea"}}
+    assert seen.leaders == {"emea": "a"} == await other.leadership.leaders()
+    await store.leadership.leave("a")
+    seen = await other.leadership.attend("b", ["apac"], ttl=60)
+    assert seen.candidates == {"b": {"apac"}}
+    assert seen.leaders == {"emea": "a"}
+
+
+async def test_who_falls_silent_is_there_no_longer(store: Store, open_another: OpenAnother) -> None:
+    """After its time a replica is forgotten, and what it led is nobody's, though its row stays."""
+    other = await open_another()
+    await store.leadership.attend("a", ["emea"], ttl=0)
+    await lead(store, "a", ttl=0)
+    seen = await other.leadership.attend("b", ["emea"], ttl=60)
+    assert set(seen.candidates) == {"b"}
+    assert seen.leaders == {} == await other.leadership.leaders()
+    async with store._database.read() as connection:
+        assert (await connection.scalars(select(replicas.c.owner))).all() == ["b"]
+    # Who wakes up again is there again, and sees itself even where its time is over already.
+    assert set((await store.leadership.attend("a", ["emea"], ttl=0)).candidates) == {"a", "b"}
+
+
+async def test_who_gave_up_leads_nothing(store: Store) -> None:
+    """What was released has no leader."""
+    fence = await lead(store, "a")
+    assert fence
+    await store.leadership.release(fence)
+    assert await store.leadership.leaders() == {}
+
+
+async def test_many_that_come_and_go_at_once(store: Store, open_another: OpenAnother) -> None:
+    """However many say at the same moment that they are there, no one is refused, and no one is missing."""
+    stores = (store, await open_another(), await open_another())
+    for ttl in (0, 60, 0, 60):
+        await asyncio.gather(
+            *(stores[n % 3].leadership.attend(f"owner-{n}", ["emea"], ttl=ttl) for n in range(9))
+        )
+    seen = await store.leadership.attend("owner-0", ["emea"], ttl=60)
+    assert len(seen.candidates) == 9

@@ -1,0 +1,18 @@
+"""Replicas that share the work: which of them are there, and what each would lead."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add the replicas."""
+    op.create_table(
+        "replicas",
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("names", sa.Text, nullable=False),
+        sa.Column("attends_until", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("owner", name="replicas_pk"),
+    )
