@@ -203,6 +203,12 @@ class Metrics:
             "outbox_oldest_seconds", "Age of the oldest pending delivery, 0 with none.", "sink"
         )
         self.sink_blocked = gauge("sink_blocked", "1 while the sink waits for an operator.", "sink")
+        self.heartbeats_total = counter(
+            "heartbeats_total", "Calls of heartbeat_url by result: ok, failed.", "result"
+        )
+        self.loop_stall_seconds = seconds(
+            "loop_stall_seconds", "How late the event loop was, looked at four times a second."
+        )
         self.template_fallbacks_total = counter(
             "template_fallbacks_total", "Plain messages sent for a failed template.", "sink_type", "template"
         )

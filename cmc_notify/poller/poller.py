@@ -67,8 +67,9 @@ class Poller:
         clock: Clock,
         metrics: Metrics,
         committed: Callable[[], None] = lambda: None,
+        polled: Callable[[], None] = lambda: None,
     ) -> None:
-        """``committed`` is called after a commit that holds deliveries."""
+        """``committed`` is called after a commit that holds deliveries, ``polled`` after each good poll's."""
         self.name = name
         self._source = source
         self._store = store
@@ -77,6 +78,7 @@ class Poller:
         self._clock = clock
         self._metrics = metrics
         self._committed = committed
+        self._polled = polled
         self._names = NameBook(source)
         self._memory: Memory | None = None
         self._full_sync_at: float | None = None
@@ -227,6 +229,7 @@ class Poller:
 
         What was held for its details is still told in time, with what is there.
         """
+        reached(Boundary.POLL_ASKED)
         now = self._clock()
         meta = meta_after_failure(self.meta, error, now)
         since = meta.failing_since
@@ -252,6 +255,7 @@ class Poller:
             sum(1 for state in memory.states.values() if state.open)
         )
         self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
+        self._polled()
         _log.debug("poll.done", decoded=len(jobs), events=len(commit.events))
 
 
