@@ -12,7 +12,7 @@ class Boundary(StrEnum):
     """In the order in which a change passes them on its way to a reader."""
 
     POLL_ASKED = "poll.asked"
-    """The controller has answered; nothing is written."""
+    """The controller has answered, or failed to; nothing is written."""
     POLL_WRITTEN = "poll.written"
     """Everything is written inside the transaction, which is still open."""
     POLL_COMMITTED = "poll.committed"
@@ -29,6 +29,10 @@ class Boundary(StrEnum):
     """The verdict is written inside the transaction, which is still open."""
     DELIVERY_RECORDED = "delivery.recorded"
     """The transaction has ended; the process does not know it yet."""
+    NEWS_WRITTEN = "news.written"
+    """What is told of a sink is written inside the transaction, which is still open."""
+    NEWS_COMMITTED = "news.committed"
+    """The transaction has ended; nobody has been woken to send it."""
 
 
 _hook: Callable[[Boundary], None] | None = None

@@ -4,6 +4,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
 from cmc_notify.core.sink_health import SinkNews, SinkStanding
 from cmc_notify.errors import StaleSnapshot
@@ -43,8 +44,10 @@ class Announcements:
         try:
             async with self._database.write() as connection:
                 await self._write(connection, news)
+                reached(Boundary.NEWS_WRITTEN)
         except StaleSnapshot:
             return False
+        reached(Boundary.NEWS_COMMITTED)
         return True
 
     async def _write(self, connection: AsyncConnection, news: SinkNews) -> None:
