@@ -16,6 +16,7 @@ from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
 from cmc_notify.dispatcher import Dispatcher, HealthTelling
 from cmc_notify.errors import TemplateError
+from cmc_notify.heartbeat import Heartbeat
 from cmc_notify.housekeeping import Housekeeper
 from cmc_notify.poller import Poller
 from cmc_notify.poller.poller import Telling
@@ -73,6 +74,11 @@ class Engine:
             health=HealthTelling(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
         )
         self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
+        self._heartbeat = (
+            Heartbeat(settings.heartbeat_url, settings.controllers, store.ledger, metrics=metrics)
+            if settings.heartbeat_url
+            else None
+        )
         self.pollers = {
             name: Poller(
                 name,
@@ -83,6 +89,7 @@ class Engine:
                 clock=clock,
                 metrics=metrics,
                 committed=self.dispatcher.wake,
+                polled=self._heartbeat.polled if self._heartbeat else lambda: None,
             )
             for name, controller in self.controllers.items()
         }
@@ -103,11 +110,15 @@ class Engine:
             self._scheduler.poll(poller, self.settings.controllers[name].poll)
         self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
         self.dispatcher.start()
+        if self._heartbeat:
+            self._heartbeat.start()
         self._scheduler.start()
 
     async def stop(self) -> None:
         """Stop polling, finish what is in flight within the grace, leave the rest in the outbox."""
         await self._scheduler.stop()
+        if self._heartbeat:
+            await self._heartbeat.stop()
         await self.dispatcher.stop(self.settings.shutdown_grace)
         await self.close()
 

@@ -1,0 +1,116 @@
+"""A dead man's switch: tells an outside service that every controller is being polled, and the store takes it.
+
+A call is made once every configured controller has had a good poll, committed by whichever replica, since
+the call before. So the calls stop when the bridge, its store, its network or one controller's polls do.
+A call never delays a poll, and there is one at a time.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import aiohttp
+import structlog
+from pydantic import SecretStr
+from yarl import URL
+
+from cmc_notify import __version__
+from cmc_notify.core.network import system_words
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Ledger
+from cmc_notify.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+TIMEOUT = 10.0
+"""Seconds that one call may take."""
+
+Polled = Mapping[str, float | None]
+"""When a good poll of each controller was last committed."""
+
+
+class Heartbeat:
+    """Calls ``url`` after each good cycle. Neither log nor error ever holds the address: it is a secret."""
+
+    def __init__(
+        self,
+        url: SecretStr,
+        controllers: Collection[str],
+        ledger: Ledger,
+        *,
+        metrics: Metrics,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._url = url
+        self._controllers = tuple(controllers)
+        self._ledger = ledger
+        self._metrics = metrics
+        self._timeout = timeout
+        self._polled = asyncio.Event()
+        self._failing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def polled(self) -> None:
+        """A poll was committed; returns at once."""
+        self._polled.set()
+
+    def start(self) -> None:
+        """Count polls from now on."""
+        self._task = asyncio.create_task(self._run(), name="heartbeat")
+
+    async def stop(self) -> None:
+        """Call no more; what is under way is given up. Harmless when never started."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        # Times are compared with one another alone: they may be another replica's, whose clock is its own.
+        counted = await self._last_polls()
+        while True:
+            await self._polled.wait()
+            self._polled.clear()
+            now = await self._last_polls()
+            if counted is None:
+                counted = now
+            elif now is not None and all(
+                now[name] not in (None, counted[name]) for name in self._controllers
+            ):
+                counted = now
+                self._note(await self._call())
+
+    async def _last_polls(self) -> Polled | None:
+        """What the store says; None where it can't be asked, and then the cycle is not over."""
+        try:
+            metas = await self._ledger.snapshots()
+        except StoreError:
+            return None  # polls meet the same trouble, and log it
+        return {name: meta.last_poll_at if (meta := metas.get(name)) else None for name in self._controllers}
+
+    async def _call(self) -> str | None:
+        """One call; returns why it failed."""
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(force_close=True),
+                    timeout=aiohttp.ClientTimeout(total=self._timeout),
+                    headers={"User-Agent": f"cmc-notify/{__version__}"},
+                ) as session,
+                session.get(URL(self._url.get_secret_value(), encoded=True), allow_redirects=False) as answer,
+            ):
+                return None if answer.ok and answer.status < 300 else f"answered {answer.status}"  # noqa: PLR2004  HTTP's
+        except TimeoutError:
+            return f"no answer within {self._timeout:g} s"
+        except OSError as error:
+            return system_words(getattr(error, "os_error", error))
+        except aiohttp.ClientConnectionError:
+            return "the connection broke off"
+        except (aiohttp.ClientError, ValueError) as error:
+            return type(error).__name__  # its text could hold the address
+
+    def _note(self, failure: str | None) -> None:
+        self._metrics.heartbeats_total.labels("failed" if failure else "ok").inc()
+        if failure and not self._failing:
+            _log.warning("heartbeat.failed", error=failure, next="called again after the next good cycle")
+        elif self._failing and not failure:
+            _log.info("heartbeat.recovered")
+        self._failing = bool(failure)
