@@ -32,6 +32,8 @@ _log = structlog.get_logger(__name__)
 KEEP_EVERY = 3600.0
 KEEP_FIRST = 60.0
 """Seconds: the first polls after a start have the store to themselves."""
+LOOK_UNSERVED_EVERY = 600.0
+"""Seconds; first of all at the start, as a reload is when sinks are removed."""
 CLOSE_WITHIN = 1.0
 """Seconds that sinks and controllers get to say goodbye; containers are killed soon after the grace."""
 
@@ -95,11 +97,7 @@ class Engine:
         }
         self._scheduler = Scheduler()
         self._housekeeper = Housekeeper(
-            store.housekeeping,
-            store.ledger,
-            retention=settings.store.retention,
-            sinks=settings.sinks,
-            clock=clock,
+            store.housekeeping, retention=settings.store.retention, sinks=settings.sinks, clock=clock
         )
 
     def start(self) -> None:
@@ -109,6 +107,7 @@ class Engine:
         for name, poller in self.pollers.items():
             self._scheduler.poll(poller, self.settings.controllers[name].poll)
         self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
+        self._scheduler.every(LOOK_UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()
         if self._heartbeat:
             self._heartbeat.start()

@@ -24,7 +24,7 @@ app = actions("What went where, when, how often it was tried; and send again.")
 @app.command("list")
 def list_deliveries(
     config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option("--state", help="pending, sent, dead or unrouted.")] = None,
+    state: Annotated[str | None, typer.Option("--state", help=f"{', '.join(DeliveryState)}.")] = None,
     sink: Annotated[str | None, typer.Option("--sink", help="One sink, by its name.")] = None,
     controller: ControllerOption = None,
     job: Annotated[int | None, typer.Option("--job", help="One job's id.")] = None,
@@ -127,7 +127,10 @@ def retry_deliveries(
         left = set(delivery_ids or ()) - {
             name for row in changed for name in (row.delivery.id, row.delivery.key)
         }
-        fail(f"error: not changed, since they go nowhere (no route matched): {', '.join(sorted(left))}")
+        fail(
+            "error: not changed, since they go nowhere (no route matched, or newer news took their place): "
+            + ", ".join(sorted(left))
+        )
 
 
 def _held_back(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[str]:

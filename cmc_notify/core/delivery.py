@@ -6,13 +6,15 @@ from msgspec import Struct
 
 
 class DeliveryState(StrEnum):
-    """The life of a delivery: pending → sent, or → dead and back by hand."""
+    """The life of a delivery: pending → sent, or → dead and back by hand, or → superseded."""
 
     PENDING = "pending"
     SENT = "sent"
     DEAD = "dead"
     UNROUTED = "unrouted"
     """The event matched no route; nothing is sent."""
+    SUPERSEDED = "superseded"
+    """An interim state of a job that was not told before a newer one was there to tell; nothing is sent."""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):

@@ -33,6 +33,22 @@ def backoff(attempts: int, policy: RetryPolicy, chance: float) -> float:
     return min(doubled, policy.max) * (1 - chance / 2)
 
 
+def asked_wait(after: float, own: float) -> float:
+    """Seconds to wait for a receiver that asks for ``after``, where we would wait ``own`` by ourselves."""
+    return max(after, min(own, SHORTEST_WAIT))
+
+
+def expired(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> Verdict:
+    """The verdict on a delivery that reached its deadline while its sink rested; it was not tried again."""
+    return Verdict(
+        state=DeliveryState.DEAD,
+        error=f"gave up at the deadline, while the sink rests: {reason}",
+        unclear=unclear,
+        counts_as_attempt=False,
+        fallback=fallback,
+    )
+
+
 def decide(
     outcome: SendOutcome,
     *,
@@ -66,7 +82,7 @@ def decide(
             )
         case RetryLater(reason, after):
             wait = backoff(attempts, policy, chance)
-            due = now + max(after, min(wait, SHORTEST_WAIT)) if after else _by(deadline_at, now, wait)
+            due = now + asked_wait(after, wait) if after else _by(deadline_at, now, wait)
             return _again(due, reason, deadline_at, fallback, unclear=unclear)
         case Unclear(reason):
             due = _by(deadline_at, now, backoff(attempts, policy, chance))

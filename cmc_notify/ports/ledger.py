@@ -82,7 +82,7 @@ class Ledger(Protocol):
         """Make deliveries due now, with a fresh deadline; None means all dead ones.
 
         The key and the accepted parts stay, unless ``again`` asks for a new key and a whole new message.
-        Returns the ids that were changed; pending ones count, unrouted ones do not.
+        Returns the ids that were changed; pending ones count, unrouted and superseded ones do not.
         """
         ...
 
@@ -115,5 +115,11 @@ class Housekeeping(Protocol):
     async def forget(self, *, before: float) -> int:
         """Delete finished deliveries, events and closed incidents older than ``before``, and jobs that no
         full list shows any more; never what is pending, open or still listed. Returns rows deleted.
+        """
+        ...
+
+    async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
+        """Make dead letters, with that reason, of what is pending for sinks that are not ``served``; returns
+        how many, by sink. What another replica is sending, or where several may run seems to serve, stays.
         """
         ...

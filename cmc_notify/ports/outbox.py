@@ -52,6 +52,10 @@ class Outbox(Protocol):
         """
         ...
 
+    async def claim_expired(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
+        """As ``claim``, of what has reached its deadline: to be recorded as dead, not to be sent."""
+        ...
+
     async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
         """Lease them for ``lease`` seconds from now on, while they are being sent.
 
@@ -64,7 +68,10 @@ class Outbox(Protocol):
         ...
 
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
-        """Write what came of an attempt and end the lease; False where the lease was no longer ours."""
+        """Write what came of an attempt and end the lease; False where the lease was no longer ours.
+
+        Progress that is to be tried again is superseded instead where newer news of its key is pending.
+        """
         ...
 
     async def renew_deadlines(self, sink: str) -> None:
@@ -75,6 +82,10 @@ class Outbox(Protocol):
 
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending."""
+        ...
+
+    async def next_deadline(self, sink: str) -> float | None:
+        """The earliest deadline among what is pending for the sink; None with nothing pending."""
         ...
 
 

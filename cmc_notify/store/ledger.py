@@ -153,7 +153,8 @@ class Records:
             values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
             values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
         change = update(deliveries).values(**values).returning(deliveries.c.seq, deliveries.c.id)
-        routed = deliveries.c.state != DeliveryState.UNROUTED.value
+        nowhere = (DeliveryState.UNROUTED.value, DeliveryState.SUPERSEDED.value)
+        routed = deliveries.c.state.not_in(nowhere)
         dead = deliveries.c.state == DeliveryState.DEAD.value
         async with self._database.write() as connection:
             if delivery_ids is None:

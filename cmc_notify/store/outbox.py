@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.events import EventType
 from cmc_notify.ports import Claim
+from cmc_notify.store.collapsing import supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import delivery_of, delivery_row, wait_rows
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
@@ -26,6 +28,7 @@ _WAIT_RECHECK = 1.0
 
 _earlier = deliveries.alias("earlier")
 _awaited = deliveries.alias("awaited")
+_there = deliveries.alias("there")
 
 
 class DeliveryQueue:
@@ -37,25 +40,45 @@ class DeliveryQueue:
     @unbroken
     async def claim(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
         """Lease up to ``limit`` due deliveries for ``lease`` seconds, the oldest first, one per key."""
-        now = self._database.clock()
+        # Not the bare column: its index would lead a database to gather and sort all that is due,
+        # where the few oldest are wanted.
+        due = deliveries.c.due_at + 0 <= self._database.clock()
+        return await self._lease(sink, due, owner=owner, limit=limit, lease=lease)
+
+    @unbroken
+    async def claim_expired(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
+        """As ``claim``, of what has reached its deadline, whether it is due or not."""
+        expired = deliveries.c.deadline_at <= self._database.clock()
+        return await self._lease(sink, expired, owner=owner, limit=limit, lease=lease)
+
+    async def _lease(
+        self, sink: str, wanted: ColumnElement[bool], *, owner: str, limit: int, lease: float
+    ) -> list[Claim]:
         async with self._database.write() as connection:
             lease_now = await self._database.lease_clock(connection)
             lapsed = deliveries.c.leased_until <= lease_now
             free = or_(deliveries.c.leased_until.is_(None), lapsed)
-            due = (
+            first = (
                 select(deliveries)
-                # Not the bare column: its index would lead a database to gather and sort all that is due,
-                # where the few oldest are wanted.
-                .where(pending(), deliveries.c.sink == sink, deliveries.c.due_at + 0 <= now, free)
+                .where(pending(), deliveries.c.sink == sink, wanted, free)
                 .where(_is_head(), ~_waits())
                 .order_by(deliveries.c.seq)
                 .limit(limit)
                 # On PostgreSQL, rows that another replica is claiming are left to it.
                 .with_for_update(skip_locked=True, of=deliveries)
             )
-            rows = (await connection.execute(due)).mappings().all()
+            rows = (await connection.execute(first)).mappings().all()
             if not rows:
                 return []
+            told = await _load_documents(connection, {row["event_id"] for row in rows})
+            # Progress that was being sent when newer news came, and that was not taken then.
+            interim = {
+                row["ordering_key"] for row in rows if told[row["event_id"]].type is EventType.JOB_PROGRESS
+            }
+            if interim:
+                now = self._database.clock()
+                gone = await supersede(connection, [sink], interim, now=now, lease_now=lease_now)
+                rows = [row for row in rows if row["id"] not in gone]
             leased = update(deliveries).where(deliveries.c.id.in_([row["id"] for row in rows]))
             await connection.execute(
                 leased.values(
@@ -65,7 +88,6 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
-            told = await _load_documents(connection, {row["event_id"] for row in rows})
         return [
             Claim(
                 msgspec.structs.replace(
@@ -126,27 +148,44 @@ class DeliveryQueue:
         said = {"due_at": verdict.due_at, "last_error": verdict.error, "receipt": verdict.receipt}
         values.update({name: value for name, value in said.items() if value is not None})
         async with self._database.write() as connection:
-            result = await connection.execute(
+            recorded = await connection.execute(
                 update(deliveries)
                 .where(deliveries.c.id == delivery_id, deliveries.c.leased_by == owner, pending())
                 .values(**values)
+                .returning(deliveries.c.sink, deliveries.c.ordering_key)
             )
-            if result.rowcount != 1:
+            row = recorded.one_or_none()
+            if row is None:
                 return False
+            if not finished:
+                # Progress must not be tried again, nor hold newer news back until then.
+                await supersede(connection, [row.sink], [row.ordering_key], now=self._database.clock())
             if verdict.fallback:
-                await self._hand_over(connection, verdict.fallback)
+                await self._hand_over(connection, delivery_id, verdict.fallback)
             reached(Boundary.DELIVERY_WRITTEN)
         reached(Boundary.DELIVERY_RECORDED)
         return True
 
-    async def _hand_over(self, connection: AsyncConnection, fallback: NewDelivery) -> None:
-        """Only once: where the fallback was told of this event and subject already, that stands."""
+    async def _hand_over(self, connection: AsyncConnection, dead: str, fallback: NewDelivery) -> None:
+        """Only once: where the fallback was told of this event and subject already, that stands.
+
+        What the dead one waited for, its fallback is told first too: a resolve overtakes no trigger there.
+        """
         controller = await connection.scalar(
             select(func.nullif(events.c.controller, "")).where(events.c.id == fallback.event_id)
         )
         row = delivery_row(fallback, controller, self._database.clock())
         added = await connection.execute(self._database.insert_missing(deliveries).values(**row))
-        if added.rowcount and (waits := wait_rows([fallback])):
+        if not added.rowcount:
+            return
+        triggers = await connection.scalars(
+            select(_there.c.id)
+            .join(_awaited, _awaited.c.event_id == _there.c.event_id)
+            .join(delivery_waits, delivery_waits.c.waits_for == _awaited.c.id)
+            .where(delivery_waits.c.delivery_id == dead, _there.c.sink == fallback.sink)
+        )
+        waits_for = (*fallback.waits_for, *triggers)
+        if waits := wait_rows([msgspec.structs.replace(fallback, waits_for=waits_for)]):
             await connection.execute(insert(delivery_waits), waits)
 
     @unbroken
@@ -190,6 +229,15 @@ class DeliveryQueue:
                 times = times.where(deliveries.c.due_at < first)
             held: float | None = await connection.scalar(select(func.min(times.subquery().c.at)))
             return min((at for at in (first, held) if at is not None), default=None)
+
+    @unbroken
+    async def next_deadline(self, sink: str) -> float | None:
+        """The earliest deadline among what is pending for the sink; None with nothing pending."""
+        async with self._database.read() as connection:
+            earliest: float | None = await connection.scalar(
+                select(func.min(deliveries.c.deadline_at)).where(pending(), deliveries.c.sink == sink)
+            )
+            return earliest
 
 
 def _is_head() -> ColumnElement[bool]:

@@ -1,15 +1,24 @@
-"""Forgetting what is old, in small transactions, so that polls and deliveries go on beside it."""
+"""Forgetting what is old, and ending what nobody serves any more.
 
+In small transactions, so that polls and deliveries go on beside it.
+"""
+
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_, update
 
+from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.store.engine import Database
-from cmc_notify.store.tables import deliveries, events, incidents, jobs
+from cmc_notify.store.tables import deliveries, events, incidents, jobs, pending
 from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
+UNSERVED_AFTER = 600.0
+"""Seconds that a due delivery must have been left lying before one of several replicas calls its sink
+removed: while a new config is rolled out, another one may serve sinks that this one does not know.
+"""
 _later = events.alias("later")
 
 
@@ -37,6 +46,45 @@ class Retention:
             + await self._delete(incidents, incidents.c.closed_at < before)
             + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_in_open_incident())
         )
+
+    @unbroken
+    async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
+        """Make dead letters of what is pending for any sink but ``served``; returns how many, by sink."""
+        async with self._database.read() as connection:
+            found = set(await connection.scalars(select(deliveries.c.sink).where(pending()).distinct()))
+        ended = {sink: await self._end(sink) for sink in sorted(found.difference(served))}
+        return {sink: count for sink, count in ended.items() if count}
+
+    async def _end(self, sink: str) -> int:
+        """Not what another replica is sending now; nor, where there can be others, what one may yet send."""
+        ended = 0
+        while True:
+            async with self._database.write() as connection:
+                now = self._database.clock()
+                lapsed = deliveries.c.leased_until <= await self._database.lease_clock(connection)
+                unserved = [
+                    pending(),
+                    deliveries.c.sink == sink,
+                    or_(deliveries.c.leased_until.is_(None), lapsed),
+                ]
+                if self._database.path is None:
+                    unserved.append(deliveries.c.due_at + 0 <= now - UNSERVED_AFTER)
+                batch = select(deliveries.c.seq).where(*unserved).order_by(deliveries.c.seq).limit(_BATCH)
+                result = await connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.seq.in_(batch), *unserved)
+                    .values(
+                        state=DeliveryState.DEAD.value,
+                        last_error=f"sink {sink} is not in the config any more",
+                        finished_at=now,
+                        unclear=or_(deliveries.c.unclear, deliveries.c.leased_until.is_not(None)),
+                        leased_by=None,
+                        leased_until=None,
+                    )
+                )
+            ended += result.rowcount
+            if result.rowcount < _BATCH:
+                return ended
 
     async def _delete(self, table: Table, old: ColumnElement[bool]) -> int:
         key: ColumnElement[Any] = tuple_(*table.primary_key)

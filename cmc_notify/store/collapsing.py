@@ -1,0 +1,59 @@
+"""What a newer state makes pointless is not told: progress of a job that newer news is waiting behind.
+
+Only ``job.progress`` is ever left out, and only behind a pending delivery of the same sink and ordering key:
+the reader gets what is newest, and every change that is not merely interim.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, exists, or_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.events import EventType
+from cmc_notify.store.engine import in_chunks
+from cmc_notify.store.tables import deliveries, events, pending
+
+_newer = deliveries.alias("newer")
+
+
+async def supersede(
+    connection: AsyncConnection,
+    sinks: Collection[str],
+    ordering_keys: Collection[str],
+    *,
+    now: float,
+    lease_now: float | None = None,
+) -> frozenset[str]:
+    """End the pointless ones among these sinks' deliveries of these keys; returns their ids.
+
+    What is being sent is left alone; with ``lease_now``, leases that ended by then count as none. It costs
+    a look at what is pending under these keys, however much else is.
+    """
+    gone: set[str] = set()
+    free: ColumnElement[bool] = deliveries.c.leased_until.is_(None)
+    if lease_now is not None:
+        free = or_(free, deliveries.c.leased_until <= lease_now)
+    for chunk in in_chunks(ordering_keys):
+        ended = await connection.scalars(
+            update(deliveries)
+            .where(pending(), deliveries.c.sink.in_(sinks), deliveries.c.ordering_key.in_(chunk), free)
+            .where(_is_progress(), _is_overtaken())
+            .values(state=DeliveryState.SUPERSEDED.value, finished_at=now, leased_by=None, leased_until=None)
+            .returning(deliveries.c.id)
+        )
+        gone.update(ended)
+    return frozenset(gone)
+
+
+def _is_progress() -> ColumnElement[bool]:
+    return exists().where(events.c.id == deliveries.c.event_id, events.c.type == EventType.JOB_PROGRESS.value)
+
+
+def _is_overtaken() -> ColumnElement[bool]:
+    return exists().where(
+        pending(_newer),
+        _newer.c.sink == deliveries.c.sink,
+        _newer.c.ordering_key == deliveries.c.ordering_key,
+        _newer.c.seq > deliveries.c.seq,
+    )
