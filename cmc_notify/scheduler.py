@@ -1,19 +1,23 @@
 """When things happen: polls of each controller, housekeeping. APScheduler keeps the time.
 
-A controller's next poll is fixed when the last one has ended, so two never overlap; it comes sooner while
-jobs are open. A little jitter keeps many controllers, and many bridges, from asking in step. Nothing that
-is scheduled stops for good because it failed once.
+A controller's next poll is fixed when the last one has ended, so two never overlap; it comes at once where
+a lead begins, and sooner while jobs are open. A little jitter keeps many controllers, and many bridges, from
+asking in step. Nothing that is scheduled stops for good because it failed once.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import structlog
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from cmc_notify.poller import Poller
+from cmc_notify.ports import Fence
 from cmc_notify.settings.controller import PollSettings
 
 _log = structlog.get_logger(__name__)
@@ -22,23 +26,77 @@ JITTER = 0.1
 """A poll comes up to this part of its interval early."""
 
 
-class Scheduler:
-    """Runs polls and chores until it is stopped; then it can't be started again."""
+class _Repeated:
+    """What comes again and again, one run at a time, until it is ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, once: Callable[[], Awaitable[float]], otherwise: float) -> None:
+        self.once = once
+        self.otherwise = otherwise
+        self.run: asyncio.Task[None] | None = None
+        self.ended = False
+
+    async def over(self) -> None:
+        """Wait for the end of the run that is under way, whatever comes of it."""
+        if self.run:
+            await asyncio.wait([self.run])
+
+
+class _Polled(NamedTuple):
+    poller: Poller
+    settings: PollSettings
+
+
+class Scheduler:
+    """Runs polls and chores until it is stopped; then it can't be started again.
+
+    A controller is polled while it is led, and otherwise not asked at all (``leading.Follower``).
+    """
+
+    def __init__(self, hung: Callable[[str], None] = lambda _controller: None) -> None:
+        """``hung`` is called with the name of a controller whose poll the watchdog ended."""
         self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._hung = hung
+        self._polled: dict[str, _Polled] = {}
+        self._repeated: dict[str, _Repeated] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def poll(self, poller: Poller, settings: PollSettings) -> None:
-        """Poll from now on, as often as ``settings`` says."""
+        """Poll whenever the controller is led, as often as ``settings`` says."""
+        self._polled[poller.name] = _Polled(poller, settings)
+
+    def lead(self, controller: str, fence: Fence | None) -> None:
+        """Poll it from now on, under this fence where there is one."""
+        poller, settings = self._polled[controller]
+        before = self._end(controller)
 
         async def once() -> float:
-            result = await poller.poll()
+            if before:
+                await before.over()
+            result = await poller.poll(fence)
+            if result.hung:
+                self._hung(controller)
             wait = settings.interval if result.busy or not result.ok else settings.idle_interval
             return wait * (1 - JITTER * random.random())  # noqa: S311  spreads polls, guards nothing
 
-        self._repeat(f"poll:{poller.name}", once, otherwise=settings.interval)
+        self._repeat(_job(controller), once, otherwise=settings.interval)
+
+    def lose(self, controller: str) -> None:
+        """Stop at once: a poll before its commit never happened, and another replica may poll already."""
+        polls = self._end(controller)
+        if polls and polls.run:
+            polls.run.cancel()
+        if controller in self._polled:
+            self._polled[controller].poller.forget()
+
+    async def rest(self, controller: str) -> None:
+        """Begin no other poll, and wait for the end of the one that runs."""
+        polls = self._end(controller)
+        if polls is None:
+            return
+        await polls.over()
+        if self._repeated[_job(controller)] is polls:
+            self._polled[controller].poller.forget()
 
     def every(
         self, seconds: float, chore: Callable[[], Awaitable[None]], name: str, *, first: float = 0.0
@@ -69,36 +127,51 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
+    def _end(self, controller: str) -> _Repeated | None:
+        """Begin no other poll; returns what may still run."""
+        polls = self._repeated.get(_job(controller))
+        if polls:
+            polls.ended = True
+            with suppress(JobLookupError):
+                self._scheduler.remove_job(_job(controller))
+        return polls
+
     def _repeat(
         self, name: str, once: Callable[[], Awaitable[float]], *, otherwise: float, first: float = 0.0
     ) -> None:
         """Run ``once`` again after the seconds that it returns, or ``otherwise`` where it fails."""
+        if not self._stopped:
+            self._repeated[name] = _Repeated(once, otherwise)
+            self._at(name, self._repeated[name], first)
 
-        async def run() -> None:
-            wait = otherwise
-            try:
-                wait = await once()
-            except (Exception, asyncio.CancelledError):
-                if self._stopped:
-                    raise
-                _log.exception("schedule.bug", task=name)
-            self._at(begin, wait, name)
-
+    def _at(self, name: str, repeated: _Repeated, seconds: float) -> None:
         async def begin() -> None:
             # A task of our own: APScheduler reports each one that it cancels at its end as an error.
-            if not self._stopped:
-                task = asyncio.create_task(run(), name=name)
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+            if not self._stopped and not repeated.ended:
+                repeated.run = asyncio.create_task(self._run(name, repeated), name=name)
+                self._running.add(repeated.run)
+                repeated.run.add_done_callback(self._running.discard)
 
-        self._at(begin, first, name)
-
-    def _at(self, call: Callable[[], Awaitable[None]], seconds: float, name: str) -> None:
         self._scheduler.add_job(
-            call,
+            begin,
             "date",
             run_date=datetime.now(UTC) + timedelta(seconds=seconds),
             id=name,
             replace_existing=True,
             misfire_grace_time=None,
         )
+
+    async def _run(self, name: str, repeated: _Repeated) -> None:
+        wait = repeated.otherwise
+        try:
+            wait = await repeated.once()
+        except (Exception, asyncio.CancelledError) as error:
+            if self._stopped or (repeated.ended and isinstance(error, asyncio.CancelledError)):
+                raise
+            _log.exception("schedule.bug", task=name)
+        if not self._stopped and not repeated.ended:
+            self._at(name, repeated, wait)
+
+
+def _job(controller: str) -> str:
+    return f"poll:{controller}"

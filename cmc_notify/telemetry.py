@@ -168,7 +168,7 @@ class Metrics:
 
         self.polls_total = counter(
             "polls_total",
-            "Polls by result: ok, unreachable, unauthorized, superseded, error.",
+            "Polls by result: ok, unreachable, unauthorized, hung, superseded, error.",
             "controller",
             "result",
         )
@@ -178,6 +178,10 @@ class Metrics:
         )
         self.controller_up = gauge(
             "controller_up", "1 after a good poll, 0 after a failed one.", "controller"
+        )
+        self.leads = gauge("leads", "1 where this process polls the controller, else 0.", "controller")
+        self.poll_lag_seconds = gauge(
+            "poll_lag_seconds", "Age of the last poll that went through, by any replica.", "controller"
         )
         self.jobs_open = gauge("jobs_open", "Jobs that have not reached an end.", "controller")
         self.incidents_open = gauge(
@@ -203,6 +207,11 @@ class Metrics:
             "outbox_oldest_seconds", "Age of the oldest pending delivery, 0 with none.", "sink"
         )
         self.sink_blocked = gauge("sink_blocked", "1 while the sink waits for an operator.", "sink")
+        self.sink_paused = gauge(
+            "sink_paused",
+            "1 while the sink rests, until it takes a message again: it asked for it, or it keeps failing.",
+            "sink",
+        )
         self.heartbeats_total = counter(
             "heartbeats_total", "Calls of heartbeat_url by result: ok, failed.", "result"
         )

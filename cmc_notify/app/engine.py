@@ -18,6 +18,7 @@ from cmc_notify.dispatcher import Dispatcher, HealthTelling
 from cmc_notify.errors import TemplateError
 from cmc_notify.heartbeat import Heartbeat
 from cmc_notify.housekeeping import Housekeeper
+from cmc_notify.leading import Leading
 from cmc_notify.poller import Poller
 from cmc_notify.poller.poller import Telling
 from cmc_notify.ports import Clock
@@ -50,7 +51,9 @@ class Engine:
         links: Links,
         metrics: Metrics,
         clock: Clock,
+        predecessor: "Engine | None" = None,
     ) -> None:
+        """``predecessor`` is the engine that this one replaces: what it leads is led on."""
         self.settings = settings
         self._clock = clock
         self._links = links
@@ -65,11 +68,12 @@ class Engine:
             },
             redact=settings.redact,
         )
+        owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(
             store.outbox,
             self.sinks,
             {name: make_plan(sink) for name, sink in settings.sinks.items()},
-            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            owner=owner,
             clock=clock,
             metrics=metrics,
             sign_link=self._sign_link,
@@ -95,7 +99,10 @@ class Engine:
             )
             for name, controller in self.controllers.items()
         }
-        self._scheduler = Scheduler()
+        self.leading: Leading | None = predecessor.leading if predecessor else None
+        if store.shared and self.leading is None:
+            self.leading = Leading(store.leadership, owner=owner, metrics=metrics)
+        self._scheduler = Scheduler(self.leading.stand_back if self.leading else lambda _controller: None)
         self._housekeeper = Housekeeper(
             store.housekeeping, retention=settings.store.retention, sinks=settings.sinks, clock=clock
         )
@@ -106,6 +113,11 @@ class Engine:
             _log.warning("config.caution", caution=line)
         for name, poller in self.pollers.items():
             self._scheduler.poll(poller, self.settings.controllers[name].poll)
+            if self.leading is None:  # the store is ours alone, and so is every controller
+                self._metrics.leads.labels(name).set(1)
+                self._scheduler.lead(name, None)
+        if self.leading:
+            self.leading.serve(self.pollers, self._scheduler)
         self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
         self._scheduler.every(LOOK_UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()
@@ -113,9 +125,18 @@ class Engine:
             self._heartbeat.start()
         self._scheduler.start()
 
-    async def stop(self) -> None:
-        """Stop polling, finish what is in flight within the grace, leave the rest in the outbox."""
+    def polls(self, controller: str) -> bool:
+        """Whether this process polls it."""
+        return self.leading is None or self.leading.leads(controller)
+
+    async def stop(self, *, replaced: bool = False) -> None:
+        """Stop polling, finish what is in flight within the grace, leave the rest in the outbox.
+
+        What is led is given up at once, unless another engine is about to replace this one.
+        """
         await self._scheduler.stop()
+        if self.leading and not replaced:
+            await self.leading.stop()
         if self._heartbeat:
             await self._heartbeat.stop()
         await self.dispatcher.stop(self.settings.shutdown_grace)
@@ -132,10 +153,12 @@ class Engine:
     def forget_metrics(self, successor: Settings) -> None:
         """What the next config leaves out must not stand still at its last value, and alert for ever."""
         for name in self.settings.controllers.keys() - successor.controllers.keys():
-            for gauge in (self._metrics.controller_up, self._metrics.jobs_open):
+            metrics = self._metrics
+            for gauge in (metrics.controller_up, metrics.jobs_open, metrics.leads, metrics.poll_lag_seconds):
                 gauge.remove(name)
         for name in self.settings.sinks.keys() - successor.sinks.keys():
-            self._metrics.sink_blocked.remove(name)
+            for gauge in (self._metrics.sink_blocked, self._metrics.sink_paused):
+                gauge.remove(name)
 
     def _cautions(self) -> list[str]:
         """One line for each weak key: the controllers' own words say more than the general ones."""

@@ -10,6 +10,7 @@ from cmc_notify.cli.common import ago, in_short, opened_store, read_settings, ru
 from cmc_notify.cli.options import ConfigOption, JsonOption, single
 from cmc_notify.cli.output import brief, print_json, print_table, say
 from cmc_notify.core.model import JobState
+from cmc_notify.leading import polls_of
 from cmc_notify.settings import Settings
 from cmc_notify.settings.controller import PollSettings
 from cmc_notify.web import LiveController, LiveSink
@@ -69,11 +70,15 @@ class _Configured:
 
     stopping = False
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, leaders: Mapping[str, str]) -> None:
         self._settings = settings
+        self._leaders = leaders
 
     def controllers(self) -> Sequence[LiveController]:
-        return [LiveController(name=name, tried=False) for name in self._settings.controllers]
+        return [
+            LiveController(name=name, tried=False, leader=self._leaders.get(polls_of(name)))
+            for name in self._settings.controllers
+        ]
 
     def sinks(self) -> Sequence[LiveSink]:
         return [LiveSink(name=name, type=sink.type) for name, sink in self._settings.sinks.items()]
@@ -81,7 +86,7 @@ class _Configured:
 
 async def _read(settings: Settings) -> Look:
     async with opened_store(settings) as store:
-        whole = await overview(store.ledger, _Configured(settings))
+        whole = await overview(store.ledger, _Configured(settings, await store.leadership.leaders()))
         asked = {view.name: _asked(view, settings) for view in whole.controllers}
         runs = store.bridge_runs()
         return Look(
@@ -116,13 +121,19 @@ def _print(settings: Settings, look: Look) -> None:
     if not look.running:
         polls = [view.meta.last_poll_at for view in whole.controllers if view.meta.last_poll_at is not None]
         say(f"No bridge is running; last poll {ago(max(polls, default=None))}.", "")
+    shared = any(view.live and view.live.leader for view in whole.controllers)
     print_table(
-        ("controller", "state", "last poll", "open jobs", "open failures", "last error"),
+        (
+            *("controller", "state", "last poll"),
+            *(["polled by"] if shared else []),
+            *("open jobs", "open failures", "last error"),
+        ),
         [
             (
                 view.name if view.live else f"{view.name} (no longer in the config)",
                 look.states[view.name],
                 ago(view.meta.last_poll_at),
+                *([view.live.leader if view.live else None] if shared else []),
                 sum(name == view.name for name, _ in look.jobs),
                 view.open_failures,
                 brief(view.meta.last_error) if view.state != "ok" else None,

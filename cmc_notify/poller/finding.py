@@ -1,11 +1,11 @@
 """What one poll found out: the changes of each job, by how it looked, by its absence, or by time alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
 from cmc_notify.core.diff import Change, Policy, expire, look, vanish
-from cmc_notify.core.model import Job, JobState
+from cmc_notify.core.model import Job, JobState, Outcome, Pair
 from cmc_notify.poller.pace import Pace
 
 
@@ -71,3 +71,13 @@ class Judge(Struct, frozen=True, kw_only=True):
 
     def _expired(self, state: JobState) -> Change | None:
         return expire(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
+
+
+def successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:
+    """Which jobs pushed a pair with success, the earliest first."""
+    result: dict[Pair, list[JobState]] = {}
+    for state in sorted(states, key=lambda state: state.job.order):
+        for pair, outcome in state.job.outcomes().items():
+            if outcome is Outcome.SUCCEEDED:
+                result.setdefault(pair, []).append(state)
+    return result

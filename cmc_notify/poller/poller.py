@@ -2,11 +2,12 @@
 
 The commit is one transaction. Before it the poll never happened and the next one finds the same changes;
 after it the deliveries survive anything. Nothing else is kept: what this object remembers can be read
-again from the store at any moment.
+again from the store at any moment. A poll comes to an end: ``poll.watchdog`` ends what hangs.
 """
 
+import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 import structlog
@@ -19,21 +20,33 @@ from cmc_notify.core.announce import Announcer, SinkRule
 from cmc_notify.core.diff import Change, Policy
 from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Job, JobState, Names, Outcome, Pair
+from cmc_notify.core.model import Job, JobState, Names, Pair
 from cmc_notify.core.redaction import redact
 from cmc_notify.core.routing import Route
-from cmc_notify.errors import ControllerError, StaleSnapshot, StoreError, Unauthorized
+from cmc_notify.errors import (
+    ControllerError,
+    ControllerUnreachable,
+    Deposed,
+    StaleSnapshot,
+    StoreError,
+    Unauthorized,
+)
 from cmc_notify.poller.asking import Asked, ask
 from cmc_notify.poller.commits import commit_of_failure, commit_of_poll, meta_after, meta_after_failure
-from cmc_notify.poller.finding import Judge
+from cmc_notify.poller.finding import Judge, successes
 from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs, Memory, waits
 from cmc_notify.poller.names import NameBook
-from cmc_notify.ports import Clock, ControllerMeta, JobSource, PollCommit, PollStore
+from cmc_notify.ports import Clock, ControllerMeta, Fence, JobSource, PollCommit, PollStore
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
+
+FOLLOW_UP = 60.0
+"""Seconds that the store gets to take the commit of a failed poll; a shorter watchdog shortens it."""
+STUCK_AFTER = 3
+"""Polls in a row that other commits overtook twice each: that is no coincidence."""
 
 
 class PollResult(Struct, frozen=True, kw_only=True):
@@ -43,6 +56,8 @@ class PollResult(Struct, frozen=True, kw_only=True):
     busy: bool
     events: int = 0
     error: str | None = None
+    hung: bool = False
+    """Whether the watchdog ended it."""
 
 
 class Telling(Struct, frozen=True, kw_only=True):
@@ -83,17 +98,37 @@ class Poller:
         self._memory: Memory | None = None
         self._full_sync_at: float | None = None
         self._malformed: dict[bytes, str] = {}
+        self._fence: Fence | None = None
+        self._asking = False
+        self._overtaken = 0
+        self._overtaken_by = ""
         self.meta = ControllerMeta()
         self.tried = False
 
-    async def poll(self) -> PollResult:
+    def forget(self) -> None:
+        """Keep nothing in memory: the next poll reads the store, and begins with a full list."""
+        self._memory = None
+        self._full_sync_at = None
+        self._malformed = {}
+        for gauge in (self._metrics.controller_up, self._metrics.jobs_open):
+            gauge.remove(self.name)  # whoever polls from now on knows
+
+    async def poll(self, fence: Fence | None = None) -> PollResult:
         """One poll, whatever comes of it: errors of controller and store are told, counted and returned.
 
-        Where another commit came in between, such as a failure closed by hand, the poll is made again at
-        once, from what that commit left; where that happens again, the next poll goes on.
+        ``fence`` is the lead under which the controller is polled, where several bridges share the store:
+        once another leads, nothing is committed. Where another commit came in between, such as a failure
+        closed by hand, the poll is made again at once, from what that commit left; where that happens
+        again, the next poll goes on.
         """
+        if fence != self._fence:
+            self.forget()
+        self._fence = fence
         with bound_contextvars(controller=self.name):
             result = await self._attempt() or await self._attempt()
+            self._overtaken = 0 if result else self._overtaken + 1
+            if self._overtaken >= STUCK_AFTER:
+                _log.error("poll.stuck", polls=self._overtaken, reason=self._overtaken_by)
         self.tried = True
         return result or PollResult(ok=False, busy=True, error="superseded twice by other commits")
 
@@ -102,26 +137,50 @@ class Poller:
         started = perf_counter()
         result = None
         try:
-            memory = self._memory or await self._remember()
-            try:
-                result = await self._poll(memory)
-                outcome = "ok"
-            except ControllerError as error:
-                outcome = "unauthorized" if isinstance(error, Unauthorized) else "unreachable"
-                result = await self._failed(memory, error)
+            outcome, result = await self._try()
         except StaleSnapshot as error:
             self._memory = None
-            outcome = "superseded"
+            outcome, self._overtaken_by = "superseded", str(error)
             _log.info("poll.superseded", reason=str(error))
+            if isinstance(error, Deposed):
+                result = PollResult(ok=False, busy=True, error=str(error))
         except StoreError as error:
             self._memory = None
             outcome, result = "error", PollResult(ok=False, busy=True, error=str(error))
             _log.error("poll.store_failed", error=str(error))
+        except TimeoutError:
+            self._memory = None
+            reason = "the store did not come to an end; the poll is made again"
+            outcome, result = "hung", PollResult(ok=False, busy=True, error=reason, hung=True)
+            _log.error("poll.hung", reason=reason)
         self._metrics.polls_total.labels(self.name, outcome).inc()
         self._metrics.poll_seconds.labels(self.name).observe(perf_counter() - started)
-        if result:
+        if result and outcome != "superseded":
             self._metrics.controller_up.labels(self.name).set(float(result.ok))
         return result
+
+    async def _try(self) -> tuple[str, PollResult]:
+        """The outcome in a word, and the result; raises StoreError, or TimeoutError where the store hangs."""
+        watchdog = self._settings.poll.watchdog
+        failure: ControllerError
+        self._asking = False
+        try:
+            async with asyncio.timeout(watchdog):
+                return "ok", await self._poll(self._memory or await self._remember())
+        except ControllerError as error:
+            outcome, failure = "unauthorized" if isinstance(error, Unauthorized) else "unreachable", error
+        except TimeoutError:
+            if not self._asking:
+                raise
+            reason = (
+                f"{self.name}: the poll hung: the controller had not answered all of it after {watchdog:g} s"
+            )
+            outcome, failure = "hung", ControllerUnreachable(reason)
+            _log.error("poll.hung", reason=reason)
+        async with asyncio.timeout(min(FOLLOW_UP, watchdog)):
+            assert self._memory is not None
+            result = await self._failed(self._memory, failure)
+            return outcome, replace(result, hung=outcome == "hung")
 
     async def _remember(self) -> Memory:
         snapshot = await self._store.load_snapshot(self.name)
@@ -139,6 +198,7 @@ class Poller:
         poll = self._settings.poll
         full = self._full_sync_at is None or now - self._full_sync_at >= poll.full_sync
         looks = Looks(memory.known, lambda job: redact(job, self._telling.redact), self._malformed)
+        self._asking = True
         asked = await ask(
             self._source, memory.known, looks, memory.wanted(now), filters=self.meta.filters, full=full
         )
@@ -146,6 +206,7 @@ class Poller:
         now = self._clock()
         jobs = [job for steps in looks.changed.values() for job in steps]
         names = await self._names.cover(jobs, now=now)
+        self._asking = False
         changes = await self._changes(memory, looks, asked, now)
         announcer = await self._announcer(changes, names, now)
         if since := self.meta.unreachable_since or self.meta.unauthorized_since:
@@ -200,10 +261,10 @@ class Poller:
             later = {state.uid: state for state in await self._store.states_after(self.name, first)}
         for uid in changes:
             later.pop(uid, None)
-        successes = _successes(later.values())
+        pushed_after = successes(later.values())
 
         def later_success(pair: Pair, order: tuple[int, int]) -> JobState | None:
-            return next((state for state in successes.get(pair, ()) if state.job.order > order), None)
+            return next((state for state in pushed_after.get(pair, ()) if state.job.order > order), None)
 
         return Announcer(
             self.name,
@@ -216,6 +277,7 @@ class Poller:
         )
 
     async def _write(self, memory: Memory, commit: PollCommit) -> None:
+        commit = replace(commit, fence=self._fence)
         memory.version = await self._store.commit_poll(commit)
         memory.apply(commit)
         self.meta = commit.meta
@@ -257,13 +319,3 @@ class Poller:
         self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
         self._polled()
         _log.debug("poll.done", decoded=len(jobs), events=len(commit.events))
-
-
-def _successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:
-    """Which jobs pushed a pair with success, the earliest first."""
-    result: dict[Pair, list[JobState]] = {}
-    for state in sorted(states, key=lambda state: state.job.order):
-        for pair, outcome in state.job.outcomes().items():
-            if outcome is Outcome.SUCCEEDED:
-                result.setdefault(pair, []).append(state)
-    return result

@@ -50,12 +50,22 @@ class PollSettings(Part):
     full_sync: Annotated[Duration, Field(gt=0)] = 3600.0
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
     """One request."""
+    watchdog: Annotated[Duration, Field(gt=0)] = 600.0
+    """One poll, up to its commit: what has not ended by then hangs, and counts as failed."""
     settle: Duration = 60.0
     """How long a Failed job's details are awaited before it is told without them."""
     unreachable_after: Annotated[int, Field(ge=1)] = 3
     """Failed polls in a row before ``controller.unreachable`` is told."""
     max_body: Annotated[int, Field(ge=65536)] = 256 * 1024 * 1024
     """Bytes: a larger answer fails the request instead of filling the memory."""
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.watchdog <= self.timeout:
+            raise ValueError(
+                f"watchdog: must be longer than poll.timeout ({self.timeout:g} s), which is one request's"
+            )
+        return self
 
 
 def _first_run(value: object) -> object:

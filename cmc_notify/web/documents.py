@@ -16,6 +16,7 @@ def controller_document(view: ControllerView) -> Document:
         "state": view.state,
         "configured": live is not None,
         "polling": live.polling if live else False,
+        "leader": live.leader if live else None,
         "next_poll": rfc3339(live.next_poll_at) if live else None,
         "last_poll": rfc3339(meta.last_poll_at),
         "last_attempt": rfc3339(meta.last_attempt_at),

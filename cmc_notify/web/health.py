@@ -34,6 +34,7 @@ class Health:
         self._metrics = metrics
         self._access = access
         self._clock = clock
+        self._polled_at: dict[str, float] = {}
 
     async def alive(self, _request: web.Request) -> web.Response:
         """200 while the process answers; asks nobody else, so that no outage restarts the bridge."""
@@ -51,6 +52,7 @@ class Health:
         """Prometheus text. What the store knows is read now; without a store the last values stay."""
         with suppress(StoreError):
             await self._read_store()
+        self._tell_lag()
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def _read_store(self) -> None:
@@ -60,6 +62,7 @@ class Health:
             metrics.incidents_open.labels(controller.name).set(controller.open_failures)
             metrics.malformed_jobs.labels(controller.name).set(len(controller.meta.malformed))
             if controller.meta.last_poll_at is not None:
+                self._polled_at[controller.name] = controller.meta.last_poll_at
                 metrics.last_poll_timestamp_seconds.labels(controller.name).set(controller.meta.last_poll_at)
         for sink in seen.sinks:
             oldest = sink.depth.oldest_pending_at
@@ -68,3 +71,10 @@ class Health:
             metrics.outbox_oldest_seconds.labels(sink.name).set(max(0.0, now - oldest) if oldest else 0.0)
             if sink.live is not None:
                 metrics.sink_blocked.labels(sink.name).set(sink.live.blocked is not None)
+
+    def _tell_lag(self) -> None:
+        """From what the store said last: while it says nothing, the lag grows all the same."""
+        for live in self._status.controllers():
+            if live.name in self._polled_at:
+                lag = max(0.0, self._clock() - self._polled_at[live.name])
+                self._metrics.poll_lag_seconds.labels(live.name).set(lag)

@@ -34,7 +34,7 @@ class Readiness:
         reasons += [
             f"the first poll of controller {live.name} was not tried yet"
             for live in self._status.controllers()
-            if not live.tried
+            if not live.tried and (live.polling or live.leader is None)
         ]
         trouble = await self._store_trouble()
         return [*reasons, trouble] if trouble else reasons
@@ -53,5 +53,10 @@ class Readiness:
         except TimeoutError:
             return f"the store did not answer within {PING_WITHIN:g} s"
         except StoreError as error:
-            return f"the store can't be used: {error}"
+            return store_trouble(str(error))
         return None
+
+
+def store_trouble(reason: str) -> str:
+    """One line for a store that refuses to work."""
+    return f"the store can't be used: {reason}"

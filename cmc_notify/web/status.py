@@ -13,6 +13,9 @@ class LiveController(Struct, frozen=True, kw_only=True):
     tried: bool
     """Whether its first poll came to an end, good or bad, since this process started."""
     polling: bool = False
+    """Whether this process polls it; where several share the store, another may."""
+    leader: str | None = None
+    """The replica that polls it, as of a moment ago; None while none does, and where there is one bridge."""
     next_poll_at: float | None = None
     """Unix seconds; None while none is planned."""
 

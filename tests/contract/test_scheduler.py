@@ -11,6 +11,7 @@ import pytest
 from cmc_notify import scheduler as module
 from cmc_notify.poller import Poller
 from cmc_notify.poller.poller import PollResult
+from cmc_notify.ports import Fence
 from cmc_notify.scheduler import Scheduler
 from cmc_notify.settings.controller import PollSettings
 
@@ -26,13 +27,20 @@ class Scripted:
         self.script = deque(script)
         self.otherwise = otherwise
         self.times: list[float] = []
+        self.fences: list[Fence | None] = []
+        self.forgot = 0
         self.running = 0
         self.most = 0
         self.lasts: asyncio.Event | None = None
         self.changed = asyncio.Condition()
 
-    async def poll(self) -> PollResult:
+    def forget(self) -> None:
+        """Note it."""
+        self.forgot += 1
+
+    async def poll(self, fence: Fence | None = None) -> PollResult:
         """One poll."""
+        self.fences.append(fence)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -65,6 +73,7 @@ async def scheduler() -> AsyncIterator[Scheduler]:
 def begin(scheduler: Scheduler, poller: Scripted, **settings: Any) -> None:
     """Poll from now on."""
     scheduler.poll(cast("Poller", poller), PollSettings(**settings))
+    scheduler.lead(poller.name, None)
     scheduler.start()
 
 
@@ -110,6 +119,7 @@ async def test_a_slow_controller_delays_no_other(scheduler: Scheduler) -> None:
     slow, quick = Scripted(), Scripted(otherwise=BUSY)
     slow.name, slow.lasts = "slow", asyncio.Event()
     scheduler.poll(cast("Poller", slow), PollSettings())
+    scheduler.lead("slow", None)
     begin(scheduler, quick, interval="10ms")
     await slow.polls(1)
     await quick.polls(4)
@@ -150,6 +160,7 @@ async def test_a_scheduler_that_was_never_started_can_be_stopped(scheduler: Sche
     """A start that failed half-way ends without another error."""
     poller = Scripted()
     scheduler.poll(cast("Poller", poller), PollSettings())
+    scheduler.lead("emea", None)
     await scheduler.stop()
     assert not poller.times
 
@@ -177,6 +188,133 @@ async def test_polls_do_not_go_in_step(scheduler: Scheduler, monkeypatch: pytest
     """Chance takes up to a tenth off each interval."""
     monkeypatch.setattr(module.random, "random", lambda: 1.0)
     waits: list[float] = []
-    monkeypatch.setattr(scheduler, "_at", lambda _call, seconds, _name: waits.append(seconds))
-    scheduler.poll(cast("Poller", Scripted(BUSY)), PollSettings())
-    assert waits == [0.0]
+    planned = asyncio.Event()
+    at = scheduler._at
+
+    def note(name: str, repeated: Any, seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            planned.set()
+        at(name, repeated, seconds)
+
+    monkeypatch.setattr(scheduler, "_at", note)
+    poller = Scripted(BUSY)
+    begin(scheduler, poller)
+    await poller.polls(1)
+    await planned.wait()
+    assert waits == [0.0, pytest.approx(15 * 0.9)]
+
+
+# --- leads ------------------------------------------------------------------------------------------------
+
+
+def fence(token: int) -> Fence:
+    """Of the one controller."""
+    return Fence("poll:emea", token)
+
+
+async def test_without_a_lead_nothing_is_asked(scheduler: Scheduler) -> None:
+    """A controller that is polled elsewhere gets no request from here."""
+    standby, leader = Scripted(), Scripted(otherwise=BUSY)
+    standby.name = "apac"
+    scheduler.poll(cast("Poller", standby), PollSettings(interval="5ms"))
+    begin(scheduler, leader, interval="5ms")
+    await leader.polls(5)
+    assert standby.times == []
+
+
+async def test_a_lead_that_begins_polls_at_once_under_its_fence(scheduler: Scheduler) -> None:
+    """Not after the idle interval, and each poll carries the fence of that lead."""
+    poller = Scripted()
+    begin(scheduler, poller, idle_interval="1h")
+    await poller.polls(1)
+    scheduler.lose("emea")
+    scheduler.lead("emea", fence(7))
+    await poller.polls(2)
+    assert poller.fences == [None, fence(7)]
+
+
+async def test_a_lead_that_is_lost_ends_the_poll_that_runs(
+    scheduler: Scheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The poll is cancelled without an error, nothing is remembered, and no other poll comes."""
+    poller = Scripted(otherwise=BUSY)
+    poller.lasts = asyncio.Event()
+    begin(scheduler, poller, interval="5ms")
+    await poller.polls(1)
+    scheduler.lose("emea")
+    await scheduler._repeated["poll:emea"].over()
+    assert not poller.running
+    poller.lasts.set()
+    await asyncio.sleep(0.05)
+    assert (len(poller.times), poller.forgot) == (1, 1)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_lead_that_is_lost_between_polls_ends_them(scheduler: Scheduler) -> None:
+    """The poll that was planned does not come."""
+    poller = Scripted(otherwise=BUSY)
+    begin(scheduler, poller, interval="50ms")
+    await poller.polls(1)
+    await asyncio.sleep(0)
+    scheduler.lose("emea")
+    await asyncio.sleep(0.1)
+    assert len(poller.times) == 1
+
+
+async def test_a_lead_that_is_given_up_lets_the_poll_that_runs_end(scheduler: Scheduler) -> None:
+    """``rest`` comes back when the poll is over; no other is begun, and nothing is remembered."""
+    poller = Scripted(otherwise=BUSY)
+    poller.lasts = asyncio.Event()
+    begin(scheduler, poller, interval="5ms")
+    await poller.polls(1)
+    resting = asyncio.create_task(scheduler.rest("emea"))
+    await asyncio.sleep(0.02)
+    assert (resting.done(), poller.running) == (False, 1)
+    poller.lasts.set()
+    await resting
+    await asyncio.sleep(0.02)
+    assert (len(poller.times), poller.running, poller.forgot) == (1, 0, 1)
+
+
+async def test_a_lead_regained_waits_for_the_last_poll_of_the_lost_one(scheduler: Scheduler) -> None:
+    """However long its end takes, two polls of a controller never overlap."""
+
+    class Clinging(Scripted):
+        async def poll(self, fence: Fence | None = None) -> PollResult:
+            try:
+                return await super().poll(fence)
+            except asyncio.CancelledError:
+                self.running += 1
+                await asyncio.sleep(0.05)
+                self.running -= 1
+                raise
+
+    poller = Clinging()
+    poller.lasts = asyncio.Event()
+    begin(scheduler, poller)
+    await poller.polls(1)
+    scheduler.lose("emea")
+    poller.lasts.set()
+    scheduler.lead("emea", fence(2))
+    await poller.polls(2)
+    assert poller.most == 1
+
+
+async def test_what_is_not_polled_can_be_lost(scheduler: Scheduler) -> None:
+    """A controller that left the config, or was not led yet, makes no trouble."""
+    scheduler.poll(cast("Poller", Scripted()), PollSettings())
+    for name in ("emea", "gone"):
+        scheduler.lose(name)
+        await scheduler.rest(name)
+
+
+async def test_a_poll_that_hung_is_told_to_whoever_spreads_the_leads() -> None:
+    """By the controller's name; other polls are not."""
+    told: list[str] = []
+    scheduler = Scheduler(told.append)
+    poller = Scripted(BUSY, PollResult(ok=False, busy=True, hung=True), BUSY)
+    begin(scheduler, poller, interval="5ms")
+    await poller.polls(4)
+    assert told == ["emea"]
+    await scheduler.stop()
