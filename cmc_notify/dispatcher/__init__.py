@@ -2,6 +2,6 @@
 
 from cmc_notify.dispatcher.dispatcher import Dispatcher
 from cmc_notify.dispatcher.health import HealthTelling
-from cmc_notify.dispatcher.worker import SinkPlan
+from cmc_notify.dispatcher.plan import SinkPlan
 
 __all__ = ["Dispatcher", "HealthTelling", "SinkPlan"]

@@ -10,7 +10,8 @@ import structlog
 
 from cmc_notify.core.events import Event
 from cmc_notify.dispatcher.health import HealthTelling, SinkWatch
-from cmc_notify.dispatcher.worker import SinkPlan, Worker
+from cmc_notify.dispatcher.plan import SinkPlan
+from cmc_notify.dispatcher.worker import Worker
 from cmc_notify.ports import Clock, Outbox, Sink
 from cmc_notify.telemetry import Metrics
 
@@ -54,6 +55,7 @@ class Dispatcher:
             for name, sink in sinks.items()
         }
         self._tasks: list[asyncio.Task[None]] = []
+        self._leases: list[asyncio.Task[None]] = []
 
     @property
     def blocked(self) -> dict[str, str]:
@@ -66,6 +68,10 @@ class Dispatcher:
             asyncio.create_task(worker.run(), name=f"deliver:{name}")
             for name, worker in self._workers.items()
         ]
+        self._leases = [
+            asyncio.create_task(worker.keep_leases(), name=f"leases:{name}")
+            for name, worker in self._workers.items()
+        ]
 
     def wake(self) -> None:
         """Look for due deliveries now: something was committed."""
@@ -75,19 +81,21 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Claim nothing more, let what is in flight finish for up to ``grace`` seconds, leave the rest.
 
-        What is cut short stays leased, and comes back under the same key, marked unclear.
+        What is cut short stays leased, and comes back under the same key, marked unclear. What was claimed
+        and not begun is given back.
         """
         for worker in self._workers.values():
             worker.stopping = True
         self.wake()
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
-        await _end(self._tasks, grace)
+        await _end(self._tasks, max(grace, LET_GO))  # a claim that is cut off would leave its leases
         in_flight = [task for worker in self._workers.values() for task in worker.in_flight]
         if in_flight:
             _log.info("dispatcher.finishing", in_flight=len(in_flight))
         if late := await _end(in_flight, max(ends - loop.time(), 0.0)):
             _log.warning("dispatcher.cut_short", sends=late)
+        await _end(self._leases, 0)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]], within: float) -> int:

@@ -1,0 +1,86 @@
+"""One send, whatever a sink does: bounded in time, and an exception is an outcome too."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from msgspec.structs import replace
+
+from cmc_notify.boundaries import Boundary, reached
+from cmc_notify.core.events import Event
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Claim, Delivery, Message, Outbox, Sink
+
+_log = structlog.get_logger(__name__)
+
+OUTCOMES = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "rejected", Blocked: "blocked"}
+"""Each with its word in the metrics."""
+
+
+class Attempts:
+    """Makes attempts at one sink, of at most ``timeout`` seconds, and ``linger`` more until it is cut off."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        outbox: Outbox,
+        *,
+        timeout: float,
+        linger: float,
+        sign_link: Callable[[Event], str | None],
+    ) -> None:
+        self._sink = sink
+        self._outbox = outbox
+        self._timeout = timeout
+        self._linger = linger
+        self._sign_link = sign_link
+
+    async def make(self, claim: Claim) -> SendOutcome:
+        """Send it once. Raises nothing, unless the task that calls is cancelled."""
+        delivery = claim.delivery
+
+        async def record(part: str, receipt: str) -> None:
+            reached(Boundary.DELIVERY_PART_ACCEPTED)
+            await self._outbox.record_part(delivery.id, part, receipt)
+            reached(Boundary.DELIVERY_PART_RECORDED)
+
+        try:
+            async with asyncio.timeout(self._timeout + self._linger):
+                outcome = await self._sink.send(self._message(claim), record)
+        except TimeoutError:
+            return Unclear(f"no answer within {self._timeout:g} s")
+        except StoreError as error:
+            return Unclear(f"the store failed while sending: {error}")
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            return self._bug(delivery, error)  # not ours: something inside the sink was cancelled
+        except Exception as error:  # noqa: BLE001  a third-party sink must not stop the others
+            return self._bug(delivery, error)
+        if type(outcome) not in OUTCOMES:  # a third party's sink may have no type checker
+            return self._bug(delivery, TypeError(f"no outcome but {type(outcome).__name__}"))
+        return outcome
+
+    def _bug(self, delivery: Delivery, error: BaseException) -> Unclear:
+        _log.error("sink.bug", sink=self._sink.name, delivery=delivery.id, exc_info=error)
+        return Unclear(f"the sink failed: {type(error).__name__}")
+
+    def _message(self, claim: Claim) -> Message:
+        event, delivery = claim.event, claim.delivery
+        if delivery.shown is not None and event.recoveries:
+            event = replace(event, recoveries=tuple(event.recoveries[i] for i in delivery.shown))
+        elif delivery.shown is not None:
+            event = replace(
+                event,
+                failures=tuple(event.failures[i] for i in delivery.shown),
+                failures_outside_route=len(event.failures) - len(delivery.shown),
+            )
+        return Message(
+            key=delivery.key,
+            event=replace(event, url=self._sign_link(event)),
+            subject=delivery.subject,
+            attempt=delivery.attempts + 1,
+            unclear=delivery.unclear,
+            parts=delivery.parts,
+        )

@@ -1,0 +1,69 @@
+"""Holds a sink's gate, and tells each of its turns once, in the log and as metrics."""
+
+import random
+
+import structlog
+
+from cmc_notify.core.events import rfc3339
+from cmc_notify.core.gate import Gate, GateState
+from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.dispatcher.plan import SinkPlan
+from cmc_notify.ports import Clock
+from cmc_notify.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class Gatekeeper:
+    """``gate`` is as the last attempt left it."""
+
+    def __init__(self, sink: str, plan: SinkPlan, *, clock: Clock, metrics: Metrics) -> None:
+        self.gate = Gate(concurrency=plan.concurrency, retry=plan.retry)
+        self._sink = sink
+        self._clock = clock
+        self._metrics = metrics
+        self._show()
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the sink waits for an operator, or None."""
+        return self.gate.reason if self.gate.state is GateState.BLOCKED else None
+
+    def room(self, in_flight: int) -> int:
+        """How many messages may be begun now."""
+        return self.gate.room(self._clock(), in_flight)
+
+    def ages(self) -> bool:
+        """Whether deliveries pass their deadlines without another try now."""
+        return self.gate.ages(self._clock())
+
+    def judge(self, outcome: SendOutcome, *, begun_at: float, now: float) -> None:
+        """Count one attempt."""
+        before = self.gate.state
+        chance = random.random()  # noqa: S311  spreads tries, guards nothing
+        self.gate = self.gate.after(outcome, begun_at=begun_at, now=now, chance=chance)
+        if self.gate.state is not before:
+            self._tell(before)
+        self._show()
+
+    def _tell(self, before: GateState) -> None:
+        sink, gate = self._sink, self.gate
+        if before is GateState.BLOCKED:
+            _log.info("sink.unblocked", sink=sink)
+        if before is GateState.OPEN:
+            _log.info("sink.circuit_closed", sink=sink)
+        match gate.state:
+            case GateState.BLOCKED:
+                _log.error("sink.blocked", sink=sink, reason=gate.reason)
+            case GateState.OPEN:
+                _log.warning("sink.circuit_open", sink=sink, reason=gate.reason)
+            case GateState.PAUSED:
+                _log.warning("sink.paused", sink=sink, reason=gate.reason, until=rfc3339(gate.asked_until))
+            case GateState.CLOSED:
+                pass
+
+    def _show(self) -> None:
+        state = self.gate.state
+        self._metrics.sink_blocked.labels(self._sink).set(float(state is GateState.BLOCKED))
+        rests = state in (GateState.PAUSED, GateState.OPEN)
+        self._metrics.sink_paused.labels(self._sink).set(float(rests))

@@ -1,0 +1,41 @@
+"""How a sink is served, and what is sent elsewhere in its place."""
+
+from msgspec import Struct
+
+from cmc_notify.core.delivery import NewDelivery
+from cmc_notify.core.events import EventType
+from cmc_notify.core.retry import RetryPolicy
+from cmc_notify.ports import Claim
+
+
+class SinkPlan(Struct, frozen=True, kw_only=True):
+    """How a sink is served. ``timeout`` is that of one attempt, in seconds."""
+
+    timeout: float
+    concurrency: int
+    retry: RetryPolicy
+    fallback: str | None = None
+
+
+def replacement(
+    claim: Claim, plan: SinkPlan, fallback_plan: SinkPlan | None, *, now: float
+) -> NewDelivery | None:
+    """The delivery that the fallback gets should this one die; None where there is none.
+
+    A sink hears nothing of itself, and an interim state is no loss: what comes after it is told.
+    """
+    event, dead = claim.event, claim.delivery
+    if plan.fallback is None or fallback_plan is None:
+        return None
+    if plan.fallback == event.sink or event.type is EventType.JOB_PROGRESS:
+        return None
+    return NewDelivery(
+        id=f"{dead.event_id}-{plan.fallback}-for-{dead.sink}",
+        event_id=dead.event_id,
+        sink=plan.fallback,
+        subject=dead.subject,
+        ordering_key=dead.ordering_key,
+        shown=dead.shown,
+        due_at=now,
+        deadline_at=now + fallback_plan.retry.deadline,
+    )
