@@ -1,4 +1,4 @@
-"""A dead man's switch: tells an outside service that every controller is being polled, and the store takes it.
+"""A dead man's switch: tells an outside service that every controller is polled, and the store takes it.
 
 A call is made once every configured controller has had a good poll, committed by whichever replica, since
 the call before. So the calls stop when the bridge, its store, its network or one controller's polls do.

@@ -1,22 +1,29 @@
-"""One bridge process: the store, the web server, and the engine that a reload replaces."""
+"""One bridge process: the web server, the store, and the engine that a reload replaces.
+
+It listens before it opens the store, and goes on by itself once a store that refused to work does: whoever
+watches it sees why it waits, and nobody has to start it again.
+"""
 
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import structlog
+from aiohttp.web import Application
+from pydantic import SecretStr
 
 from cmc_notify.app.engine import Engine
 from cmc_notify.app.making import Plugins
+from cmc_notify.app.opening import Opened, Opening
+from cmc_notify.app.stalls import watch_stalls
 from cmc_notify.core.links import Links
 from cmc_notify.ports import Clock
 from cmc_notify.settings import Settings
 from cmc_notify.settings.root import HttpSettings
-from cmc_notify.store import Store, open_store
 from cmc_notify.telemetry import Metrics, configure_logging
-from cmc_notify.web import LiveController, LiveSink, WebServer, create_app
+from cmc_notify.web import LiveController, LiveSink, WebServer, create_app, create_waiting_app
 
 _log = structlog.get_logger(__name__)
 
@@ -29,44 +36,51 @@ class Bridge:
         self._plugins = plugins
         self._clock = clock
         self._metrics = Metrics()
-        self._store: Store | None = None
+        self._http = settings.http
+        self._token = settings.http.token
+        self._opening = Opening(clock)
+        self._opened: Opened | None = None
         self._web: WebServer | None = None
         self._engine: Engine | None = None
-        self._first = settings
-        self._started = False
+        self._stalls: asyncio.Task[None] | None = None
+        self._tried: frozenset[str] = frozenset()
         self.stopping = False
         self.port = 0
 
     async def start(self) -> None:
-        """Open the store, listen, poll and deliver. Raises StoreError, ConfigError or CmcNotifyError."""
+        """Listen, open the store however long that takes, then poll and deliver.
+
+        Raises StoreError, ConfigError or CmcNotifyError where waiting is no help.
+        """
+        self._stalls = asyncio.create_task(watch_stalls(self._metrics), name="stalls")
         try:
-            self._store = await open_store(
-                self._settings.store.url.get_secret_value(), clock=self._clock, exclusive=True
-            )
-            self._links = Links(
-                await self._store.ledger.secret("event-links"), self._settings.http.external_url
-            )
+            web = await self._listen()
+            self._opened = opened = await self._opening.open(self._store_url)
+            self._links = Links(opened.link_secret, self._http.external_url)
+            await web.show(self._pages(opened))
             self._engine = self._make_engine(self._settings)
-            await self._listen()
             self._engine.start()
         except BaseException:
             await self.stop()
             raise
-        self._started = True
-        url = _page_address(self._settings.http, self.port)
-        _log.info("bridge.started", url=url, port=self.port, controllers=list(self._settings.controllers))
+        _log.info("bridge.started", **self._place(), controllers=list(self._settings.controllers))
 
     async def reload(self, settings: Settings) -> None:
         """Go on with other settings; where they can't be used, raise, and the old ones go on.
 
-        The store and all of ``http`` are fixed until a restart.
+        The store, once open, and ``http`` but for its token are fixed until a restart.
         """
-        assert self._engine is not None
-        replacement = self._make_engine(settings)
+        replacement = self._make_engine(settings) if self._engine else None
         configure_logging(settings.log.format, settings.log.level, sys.stderr)
-        if fixed := _fixed_changes(self._first, settings):
+        self._token = settings.http.token or self._token  # one taken away stays: it guards what is open
+        if fixed := self._fixed_changes(settings):
             _log.warning("bridge.reload_partial", keys=fixed, remedy="restart to apply these")
-        await self._engine.stop()
+        if self._engine is None or replacement is None:
+            self._settings = settings  # nothing is made of the old ones yet
+            _log.info("bridge.reloaded")
+            return
+        self._tried = frozenset(live.name for live in self.controllers() if live.tried)
+        await self._engine.stop(replaced=True)
         self._engine.forget_metrics(settings)
         self._settings, self._engine = settings, replacement
         self._engine.start()
@@ -80,17 +94,25 @@ class Bridge:
         for failed in await asyncio.gather(*(part.stop() for part in parts), return_exceptions=True):
             if failed:
                 _log.error("bridge.stop_failed", exc_info=failed)
-        if self._store:
-            await self._store.close()
-        if self._started:
+        if self._opened:
+            await self._opened.store.close()
+        if self._stalls:
+            self._stalls.cancel()
+        if self._engine or self._opening.trouble:
             _log.info("bridge.stopped")
 
     def controllers(self) -> Sequence[LiveController]:
         """Every configured controller as this process sees it."""
         if self._engine is None:
-            return []
+            return [LiveController(name=name, tried=False) for name in self._settings.controllers]
         return [
-            LiveController(name=name, tried=poller.tried) for name, poller in self._engine.pollers.items()
+            LiveController(
+                name=name,
+                tried=poller.tried or name in self._tried,
+                polling=self._engine.polls(name),
+                leader=self._engine.leading.leader(name) if self._engine.leading else None,
+            )
+            for name, poller in self._engine.pollers.items()
         ]
 
     def sinks(self) -> Sequence[LiveSink]:
@@ -104,31 +126,57 @@ class Bridge:
         ]
 
     def _make_engine(self, settings: Settings) -> Engine:
-        assert self._store is not None
+        assert self._opened is not None
         return Engine(
             settings,
             self._plugins,
-            self._store,
+            self._opened.store,
             links=self._links,
             metrics=self._metrics,
             clock=self._clock,
+            predecessor=self._engine,
         )
 
-    async def _listen(self) -> None:
-        assert self._store is not None
-        http = self._settings.http
-        app = create_app(
-            ledger=self._store.ledger,
+    def _store_url(self) -> str:
+        return self._settings.store.url.get_secret_value()
+
+    def _token_now(self) -> SecretStr | None:
+        return self._token
+
+    async def _listen(self) -> WebServer:
+        waiting = create_waiting_app(
+            reason=lambda: self._opening.trouble, token=self._token_now, listen_host=self._http.host
+        )
+        self._web = WebServer(waiting, self._http.host, self._http.port)
+        self.port = await self._web.start()
+        _log.debug("bridge.listening", **self._place())
+        return self._web
+
+    def _pages(self, opened: Opened) -> Application:
+        return create_app(
+            ledger=opened.store.ledger,
             status=self,
             metrics=self._metrics,
             links=self._links,
-            token=http.token,
-            listen_host=http.host,
+            token=self._token_now,
+            listen_host=self._http.host,
             timezone=lambda: ZoneInfo(self._settings.timezone),
             clock=self._clock,
         )
-        self._web = WebServer(app, http.host, http.port)
-        self.port = await self._web.start()
+
+    def _place(self) -> Mapping[str, object]:
+        """Where people find us, for the log."""
+        return {"url": _page_address(self._http, self.port), "port": self.port}
+
+    def _fixed_changes(self, settings: Settings) -> list[str]:
+        """The keys that differ from what is in use, among those that only a start applies."""
+        http, url = settings.http, settings.store.url.get_secret_value()
+        changed = {
+            "store.url": self._opened is not None and url != self._opened.url,
+            "http": (http.listen, http.external_url) != (self._http.listen, self._http.external_url)
+            or (http.token is None and self._token is not None),
+        }
+        return [key for key, differs in changed.items() if differs]
 
 
 def _page_address(http: HttpSettings, port: int) -> str:
@@ -137,12 +185,3 @@ def _page_address(http: HttpSettings, port: int) -> str:
         return http.external_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def _fixed_changes(first: Settings, settings: Settings) -> list[str]:
-    """The keys that differ from those of the start, among those that only a start applies."""
-    compared = {
-        "store.url": (first.store.url, settings.store.url),
-        "http": (first.http, settings.http),
-    }
-    return [key for key, (before, now) in compared.items() if before != now]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from cmc_notify.errors import ConfigError
-from cmc_notify.settings import Settings, load
+from cmc_notify.settings import Loaded, Settings, read_config
 from cmc_notify.settings.suggest import did_you_mean
 from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
 from cmc_notify.store import Store, open_store
@@ -21,11 +21,17 @@ T = TypeVar("T")
 _HALF_A_YEAR = 180 * 86400.0
 
 
-def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugin]]:
-    """The validated config and the sink types that it may use. Raises ConfigError."""
+def read_whole_config(config: Path | None) -> tuple[Loaded, Mapping[str, SinkPlugin]]:
+    """The validated config with the files it names, and the sink types it may use. Raises ConfigError."""
     plugins = load_plugins()
     types = {name: plugin.settings for name, plugin in plugins.items()}
-    return load(config, environ=os.environ, sink_types=types), plugins
+    return read_config(config, environ=os.environ, sink_types=types), plugins
+
+
+def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugin]]:
+    """The validated config and the sink types that it may use. Raises ConfigError."""
+    loaded, plugins = read_whole_config(config)
+    return loaded.settings, plugins
 
 
 @asynccontextmanager

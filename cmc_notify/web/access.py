@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import time
 from base64 import b64decode
+from collections.abc import Callable
 
 import structlog
 from aiohttp import hdrs, web
@@ -45,13 +46,21 @@ def is_loopback(host: str | None) -> bool:
 
 
 class Access:
-    """Decides on each request. Raises ConfigError where the address needs a token and there is none."""
+    """Decides on each request; ``token`` is asked anew each time, since it may be replaced while we run.
+
+    Without ``links`` no link opens anything. Raises ConfigError where the address needs a token and there
+    is none.
+    """
 
     def __init__(
-        self, token: SecretStr | None, listen_host: str, links: Links, clock: Clock = time.time
+        self,
+        token: Callable[[], SecretStr | None],
+        listen_host: str,
+        links: Links | None,
+        clock: Clock = time.time,
     ) -> None:
         self._local = is_loopback(listen_host)
-        self._token = token.get_secret_value().encode() if token else b""
+        self._token_now = token
         self._links = links
         self._clock = clock
         if not self._local and not self._token:
@@ -85,8 +94,13 @@ class Access:
             {hdrs.WWW_AUTHENTICATE: 'Basic realm="cmc-notify", charset="UTF-8"'},
         )
 
+    @property
+    def _token(self) -> bytes:
+        token = self._token_now()
+        return token.get_secret_value().encode() if token else b""
+
     def _has_link(self, request: web.Request) -> bool:
-        if request.match_info.route.name != EVENT_PAGE:
+        if self._links is None or request.match_info.route.name != EVENT_PAGE:
             return False
         expires, signature = (request.query.getall(name, []) for name in ("expires", "signature"))
         if len(expires) != 1 or len(signature) != 1:
@@ -94,10 +108,10 @@ class Access:
         return self._links.verify(request.match_info["event_id"], expires[0], signature[0], self._clock())
 
     def _has_token(self, request: web.Request) -> bool:
-        if not self._token:
+        if not (token := self._token):
             return False
         given = _given_token(request.headers.get(hdrs.AUTHORIZATION, ""))
-        return given is not None and hmac.compare_digest(given, self._token)
+        return given is not None and hmac.compare_digest(given, token)
 
 
 def _came_directly(request: web.Request) -> bool:

@@ -26,12 +26,13 @@ def create_app(
     status: StatusSource,
     metrics: Metrics,
     links: Links,
-    token: SecretStr | None,
+    token: Callable[[], SecretStr | None],
     listen_host: str,
     timezone: Callable[[], tzinfo] = lambda: UTC,
     clock: Clock = time.time,
 ) -> web.Application:
-    """The application; ``timezone`` is asked anew for each time on a page, as a reload may change it.
+    """The application; ``timezone`` is asked anew for each time on a page and ``token`` for each request, as
+    a reload may change them.
 
     Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
     """

@@ -1,5 +1,7 @@
 """The listening socket: starts on an address, tells the port, stops without cutting answers off.
 
+It can show another application in place of the first, and no connection is refused in between.
+
 Whoever can reach it can open connections without proving anything, so their number and the time that one
 may say nothing are bounded: polls and deliveries need files and sockets, too.
 """
@@ -33,7 +35,7 @@ class _Refusal(asyncio.Protocol):
 
 
 class WebServer:
-    """Serves one application on one address. Port 0 lets the system choose."""
+    """Serves one application at a time on one address. Port 0 lets the system choose."""
 
     def __init__(
         self,
@@ -44,14 +46,8 @@ class WebServer:
         most_connections: int = MOST_CONNECTIONS,
         silence: float = SILENCE,
     ) -> None:
-        # No access log: probes would drown the rest, and addresses can hold signatures.
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=STOP_WITHIN,
-            keepalive_timeout=silence,
-            logger=_PROTOCOL_LOG,
-        )
+        self._silence = silence
+        self._runner = self._runner_of(app)
         self._host = host
         self._port = port
         self._most = most_connections
@@ -60,11 +56,10 @@ class WebServer:
     async def start(self) -> int:
         """Listen; returns the actual port. Raises CmcNotifyError where the address can't be had."""
         await self._runner.setup()
-        serve = self._runner.server
-        assert serve is not None, "set up"
 
         def protocol() -> asyncio.Protocol:
-            return serve() if len(serve.connections) < self._most else _Refusal()
+            serve = self._runner.server
+            return serve() if serve and len(serve.connections) < self._most else _Refusal()
 
         try:
             self._listener = await asyncio.get_running_loop().create_server(protocol, self._host, self._port)
@@ -78,8 +73,25 @@ class WebServer:
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
+    async def show(self, app: web.Application) -> None:
+        """Serve this application from now on; requests in flight are answered by the one before."""
+        runner = self._runner_of(app)
+        await runner.setup()
+        before, self._runner = self._runner, runner
+        await before.cleanup()  # closes idle connections: their next request opens a new one, and is ours
+
     async def stop(self) -> None:
         """Take no more requests, finish those in flight, close. Harmless when never started."""
         if self._listener:
             self._listener.close()
         await self._runner.cleanup()
+
+    def _runner_of(self, app: web.Application) -> web.AppRunner:
+        # No access log: probes would drown the rest, and addresses can hold signatures.
+        return web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=STOP_WITHIN,
+            keepalive_timeout=self._silence,
+            logger=_PROTOCOL_LOG,
+        )

@@ -336,12 +336,27 @@ async def test_what_waits_for_a_sink_that_is_gone_is_named(company: Company, con
     assert (line["sink"], line["pending"]) == ("duty", 1)
 
 
-async def test_a_start_that_fails_leaves_nothing_open(company: Company, configure: Configure) -> None:
-    """After a port that is taken the store is free again, and every sink is closed."""
+async def test_a_start_that_fails_leaves_nothing_open(
+    tmp_path: Path, company: Company, configure: Configure
+) -> None:
+    """With a port that is taken no store is made and no sink built, and nothing runs on."""
     async with running(configure(), company) as first:
         taken = {"listen": f"127.0.0.1:{first.port}"}
         store = {"url": str(configure().store.url.get_secret_value()).replace("store.db", "second.db")}
-        for _ in range(2):
-            with pytest.raises(CmcNotifyError, match=r"http\.listen"):
-                await Bridge(configure(http=taken, store=store), company.plugins).start()
-            assert company.built[-1].closed
+        with pytest.raises(CmcNotifyError, match=r"http\.listen"):
+            await Bridge(configure(http=taken, store=store), company.plugins).start()
+        await asyncio.sleep(0)  # what was cancelled ends
+        assert len(company.built) == 1
+        assert not list(tmp_path.glob("second.db*"))
+        assert [task.get_name() for task in asyncio.all_tasks()].count("stalls") == 1
+
+
+async def test_a_start_that_fails_late_leaves_nothing_open(company: Company, configure: Configure) -> None:
+    """Where the sinks can't be built the store is free again, and nobody listens any more."""
+    broken = configure(sinks={"duty": {"type": "pager", "broken": True}})
+    for _ in range(2):  # the second would be told that the store is held
+        bridge = Bridge(broken, company.plugins)
+        with pytest.raises(ZeroDivisionError):
+            await bridge.start()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", bridge.port)

@@ -230,7 +230,7 @@ def app(ledger: FakeLedger, status: FakeStatus) -> web.Application:
         status=status,
         metrics=Metrics(),
         links=Links(b"k" * 32, None),
-        token=None,
+        token=lambda: None,
         listen_host="127.0.0.1",
         clock=lambda: NOW,
     )

@@ -25,7 +25,7 @@ async def _ok(_request: web.Request) -> web.Response:
 
 def guarded(listen_host: str = "127.0.0.1", token: str | None = None, now: float = NOW) -> web.Application:
     """An application behind the guard, with a page of each kind."""
-    access = Access(SecretStr(token) if token else None, listen_host, LINKS, clock=lambda: now)
+    access = Access(lambda: SecretStr(token) if token else None, listen_host, LINKS, clock=lambda: now)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes([web.get(path, _ok) for path in ("/", "/healthz", "/readyz", "/api/v1/jobs")])
@@ -167,7 +167,7 @@ async def test_nothing_can_be_changed(method: str) -> None:
 def test_an_open_address_without_a_token_is_refused_at_start(host: str) -> None:
     """The bridge does not start unprotected; the error names the remedy."""
     with pytest.raises(ConfigError, match=r"http\.token_file"):
-        Access(None, host, LINKS)
+        Access(lambda: None, host, LINKS)
 
 
 @pytest.mark.parametrize(
