@@ -56,6 +56,10 @@ bench: .venv/.dev ## measure polls of 5,000 jobs beside the same bytes parsed; A
 bench-outbox: .venv/.dev ## measure a store with a million deliveries beside an empty one; ARGS to bench/outbox.py
 	$(venv) bench/outbox.py $(ARGS)
 
+.PHONY: soak
+soak: .venv/.dev ## kill replicas at random and account for every message; ARGS="--seconds 600" to tests/soak/soak.py
+	$(venv) tests/soak/soak.py $(ARGS)
+
 .PHONY: constraints
 constraints: ## write constraints.txt anew with today's versions
 	rm -rf build/constraints && mkdir -p build

@@ -1,0 +1,79 @@
+"""Random kills for as long as wished: ``python tests/soak/soak.py --seconds 600 --replicas 3``.
+
+Plays a busy day on several simulated controllers for real bridges that are killed, frozen and cut off from
+their database, and receivers that misbehave; then prints what came of it. Exits 1 if anything was lost, came
+twice without a cause, or came out of order.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What tests share lies beside this folder; pytest has it on its path, a program has not.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "shared"))
+
+from postgres import postgres_server
+from soak_judge import judge
+from soak_plan import Plan
+from soak_report import report
+from soak_run import soak
+from soak_store import PostgresqlStore, SqliteStore, Store
+
+
+def main() -> int:
+    """Play, print the report, and return the exit code."""
+    plan = _plan()
+    with tempfile.TemporaryDirectory(prefix="cmc-notify-soak-") as name, _store(plan, Path(name)) as store:
+        record = asyncio.run(soak(plan, store, Path(name), progress=_say))
+    verdict = judge(record)
+    _say(report(plan, record, verdict))
+    return 1 if verdict.violations else 0
+
+
+def _plan() -> Plan:
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of chaos; draining comes after it")
+    parser.add_argument("--store", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument("--replicas", type=int, help="3 on PostgreSQL; SQLite can have but 1")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill-every", type=float, help="seconds, about: 3, or 6 with one replica")
+    parser.add_argument(
+        "--stop-every", type=float, default=20.0, help="seconds, about: PostgreSQL is stopped"
+    )
+    parser.add_argument(
+        "--freeze-every", type=float, help="seconds, about: a replica stands still; off by itself"
+    )
+    given = parser.parse_args()
+    replicas = given.replicas or (1 if given.store == "sqlite" else 3)
+    if given.store == "sqlite" and replicas != 1:
+        parser.error("a SQLite store has one replica")
+    return Plan(
+        seconds=given.seconds,
+        replicas=replicas,
+        store=given.store,
+        seed=given.seed,
+        kill_every=given.kill_every or (3.0 if replicas > 1 else 6.0),
+        stop_every=given.stop_every,
+        freeze_every=given.freeze_every,
+    )
+
+
+@contextmanager
+def _store(plan: Plan, folder: Path) -> Iterator[Store]:
+    if plan.store == "sqlite":
+        yield SqliteStore(folder)
+        return
+    with postgres_server() as server:
+        yield PostgresqlStore(server, asyncio.run(server.new_database()))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  a program's report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

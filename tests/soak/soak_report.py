@@ -1,0 +1,69 @@
+"""A soak in words and numbers."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from soak_judge import TAKEOVER_WITHIN, Verdict
+from soak_plan import Plan
+from soak_record import Record
+from soak_repeats import Cause
+
+_SHOWN = 20
+"""Violations that are printed; the others are counted."""
+
+
+def transitions(record: Record) -> int:
+    """How many changes of jobs were seen: each raised the revision of its job in the store."""
+    return len({(told.controller, told.job, told.revision) for told in record.told if told.job is not None})
+
+
+def report(plan: Plan, record: Record, verdict: Verdict) -> str:
+    """The report; its last line says whether the promise was kept."""
+    return "\n".join(_lines(plan, record, verdict))
+
+
+def _lines(plan: Plan, record: Record, verdict: Verdict) -> Iterator[str]:
+    rows = Counter(row.state for row in record.rows)
+    replies = Counter[str](arrival.reply or "open" for arrival in record.arrivals)
+    yield f"soak: seed {plan.seed}, {record.seconds:.0f} s, {plan.replicas} replicas on {plan.store}"
+    yield f"  transitions    {transitions(record)} in {len(record.runs)} runs of jobs"
+    yield f"  events         {len(record.told)} {_counts(Counter(told.type for told in record.told))}"
+    yield f"  deliveries     {len(record.rows)} {_counts(rows)}"
+    yield f"  requests       {len(record.arrivals)} {_counts(replies)}"
+    yield f"  kills          {len(record.kills)}, with {_leased(record)} deliveries under lease"
+    yield f"  freezes        {len(record.freezes)}"
+    yield f"  database stops {len(record.stops)}"
+    yield f"  retries        {verdict.causes[Cause.REFUSED]} after a refusal (429, 500)"
+    yield f"  repeats        {sum(verdict.causes.values()) - verdict.causes[Cause.REFUSED]}"
+    for cause in Cause:
+        if cause is not Cause.REFUSED and (times := verdict.causes[cause]):
+            yield f"    {times:5} {cause}"
+    yield f"  takeovers      {_takeovers(verdict)}"
+    yield f"  losses         {len(verdict.losses)}"
+    yield f"  out of order   {len(verdict.order)}"
+    yield f"  resolved early {len(verdict.resolved_early)}"
+    violations = verdict.violations
+    yield from (f"  VIOLATION {line}" for line in violations[:_SHOWN])
+    if len(violations) > _SHOWN:
+        yield f"  and {len(violations) - _SHOWN} more"
+    yield (
+        f"FAILED: {len(violations)} violations"
+        if violations
+        else "nothing lost, nothing twice without a cause"
+    )
+
+
+def _counts(counter: Counter[str]) -> str:
+    return "(" + ", ".join(f"{name}: {times}" for name, times in sorted(counter.items())) + ")"
+
+
+def _leased(record: Record) -> int:
+    return sum(len(kill.leased or ()) for kill in record.kills)
+
+
+def _takeovers(verdict: Verdict) -> str:
+    judged = [one.after for one in verdict.takeovers if one.judged and one.after is not None]
+    others = len(verdict.takeovers) - len(judged)
+    longest = f", the longest {max(judged):.1f} s (limit {TAKEOVER_WITHIN:.0f} s)" if judged else ""
+    beside = f"; {others} more where nobody else could" if others else ""
+    return f"{len(judged)}{longest}{beside}"
