@@ -1,214 +1,33 @@
 """The dispatcher over a real SQLite store, with sinks that answer as a script says."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from dispatcher_stage import HOUR, START, Act, Faulty, Scripted, Stage, empty_stage, hang, make_brisk
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery
+from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.samples import sample
-from cmc_notify.dispatcher import Dispatcher, SinkPlan, dispatcher, worker
-from cmc_notify.errors import StoreUnavailable
-from cmc_notify.ports import ControllerMeta, Delivery, Message, PartRecorder, PollCommit
-from cmc_notify.store import Store, open_store
-from cmc_notify.telemetry import Metrics
-
-START = 1_795_425_600.0
-HOUR = 3600.0
-SENT = Sent("r")
-Act = Callable[[Message, PartRecorder], Awaitable[SendOutcome]]
-
-
-class Clock:
-    """Wall-clock time that moves by hand."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        """What it shows."""
-        return self.now
-
-
-class Scripted:
-    """A sink that does what ``script`` says next, and then ``otherwise``."""
-
-    def __init__(self, name: str, *script: SendOutcome | Act, otherwise: SendOutcome | Act = SENT) -> None:
-        self.name = name
-        self.script = deque(script)
-        self.otherwise = otherwise
-        self.got: list[Message] = []
-        self.now = 0
-        self.most = 0
-        self.changed = asyncio.Condition()
-
-    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """Note the message, then act."""
-        self.now += 1
-        self.most = max(self.most, self.now)
-        async with self.changed:
-            self.got.append(message)
-            self.changed.notify_all()
-        act = self.script.popleft() if self.script else self.otherwise
-        try:
-            return await act(message, record) if callable(act) else act
-        finally:
-            self.now -= 1
-
-    async def attempts(self, count: int) -> None:
-        """Wait until ``count`` sends were begun."""
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(lambda: len(self.got) >= count)
-
-    async def probe(self) -> SendOutcome:
-        """Nobody asks."""
-        raise AssertionError
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-class Faulty:
-    """The store's outbox; each of the first ``failures`` calls of a method named in ``broken`` fails."""
-
-    def __init__(self, outbox: Any, broken: str, failures: int) -> None:
-        self._outbox = outbox
-        self._broken = broken
-        self.failures = failures
-
-    def __getattr__(self, name: str) -> Any:
-        if name == self._broken and self.failures:
-            self.failures -= 1
-            return self._fail
-        return getattr(self._outbox, name)
-
-    async def _fail(self, *_: object, **__: object) -> None:
-        raise StoreUnavailable("disk full")
-
-
-class Stage:
-    """A store, sinks and a dispatcher over them."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self.store = store
-        self.clock = clock
-        self.metrics = Metrics()
-        self._version = 0
-        self._number = 0
-        self.dispatcher: Dispatcher | None = None
-
-    async def tell(self, *sinks: str, event: EventType = EventType.JOB_FAILED, **given: Any) -> str:
-        """Commit one event with a delivery for each of ``sinks``; returns the event's id."""
-        self._number += 1
-        told = replace(sample(event), id=f"e{self._number:04}")
-        deliveries = tuple(
-            replace(
-                NewDelivery(
-                    id=f"{told.id}-{sink}",
-                    event_id=told.id,
-                    sink=sink,
-                    subject=told.id,
-                    ordering_key=told.id,
-                    due_at=self.clock(),
-                    deadline_at=self.clock() + HOUR,
-                ),
-                **given,
-            )
-            for sink in sinks
-        )
-        commit = PollCommit(
-            controller="emea",
-            expected_version=self._version,
-            meta=ControllerMeta(),
-            events=(told,),
-            deliveries=deliveries,
-        )
-        self._version = await self.store.poll.commit_poll(commit)
-        return told.id
-
-    @asynccontextmanager
-    async def running(
-        self, *sinks: Scripted, outbox: Any = None, sign: Any = lambda _event: None, **plan: Any
-    ) -> AsyncIterator[Dispatcher]:
-        """The dispatcher at work. ``plan`` holds for each sink; ``fallback`` only for the first."""
-        fallback = plan.pop("fallback", None)
-        common: dict[str, Any] = {
-            "timeout": 0.2,
-            "concurrency": 4,
-            "retry": RetryPolicy(initial=5, max=60, probe=30),
-        }
-        plans = {sink.name: SinkPlan(**common | plan) for sink in sinks}
-        plans[sinks[0].name] = replace(plans[sinks[0].name], fallback=fallback)
-        self.dispatcher = Dispatcher(
-            outbox or self.store.outbox,
-            {sink.name: sink for sink in sinks},
-            plans,
-            owner="here",
-            clock=self.clock,
-            metrics=self.metrics,
-            sign_link=sign,
-        )
-        self.dispatcher.start()
-        try:
-            yield self.dispatcher
-        finally:
-            await self.dispatcher.stop(0.5)
-
-    async def delivery(self, delivery_id: str) -> Delivery:
-        """One row as it is now."""
-        row = await self.store.ledger.delivery(delivery_id)
-        assert row
-        return row.delivery
-
-    async def until(self, delivery_id: str, holds: Callable[[Delivery], bool]) -> Delivery:
-        """Look until a row is as it should be: the store tells nobody of changes."""
-        async with asyncio.timeout(10):
-            while not holds(row := await self.delivery(delivery_id)):  # noqa: ASYNC110  the store sets no event
-                await asyncio.sleep(0.005)
-        return row
-
-    def count(self, sink: str, outcome: str) -> float:
-        """The metric of attempts."""
-        return float(self.metrics.deliveries_total.labels(sink, outcome)._value.get())
-
-    def later(self, seconds: float) -> None:
-        """Time passes, and the workers look at once."""
-        self.clock.now += seconds
-        assert self.dispatcher
-        self.dispatcher.wake()
+from cmc_notify.dispatcher import worker
+from cmc_notify.ports import Message, PartRecorder
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """An empty stage."""
-    clock = Clock()
-    store = await open_store(f"sqlite:///{tmp_path}/store.db", clock=clock, exclusive=True)
-    yield Stage(store, clock)
-    await store.close()
+    async with empty_stage(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test would spend for nothing are short."""
-    monkeypatch.setattr(worker, "STORE_PAUSE", 0.01)
-    monkeypatch.setattr(worker, "LEASE_SLACK", 1.0)
-    monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
-    monkeypatch.setattr(worker, "LINGER", 0.05)
-    monkeypatch.setattr(dispatcher, "LET_GO", 0.2)
-
-
-async def hang(_message: Message, _record: PartRecorder) -> SendOutcome:
-    """Never answer."""
-    await asyncio.Event().wait()
-    raise AssertionError
+    make_brisk(monkeypatch)
 
 
 async def burst(_message: Message, _record: PartRecorder) -> SendOutcome:
@@ -296,14 +115,55 @@ async def test_a_verdict_that_the_store_refuses_is_written_once_it_takes_it(stag
     assert len(sink.got) == 1
 
 
-async def test_a_verdict_never_recorded_comes_back_unclear(stage: Stage) -> None:
-    """Where the store refuses for as long as the lease lasts, the message is sent again, in doubt."""
+async def test_an_outage_beyond_the_lease_repeats_nothing(stage: Stage) -> None:
+    """However long the store refuses a verdict, it is kept; nothing else is claimed until it is written."""
     sink = Scripted("chat")
-    faulty = Faulty(stage.store.outbox, "record", 100)
+    faulty = Faulty(stage.store.outbox, "record", 1_000_000)
+    first, second = [await stage.tell("chat") for _ in range(2)]
+    async with stage.running(sink, outbox=faulty, concurrency=1):
+        await sink.attempts(1)
+        for _ in range(3):
+            refused = faulty.failures
+            stage.later(60)
+            async with asyncio.timeout(5):
+                while faulty.failures > refused - 3:  # noqa: ASYNC110  the store sets no event
+                    await asyncio.sleep(0.005)
+        assert len(sink.got) == 1
+        faulty.failures = 0
+        await stage.until(f"{first}-chat", lambda row: row.state is DeliveryState.SENT)
+        await stage.until(f"{second}-chat", lambda row: row.state is DeliveryState.SENT)
+    assert [(message.key, message.unclear) for message in sink.got] == [
+        (f"{first}-chat", False),
+        (f"{second}-chat", False),
+    ]
+
+
+async def test_what_is_owed_to_the_store_is_claimed_by_nobody_here(stage: Stage) -> None:
+    """Places are free, but who can't record must not send more."""
+    sink = Scripted("chat")
+    faulty = Faulty(stage.store.outbox, "record", 1_000_000)
+    await stage.tell("chat")
+    async with stage.running(sink, outbox=faulty, concurrency=4) as running:
+        await sink.attempts(1)
+        async with asyncio.timeout(5):
+            while faulty.failures == 1_000_000:  # noqa: ASYNC110  the store sets no event
+                await asyncio.sleep(0.005)
+        await stage.tell("chat")
+        running.wake()
+        await asyncio.sleep(0.05)
+        assert len(sink.got) == 1
+        faulty.failures = 0
+        await sink.attempts(2)
+
+
+async def test_a_verdict_never_recorded_comes_back_unclear(stage: Stage) -> None:
+    """Where the process ends before the store takes the verdict, the message is sent again, in doubt."""
+    sink = Scripted("chat")
     event = await stage.tell("chat")
-    async with stage.running(sink, outbox=faulty):
-        await stage.until(f"{event}-chat", lambda _row: not faulty.failures)
-        stage.later(60)
+    async with stage.running(sink, outbox=Faulty(stage.store.outbox, "record", 1_000_000)):
+        await sink.attempts(1)
+    stage.clock.now += 60
+    async with stage.running(sink):
         await stage.until(f"{event}-chat", lambda row: row.state is DeliveryState.SENT)
     assert [(message.key, message.unclear) for message in sink.got] == [
         (f"{event}-chat", False),
@@ -460,15 +320,12 @@ async def test_trouble_after_a_long_block_makes_no_dead_letters(stage: Stage) ->
         await sink.attempts(2)
         row = await stage.until(f"{events[2]}-chat", lambda row: row.deadline_at > START + 2 * HOUR)
         assert row.deadline_at == stage.clock() + HOUR
-        sink.script.extend([Sent(), RetryLater("throttled", 30), RetryLater("throttled", 30)])
+        sink.script.extend([Sent(), RetryLater("throttled", HOUR / 2 - 60)])
         sink.otherwise = Sent()
         stage.later(30)
-        await sink.attempts(5)
-        for event in events[1:]:
-            assert (
-                await stage.until(f"{event}-chat", lambda row: row.attempts == 1)
-            ).state is DeliveryState.PENDING
-        stage.later(30)
+        row = await stage.until(f"{events[1]}-chat", lambda row: row.attempts == 1)
+        assert row.state is DeliveryState.PENDING
+        stage.later(HOUR / 2 - 60)
         for event in events:
             await stage.until(f"{event}-chat", lambda row: row.state is DeliveryState.SENT)
 

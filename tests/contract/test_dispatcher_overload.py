@@ -1,0 +1,302 @@
+"""What a sink that is slow, limited, dead or gone does to its queue, over a real SQLite store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dispatcher_stage import HOUR, Faulty, Scripted, Stage, empty_stage, hang, make_brisk
+from structlog.testing import capture_logs
+
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.events import EventType
+from cmc_notify.core.gate import FAILURES_TO_OPEN
+from cmc_notify.core.outcome import Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.dispatcher import worker
+from cmc_notify.ports import Claim, Delivery, Message, PartRecorder
+
+LOST = Unclear("connection reset")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """An empty stage."""
+    async with empty_stage(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that a test would spend for nothing are short."""
+    make_brisk(monkeypatch)
+
+
+def sent(row: Delivery) -> bool:
+    """Whether a delivery is done."""
+    return row.state is DeliveryState.SENT
+
+
+def dead(row: Delivery) -> bool:
+    """Whether a delivery was given up."""
+    return row.state is DeliveryState.DEAD
+
+
+def tried(row: Delivery) -> bool:
+    """Whether the first attempt is written down."""
+    return row.attempts == 1
+
+
+def paused(stage: Stage, sink: str = "chat") -> float:
+    """The metric."""
+    return float(stage.metrics.sink_paused.labels(sink)._value.get())
+
+
+class Held:
+    """A sink's ``send`` that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[SendOutcome]] = []
+
+    async def __call__(self, _message: Message, _record: PartRecorder) -> SendOutcome:
+        """Wait."""
+        future: asyncio.Future[SendOutcome] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return await future
+
+    def answer(self, outcome: SendOutcome) -> None:
+        """Let everything that waits have this."""
+        for future in self.waiting:
+            future.set_result(outcome)
+        self.waiting.clear()
+
+
+class Slow(Faulty):
+    """An outbox whose next claim holds its answer back until ``go``."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.store.outbox, "", 0)
+        self.armed = False
+        self.holding = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def claim(self, *args: Any, **named: Any) -> list[Claim]:
+        """The store's answer, late once."""
+        claims: list[Claim] = await self._outbox.claim(*args, **named)
+        if self.armed and claims:
+            self.armed = False
+            self.holding.set()
+            await self.go.wait()
+        return claims
+
+
+async def test_retry_after_rests_the_whole_sink(stage: Stage) -> None:
+    """Nothing is begun before the time that the receiver named; then one more goes with each one taken."""
+    held = Held()
+    sink = Scripted("chat", RetryLater("429", 20), otherwise=held)
+    first = await stage.tell("chat")
+    async with stage.running(sink, concurrency=3, timeout=20.0) as running:
+        await stage.until(f"{first}-chat", tried)
+        assert paused(stage) == 1
+        for _ in range(9):
+            await stage.tell("chat")
+        running.wake()
+        stage.later(19.9)
+        await asyncio.sleep(0.05)
+        assert len(sink.got) == 1
+        stage.later(0.1)
+        begun = 1
+        for at_once in (1, 2, 3, 3):
+            begun += at_once
+            await sink.attempts(begun)
+            await asyncio.sleep(0.02)
+            assert len(held.waiting) == at_once
+            held.answer(Sent())
+    assert sink.most == 3
+    assert paused(stage) == 0
+
+
+async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answer(stage: Stage) -> None:
+    """After several time-outs one message at a time tries, at longer and longer intervals; then all go."""
+    sink = Scripted("chat", otherwise=hang)
+    events = [await stage.tell("chat") for _ in range(9)]
+    with capture_logs() as log:
+        async with stage.running(sink, concurrency=4, timeout=0.1):
+            # The first four hang at once, and so do the next four, of which one was one too many.
+            await sink.attempts(8)
+            await stage.until(f"{events[7]}-chat", tried)
+            assert paused(stage) == 1
+            for tries in range(1, 4):
+                sink.most = 0
+                stage.later(60)
+                await sink.attempts(8 + tries)
+                await stage.until(sink.got[-1].key, lambda row: row.leased_until is None)
+                assert (sink.most, len(sink.got)) == (1, 8 + tries)
+            sink.otherwise = Sent()
+            stage.later(120)
+            for event in events:
+                await stage.until(f"{event}-chat", sent)
+    turns = [line["event"] for line in log if line["event"].startswith("sink.")]
+    assert turns == ["sink.circuit_open", "sink.circuit_closed"]
+    assert paused(stage) == 0
+
+
+async def test_messages_that_are_refused_one_by_one_open_nothing(stage: Stage) -> None:
+    """A receiver that judges every message works, however ill it judges."""
+    sink = Scripted("chat", otherwise=Rejected("too large"))
+    events = [await stage.tell("chat") for _ in range(3 * FAILURES_TO_OPEN)]
+    async with stage.running(sink, concurrency=1):
+        for event in events:
+            await stage.until(f"{event}-chat", dead)
+    assert paused(stage) == 0
+
+
+@pytest.mark.parametrize("trouble", [LOST, RetryLater("429", after=HOUR)])
+async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_time(
+    stage: Stage, trouble: Unclear | RetryLater
+) -> None:
+    """It becomes a dead letter at its deadline, unsent and with the reason, and the fallback is told."""
+    chat, mail = Scripted("chat", otherwise=trouble), Scripted("mail")
+    some = [await stage.tell("chat") for _ in range(FAILURES_TO_OPEN)]
+    async with stage.running(chat, mail, fallback="mail", concurrency=1) as running:
+        await stage.until(f"{some[0]}-chat", tried)
+        if trouble is LOST:
+            await chat.attempts(FAILURES_TO_OPEN)
+            await stage.until(f"{some[-1]}-chat", tried)
+        assert paused(stage) == 1
+        before = len(chat.got)
+        short = [await stage.tell("chat", deadline_at=stage.clock() + left) for left in (1, 1, 2)]
+        running.wake()
+        stage.later(0.9)
+        await asyncio.sleep(0.05)
+        assert not mail.got
+        stage.later(0.1)
+        for event in short[:2]:
+            row = await stage.until(f"{event}-chat", dead)
+            assert (row.attempts, row.unclear) == (0, False)
+            assert row.last_error == f"gave up at the deadline, while the sink rests: {trouble.reason}"
+            await stage.until(f"{event}-mail-for-chat", sent)
+        assert (await stage.delivery(f"{short[2]}-chat")).state is DeliveryState.PENDING
+        stage.clock.now += 1
+        await stage.until(f"{short[2]}-chat", dead)  # by itself: nobody wakes the worker
+        assert len(chat.got) == before
+
+
+async def test_order_holds_through_an_outage(stage: Stage) -> None:
+    """Of one ordering key, everything arrives once and in the order of its commits."""
+    sink = Scripted("chat", otherwise=LOST)
+    events = [await stage.tell("chat", ordering_key=f"job {number % 2}") for number in range(8)]
+    async with stage.running(sink):
+        for _ in range(6):
+            before = len(sink.got)
+            stage.later(120)
+            await sink.attempts(before + 1)
+            await stage.until(sink.got[-1].key, lambda row: row.leased_until is None)
+        sink.otherwise = Sent()
+        before = len(sink.got)
+        stage.later(120)
+        for event in events:
+            await stage.until(f"{event}-chat", sent)
+    arrived = [message.event.id for message in sink.got[before:]]
+    assert sorted(arrived) == events
+    for key in (0, 1):
+        assert [one for one in arrived if one in events[key::2]] == events[key::2]
+
+
+async def test_a_lease_is_renewed_while_its_send_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long ago it was claimed, nobody else may take what is being sent."""
+    monkeypatch.setattr(worker, "LINGER", 20.0)
+    monkeypatch.setattr(worker, "LEASE_SLACK", -20.0)  # so that the lease is short, and the send is not
+    held = Held()
+    sink = Scripted("chat", held)
+
+    def leased_beyond_now(row: Delivery) -> bool:
+        return (row.leased_until or 0) > stage.clock.now
+
+    event = await stage.tell("chat")
+    async with stage.running(sink, timeout=0.15):
+        await sink.attempts(1)
+        for _ in range(3):
+            stage.clock.now += 100
+            await stage.until(f"{event}-chat", leased_beyond_now)
+        held.answer(Sent("r"))
+        await stage.until(f"{event}-chat", sent)
+    assert len(sink.got) == 1
+
+
+async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever slept too long stops sending, says so once, and writes nothing over what the other does."""
+    monkeypatch.setattr(worker, "LINGER", 20.0)
+    monkeypatch.setattr(worker, "LEASE_SLACK", -20.0)
+    ended = asyncio.Event()
+
+    async def until_cut(_message: Message, _record: PartRecorder) -> SendOutcome:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    sink = Scripted("chat", until_cut)
+    event = await stage.tell("chat")
+    with capture_logs() as log:
+        async with stage.running(sink, timeout=0.15):
+            await sink.attempts(1)
+            taken: Any = ()
+            while not taken:  # ours may renew between the time that passes and the other's claim
+                stage.clock.now += 1000
+                taken = await stage.store.outbox.claim("chat", owner="there", limit=1, lease=1e6)
+            async with asyncio.timeout(5):
+                await ended.wait()
+    row = await stage.delivery(f"{event}-chat")
+    assert (row.state, row.attempts) == (DeliveryState.PENDING, 0)
+    assert row.leased_until == taken[0].delivery.leased_until
+    assert [line["event"] for line in log if line["log_level"] == "warning"] == ["delivery.lease_lost"]
+
+
+async def test_what_a_claim_brings_after_the_end_is_given_back(stage: Stage) -> None:
+    """It is not sent, holds no lease, and no doubt: another takes it at once."""
+    event = await stage.tell("chat")
+    sink, slow = Scripted("chat"), Slow(stage)
+    slow.armed = True
+    async with stage.running(sink, outbox=slow) as running:
+        await slow.holding.wait()
+        stopping = asyncio.create_task(running.stop(5))
+        await asyncio.sleep(0)
+        slow.go.set()
+        await stopping
+    row = await stage.delivery(f"{event}-chat")
+    assert not sink.got
+    assert (row.leased_until, row.attempts, row.unclear, row.due_at) == (None, 0, False, row.created_at)
+
+
+async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back(stage: Stage) -> None:
+    """An answer that came while the store was asked counts for what the store gave."""
+    held = Held()
+    sink, slow = Scripted("chat", held), Slow(stage)
+    await stage.tell("chat")
+    async with stage.running(sink, outbox=slow, timeout=20.0) as running:
+        await sink.attempts(1)
+        slow.armed = True
+        event = await stage.tell("chat")
+        running.wake()
+        await slow.holding.wait()
+        held.answer(RetryLater("429", after=20))
+        await stage.until(sink.got[0].key, tried)
+        slow.go.set()
+        row = await stage.until(f"{event}-chat", lambda row: row.leased_until is None)
+        assert (row.attempts, row.unclear) == (0, False)
+        assert len(sink.got) == 1
+        stage.later(20)
+        await stage.until(f"{event}-chat", sent)
+
+
+async def test_an_interim_state_is_handed_to_no_fallback(stage: Stage) -> None:
+    """Progress that is refused is no loss: the fallback hears of what comes after it."""
+    chat, mail = Scripted("chat", Rejected("too large")), Scripted("mail")
+    event = await stage.tell("chat", event=EventType.JOB_PROGRESS)
+    async with stage.running(chat, mail, fallback="mail"):
+        await stage.until(f"{event}-chat", dead)
+    assert await stage.store.ledger.delivery(f"{event}-mail-for-chat") is None
