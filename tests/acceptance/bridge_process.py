@@ -49,8 +49,8 @@ class BridgeProcess:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CMC_NOTIFY_")}
         return kept | {"CMC_NOTIFY_CONFIG": str(self._config), "PYTHONUNBUFFERED": "1"}
 
-    async def start(self) -> None:
-        """Start it and wait until it serves."""
+    async def start(self, until: str = "bridge.started") -> None:
+        """Start it and wait until it serves, or for another line of its log."""
         begun = len(self.log)
         self._process = await asyncio.create_subprocess_exec(
             *self.command,
@@ -65,12 +65,13 @@ class BridgeProcess:
             asyncio.create_task(self._read_log(self._process.stderr)),
             asyncio.create_task(self._read_output(self._process.stdout)),
         ]
-        await self.wait(lambda log: any(line.get("event") == "bridge.started" for line in log[begun:]))
+        await self.wait(lambda log: any(line.get("event") == until for line in log[begun:]))
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return next(int(line["port"]) for line in reversed(self.log) if line.get("event") == "bridge.started")
+        told = ("bridge.listening", "bridge.started")
+        return next(int(line["port"]) for line in reversed(self.log) if line.get("event") in told)
 
     @property
     def pid(self) -> int:

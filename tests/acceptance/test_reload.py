@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +101,19 @@ async def test_a_bad_config_is_refused_and_the_old_one_goes_on(tmp_path: Path) -
 
 
 async def test_a_start_that_fails_ends_with_one_clear_line(tmp_path: Path) -> None:
-    """A port that is taken, a store that can't be made: exit code 1, the reason, and no traceback."""
+    """A port that is taken, a store of a newer version: exit code 1, the reason, and no traceback."""
     async with Receiver() as receiver, Simulator(auth=OPEN) as sim:
         good = config({"emea": sim}, hook=receiver)
-        (tmp_path / "plain").write_text("no folder")
+        with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
+            newer.executescript(
+                "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('v9999')"
+            )
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             cases: dict[str, dict[str, Any]] = {
                 "http.listen": {"http": {"listen": f"127.0.0.1:{taken.getsockname()[1]}"}},
-                "plain": {"store": {"url": f"sqlite:///{tmp_path}/plain/store.db"}},
+                "newer cmc-notify": {"store": {"url": f"sqlite:///{tmp_path}/newer.db"}},
             }
             for reason, wrong in cases.items():
                 process = BridgeProcess(tmp_path, good | wrong | {"log": {"level": "info"}})

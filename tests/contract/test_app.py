@@ -322,20 +322,6 @@ async def test_what_a_config_leaves_out_leaves_the_metrics(
         assert 'sink_blocked{sink="duty"}' in gauges(bridge)
 
 
-async def test_what_waits_for_a_sink_that_is_gone_is_named(company: Company, configure: Configure) -> None:
-    """Deliveries of a sink that left the config are kept, and housekeeping says so."""
-    async with running(configure(), company) as bridge:
-        company.built[0].go.clear()
-        await company.built[0].sends(1)
-    sinks = {"other": {"type": "pager"}}
-    async with running(configure(sinks=sinks, routes=[{"sinks": ["other"]}]), company) as bridge:
-        assert bridge._engine
-        with structlog.testing.capture_logs() as logged:
-            await bridge._engine._housekeeper.keep()
-    [line] = [line for line in logged if line["event"] == "outbox.unserved"]
-    assert (line["sink"], line["pending"]) == ("duty", 1)
-
-
 async def test_a_start_that_fails_leaves_nothing_open(
     tmp_path: Path, company: Company, configure: Configure
 ) -> None:
@@ -347,7 +333,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
             await Bridge(configure(http=taken, store=store), company.plugins).start()
         await asyncio.sleep(0)  # what was cancelled ends
         assert len(company.built) == 1
-        assert not list(tmp_path.glob("second.db*"))
+        assert not (tmp_path / "second.db").exists()  # noqa: ASYNC240  one look
         assert [task.get_name() for task in asyncio.all_tasks()].count("stalls") == 1
 
 
