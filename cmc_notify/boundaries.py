@@ -11,6 +11,8 @@ from enum import StrEnum
 class Boundary(StrEnum):
     """In the order in which a change passes them on its way to a reader."""
 
+    LEAD_TAKEN = "lead.taken"
+    """Others see us lead a controller; nothing is asked. Only where replicas share a store."""
     POLL_ASKED = "poll.asked"
     """The controller has answered, or failed to; nothing is written."""
     POLL_WRITTEN = "poll.written"
@@ -33,6 +35,8 @@ class Boundary(StrEnum):
     """What is told of a sink is written inside the transaction, which is still open."""
     NEWS_COMMITTED = "news.committed"
     """The transaction has ended; nobody has been woken to send it."""
+    LEAD_GIVEN_UP = "lead.given_up"
+    """Another may poll; we have not ended. Only where replicas share a store."""
 
 
 _hook: Callable[[Boundary], None] | None = None

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import case, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.errors import Deposed
 from cmc_notify.ports import Attendance, Fence
 from cmc_notify.store.engine import Database
@@ -46,7 +47,10 @@ class Leaders:
                 where=or_(ours, leaders.c.owner.is_(None), leaders.c.leads_until <= now),
             ).returning(leaders.c.token)
             token: int | None = await connection.scalar(taken)
-        return None if token is None else Fence(name, token)
+        if token is None:
+            return None
+        reached(Boundary.LEAD_TAKEN)
+        return Fence(name, token)
 
     @unbroken
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
@@ -67,6 +71,7 @@ class Leaders:
                 .where(leaders.c.name == fence.name, leaders.c.token == fence.token)
                 .values(owner=None)
             )
+        reached(Boundary.LEAD_GIVEN_UP)
 
     @unbroken
     async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
