@@ -31,6 +31,8 @@ TURN = 1.5
 """Seconds between two looks at who leads."""
 JITTER = 0.2
 """A look comes up to this part of ``TURN`` early, so that replicas do not go in step."""
+KEPT = 50
+"""For so many times ``TTL`` a replica gives nothing back, once another has left free what was its to take."""
 RELEASE_WITHIN = 1.0
 """Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
 _POLLS = "poll:"
@@ -85,7 +87,7 @@ class Leading:
         self._seen = _NOBODY
         self._free_since: dict[str, float] = {}
         self._avoided_until: dict[str, float] = {}
-        self._kept_beside: dict[str, frozenset[str]] = {}
+        self._gives_from = 0.0
         self._trouble = False
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -186,8 +188,9 @@ class Leading:
             self._give_up(name, "no longer in the config")
         loads = self._loads()
         loads[self.owner] = len(held)
-        there = frozenset(self._seen.candidates)
-        mine = [polls_of(name) for name in held if self._kept_beside.get(name) != there]
+        if self._now() < self._gives_from:
+            return
+        mine = [polls_of(name) for name in held]
         for found in surplus(mine, self.owner, loads, self._seen.candidates):
             self._give_up(found.removeprefix(_POLLS), "another replica has fewer")
 
@@ -208,11 +211,11 @@ class Leading:
             return False
         if turn_to_take(polls_of(name), self.owner, loads, self._seen.candidates):
             return True
-        # Its turn or not: whoever should have taken it, does not.
-        overdue = now - since > self._ttl
-        if overdue:
-            self._kept_beside[name] = frozenset(self._seen.candidates)
-        return overdue
+        if now - since <= self._ttl:
+            return False
+        # Whoever should have taken it does not, and would not take either what we gave back now.
+        self._gives_from = now + KEPT * self._ttl
+        return True
 
     async def _acquire(self, name: str) -> bool:
         began = self._now()
