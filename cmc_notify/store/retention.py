@@ -34,7 +34,8 @@ class Retention:
 
         Kept: pending deliveries and their events, the events that opened what is still open with their
         deliveries, the news that a sink fails until its recovery is told, and every job that the controller
-        still lists or that an open incident speaks of.
+        still lists or that an open incident or a kept event speaks of: were it new when it comes back, its
+        revisions would begin again, and what is told of them already could never be committed.
         """
         finished = (deliveries.c.finished_at < before) & ~_opened_incident(deliveries.c.event_id)
         # An event goes once nothing refers to it, so deliveries go first.
@@ -44,7 +45,7 @@ class Retention:
             await self._delete(deliveries, finished)
             + await self._delete(events, told)
             + await self._delete(incidents, incidents.c.closed_at < before)
-            + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_in_open_incident())
+            + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_spoken_of())
         )
 
     @unbroken
@@ -111,9 +112,11 @@ def _stands() -> ColumnElement[bool]:
     )
 
 
-def _in_open_incident() -> ColumnElement[bool]:
-    return exists().where(
+def _spoken_of() -> ColumnElement[bool]:
+    in_open_incident = exists().where(
         incidents.c.controller == jobs.c.controller,
         incidents.c.closed_at.is_(None),
         or_(incidents.c.job_uid == jobs.c.uid, incidents.c.last_job_uid == jobs.c.uid),
     )
+    in_event = exists().where(events.c.controller == jobs.c.controller, events.c.job_uid == jobs.c.uid)
+    return in_open_incident | in_event

@@ -1,0 +1,29 @@
+"""What the state machine found, each as the short story that it is."""
+
+from pathlib import Path
+
+from poller_stage import polling
+
+from cmc_notify.simulator import Row
+
+DAY = 86_400.0
+
+
+async def test_a_forgotten_job_that_returns_stops_no_poll(tmp_path: Path) -> None:
+    """It fell out of the lists while its message waited for a month; polls go on, and nothing is told."""
+    async with polling(tmp_path) as stage:
+        job = stage.sim.jobs.add(rows=[Row("V1", 3, "Completed", "Success")])
+        with job.change():
+            job.start()
+            job.finish("Success")
+        assert await stage.poll() == ["4101 job.succeeded"]
+        job.purge()
+        stage.restart()
+        await stage.poll()
+        stage.sim.advance(31 * DAY)
+        await stage.store.housekeeping.forget(before=stage.sim.now - 30 * DAY)
+        stage.sim.jobs._listed[job.key] = job
+        stage.sim.jobs.generation += 1
+        stage.restart()
+        assert await stage.poll() == []
+        assert stage.result.ok
