@@ -1,0 +1,276 @@
+"""What the store does with deliveries that are too late, pointless or nobody's, on SQLite and PostgreSQL."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.events import EventType
+from cmc_notify.core.model import JobState
+from cmc_notify.ports import Delivery, DeliveryFilter, PollCommit
+from cmc_notify.store import Store
+from cmc_notify.store.retention import UNSERVED_AFTER
+
+MakeState = Callable[..., JobState]
+MakeCommit = Callable[..., PollCommit]
+Tell = Callable[..., Awaitable[list[str]]]
+Happen = Callable[..., Awaitable[str]]
+
+SENT = Verdict(state=DeliveryState.SENT)
+PROGRESS, FAILED = EventType.JOB_PROGRESS, EventType.JOB_FAILED
+
+
+async def claimed(store: Store, sink: str = "chat", *, lease: float = 30, owner: str = "me") -> list[str]:
+    """The ids of what may be sent now."""
+    claims = await store.outbox.claim(sink, owner=owner, limit=10, lease=lease)
+    return [one.delivery.id for one in claims]
+
+
+async def expired(store: Store, sink: str = "chat", *, limit: int = 10) -> list[str]:
+    """The ids of what is too late."""
+    claims = await store.outbox.claim_expired(sink, owner="me", limit=limit, lease=30)
+    return [one.delivery.id for one in claims]
+
+
+async def row(store: Store, delivery_id: str) -> Delivery:
+    """The ledger's delivery."""
+    found = await store.ledger.delivery(delivery_id)
+    assert found
+    return found.delivery
+
+
+async def states(store: Store, *delivery_ids: str) -> list[str]:
+    """One word each."""
+    return [(await row(store, each)).state.value for each in delivery_ids]
+
+
+@pytest.fixture
+def happen(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Happen:
+    """``happen(kind, sink=…, key=…)``: one event in a commit of its own; returns its delivery's id."""
+    numbers = count(1)
+
+    async def commit(kind: EventType, *sinks: str, key: str = "job-1") -> str:
+        version = (await store.poll.load_snapshot("emea")).version
+        new = make_commit(
+            version,
+            make_state(next(numbers)),
+            event_type=kind,
+            deliveries=tuple({"sink": sink, "ordering_key": key} for sink in sinks or ("chat",)),
+        )
+        await store.poll.commit_poll(new)
+        return new.deliveries[0].id
+
+    return commit
+
+
+async def test_only_what_reached_its_deadline_expires(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """Due or not, the oldest first and leased as by a claim; what is leased, done or elsewhere stays."""
+    late = {"deadline_at": hands.now + 10}
+    one, two, leased, done, _mail, _young = await tell(
+        late, {**late, "due_at": hands.now + 5000}, late, late, {**late, "sink": "mail"}, {}
+    )
+    assert await store.outbox.next_deadline("chat") == hands.now + 10
+    assert await store.outbox.next_deadline("pager") is None
+    assert await expired(store) == []
+    await store.outbox.claim("chat", owner="other", limit=10, lease=30)
+    for each in (one, done):
+        back = Verdict(state=DeliveryState.PENDING, due_at=hands.now) if each == one else SENT
+        assert await store.outbox.record(each, owner="other", verdict=back)
+    hands.now += 10
+    assert await expired(store, limit=1) == [one]
+    assert await expired(store) == [two]
+    assert await expired(store) == []
+    assert (await row(store, leased)).leased_until is not None
+
+
+async def test_what_expires_keeps_its_order(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+    """Of one key the first alone, and nothing before what it waits for: its fallbacks come in that order."""
+    late = {"deadline_at": hands.now}
+    first, second = await tell({**late, "ordering_key": "k"}, {**late, "ordering_key": "k"})
+    (resolve,) = await tell({**late, "waits_for": (second,)})
+    for each in (first, second, resolve):
+        assert await expired(store) == [each]
+        assert await store.outbox.record(each, owner="me", verdict=Verdict(state=DeliveryState.DEAD))
+
+
+async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """Where both died, the fallback's copy of the resolve waits for its copy of the trigger."""
+    (trigger,) = await tell({"subject": "job-1"})
+    (resolve,) = await tell({"subject": "job-2", "waits_for": (trigger,)})
+    for each in (trigger, resolve):
+        assert await claimed(store) == [each]
+        event = (await row(store, each)).event_id
+        instead = NewDelivery(
+            id=f"{each}-mail",
+            event_id=event,
+            sink="mail",
+            subject=each,
+            ordering_key=each,
+            due_at=hands.now,
+            deadline_at=hands.now + 60,
+        )
+        verdict = Verdict(state=DeliveryState.DEAD, error="400", fallback=instead)
+        assert await store.outbox.record(each, owner="me", verdict=verdict)
+    assert await claimed(store, "mail") == [f"{trigger}-mail"]
+    assert await claimed(store, "mail") == []
+    assert await store.outbox.record(f"{trigger}-mail", owner="me", verdict=SENT)
+    assert await claimed(store, "mail") == [f"{resolve}-mail"]
+
+
+async def test_what_is_given_back_is_as_it_was(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+    """No lease, no attempt, no new due time: the next claim has it at once, and without doubt."""
+    (one,) = await tell({})
+    before = await row(store, one)
+    await claimed(store)
+    hands.now += 1
+    untried = Verdict(state=DeliveryState.PENDING, counts_as_attempt=False)
+    assert await store.outbox.record(one, owner="me", verdict=untried)
+    assert await row(store, one) == before
+    assert await claimed(store, owner="other") == [one]
+
+
+@pytest.mark.parametrize("newer", [PROGRESS, FAILED, EventType.APPLIANCE_FAILED])
+async def test_newer_news_supersedes_progress(store: Store, happen: Happen, newer: EventType) -> None:
+    """Progress that was not sent before is left out, in the same commit; it is finished, and stays listed."""
+    old = [await happen(PROGRESS), await happen(PROGRESS)]
+    new = await happen(newer)
+    assert await states(store, *old, new) == ["superseded", "superseded", "pending"]
+    assert (await row(store, old[0])).finished_at is not None
+    assert await claimed(store) == [new]
+    listed = await store.ledger.deliveries(DeliveryFilter(state=DeliveryState.SUPERSEDED))
+    assert [one.delivery.id for one in listed] == old[::-1]
+
+
+async def test_nothing_but_progress_is_superseded(store: Store, happen: Happen) -> None:
+    """Every other event is told, whatever came later; and so is what belongs to another sink or job."""
+    kept = [await happen(kind) for kind in EventType if kind is not PROGRESS]
+    others = [await happen(PROGRESS, key="job-2"), await happen(PROGRESS, "mail")]
+    await happen(FAILED, "chat", "mail", key="job-3")
+    await happen(FAILED)
+    assert set(await states(store, *kept, *others)) == {"pending"}
+
+
+async def test_one_commit_supersedes_for_each_of_its_sinks_and_jobs(store: Store, happen: Happen) -> None:
+    """Only where that sink is told of that job: not the job at another sink, nor another job at the sink."""
+    both = await happen(PROGRESS, "chat", "mail", key="job-1")
+    mail_alone = await happen(PROGRESS, "mail", key="job-2")
+    await happen(FAILED, "chat", key="job-1")
+    listed = await store.ledger.deliveries(DeliveryFilter(state=DeliveryState.SUPERSEDED))
+    assert [one.delivery.id for one in listed] == [both]
+    assert await states(store, mail_alone) == ["pending"]
+
+
+async def test_progress_that_is_being_sent_is_superseded_once_that_failed(
+    store: Store, happen: Happen, hands: SimpleNamespace
+) -> None:
+    """What is under way is left to end; sent, it is sent; to be tried again, it makes room at once."""
+    first, second = await happen(PROGRESS, key="job-1"), await happen(PROGRESS, key="job-2")
+    assert await claimed(store) == [first, second]
+    new = [await happen(FAILED, key="job-1"), await happen(FAILED, key="job-2")]
+    assert await states(store, first, second) == ["pending", "pending"]
+    again = Verdict(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
+    assert await store.outbox.record(first, owner="me", verdict=again)
+    assert await store.outbox.record(second, owner="me", verdict=SENT)
+    assert await states(store, first, second) == ["superseded", "sent"]
+    assert (await row(store, first)).last_error == "503"
+    assert await claimed(store) == new
+
+
+async def test_progress_that_waits_to_be_tried_again_holds_no_news_back(
+    store: Store, happen: Happen, hands: SimpleNamespace
+) -> None:
+    """Newer news does not wait for the retry of what it makes pointless."""
+    old = await happen(PROGRESS)
+    await claimed(store)
+    again = Verdict(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
+    assert await store.outbox.record(old, owner="me", verdict=again)
+    assert await states(store, old) == ["pending"]
+    new = await happen(FAILED)
+    assert await claimed(store) == [new]
+
+
+async def test_progress_whose_lease_lapsed_is_superseded_by_the_next_claim(
+    store: Store, happen: Happen
+) -> None:
+    """A crash in the middle of a send leaves nothing pointless to be sent again."""
+    old = await happen(PROGRESS)
+    assert await claimed(store, lease=0) == [old]
+    new = await happen(PROGRESS)
+    found = await claimed(store) or await claimed(store)
+    assert found == [new]
+    assert await states(store, old) == ["superseded"]
+    assert (await row(store, old)).leased_until is None
+
+
+async def test_what_was_superseded_is_not_sent_by_hand(
+    store: Store, happen: Happen, hands: SimpleNamespace
+) -> None:
+    """A retry would tell an old state after a newer one; neither by id nor with all dead letters."""
+    old = await happen(PROGRESS)
+    await happen(FAILED)
+    assert await store.ledger.retry(None, now=hands.now) == []
+    assert await store.ledger.retry([old], now=hands.now, again=True) == []
+
+
+async def test_retention_forgets_what_was_superseded(
+    store: Store, happen: Happen, hands: SimpleNamespace
+) -> None:
+    """It is as finished as what was sent."""
+    old = await happen(PROGRESS)
+    await happen(FAILED)
+    hands.now += 100
+    await store.housekeeping.forget(before=hands.now - 1)
+    assert await store.ledger.delivery(old) is None
+
+
+async def test_what_nobody_serves_becomes_dead_letters(
+    store: Store, tell: Tell, hands: SimpleNamespace, dialect: str
+) -> None:
+    """With the sink's name as the reason; served sinks, unrouted events and what is done are left alone."""
+    gone, done, chat, _unrouted, other = await tell(
+        {"sink": "pager"}, {"sink": "pager"}, {}, {"sink": ""}, {"sink": "old_mail"}
+    )
+    assert done in await claimed(store, "pager")
+    for each in (gone, done):
+        verdict = SENT if each == done else Verdict(state=DeliveryState.PENDING, due_at=hands.now)
+        assert await store.outbox.record(each, owner="me", verdict=verdict)
+    if dialect == "postgresql":
+        # While a new config is rolled out, another replica may still serve it, or already.
+        hands.now += UNSERVED_AFTER - 1
+        assert await store.housekeeping.end_unserved(["chat", "mail"]) == {}
+        hands.now += 1
+    assert await store.housekeeping.end_unserved(["chat", "mail"]) == {"pager": 1, "old_mail": 1}
+    assert await states(store, gone, done, chat, other) == ["dead", "sent", "pending", "dead"]
+    assert (await row(store, gone)).last_error == "sink pager is not in the config any more"
+    assert (await row(store, gone)).finished_at == hands.now
+    assert await store.housekeeping.end_unserved(["chat", "mail"]) == {}
+    assert await store.ledger.retry(None, now=hands.now) == [gone, other]
+    assert await claimed(store, "pager") == [gone]
+
+
+async def test_what_another_is_sending_is_not_called_dead(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """Until its lease ends; then it is, and may have arrived."""
+    sending, lapsed = await tell({"sink": "pager"}, {"sink": "pager"})
+    await store.outbox.claim("pager", owner="there", limit=2, lease=0)
+    assert await store.outbox.renew([sending], owner="there", lease=5000) == {sending}
+    hands.now += UNSERVED_AFTER
+    assert await store.housekeeping.end_unserved(["chat"]) == {"pager": 1}
+    assert await states(store, sending, lapsed) == ["pending", "dead"]
+    assert (await row(store, lapsed)).unclear
+
+
+async def test_however_much_is_unserved_it_ends_in_one_call(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """In small transactions, all of it."""
+    await tell(*({"sink": "pager", "subject": str(number)} for number in range(1100)))
+    hands.now += UNSERVED_AFTER
+    assert await store.housekeeping.end_unserved([]) == {"pager": 1100}
