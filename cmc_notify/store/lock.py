@@ -49,6 +49,7 @@ class FileLock:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self._take()
+            self._name_us()
         except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
@@ -56,12 +57,10 @@ class FileLock:
                 f"store {database}: another bridge (process {holder}) holds it, by {path.name}; "
                 "stop that one first, or give this one a store.url of its own"
             ) from None
-        except OSError:
+        except OSError:  # such as a full disk; the next try must not find the lock held by ourselves
             os.close(self._file)
             raise
         self._released = False
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def _take(self) -> None:
         try:
@@ -69,6 +68,10 @@ class FileLock:
         except BlockingIOError:
             time.sleep(_ASKED)  # whoever only asks is gone by then
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _name_us(self) -> None:
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another process take over. The file stays: removing it would let two hold 'the' lock."""

@@ -106,7 +106,7 @@ async def test_a_start_that_fails_ends_with_one_clear_line(tmp_path: Path) -> No
         good = config({"emea": sim}, hook=receiver)
         with closing(sqlite3.connect(tmp_path / "newer.db")) as newer:
             newer.executescript(
-                "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('v9999')"
+                "CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('v9999')"
             )
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

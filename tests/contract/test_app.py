@@ -333,7 +333,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
             await Bridge(configure(http=taken, store=store), company.plugins).start()
         await asyncio.sleep(0)  # what was cancelled ends
         assert len(company.built) == 1
-        assert not (tmp_path / "second.db").exists()  # noqa: ASYNC240  one look
+        assert not (tmp_path / "second.db").exists()
         assert [task.get_name() for task in asyncio.all_tasks()].count("stalls") == 1
 
 
