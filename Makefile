@@ -60,6 +60,10 @@ bench-outbox: .venv/.dev ## measure a store with a million deliveries beside an 
 soak: .venv/.dev ## kill replicas at random and account for every message; ARGS="--seconds 600" to tests/soak/soak.py
 	$(venv) tests/soak/soak.py $(ARGS)
 
+.PHONY: bench-isolation
+bench-isolation: .venv/.dev ## measure what a dead and a throttled sink cost the others; ARGS to bench/isolation.py
+	$(venv) bench/isolation.py $(ARGS)
+
 .PHONY: constraints
 constraints: ## write constraints.txt anew with today's versions
 	rm -rf build/constraints && mkdir -p build
