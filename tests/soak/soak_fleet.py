@@ -175,6 +175,7 @@ class Fleet:
                 "headers": {LIFE: name},
                 "timeout": self._plan.sink_timeout,
                 "retry": {"initial": "200ms", "max": "2s"},
+                "concurrency": self._plan.concurrency,
             }
             for sink, url in self._sinks.items()
         }

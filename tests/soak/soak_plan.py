@@ -36,6 +36,10 @@ class Plan:
     freeze_every: float | None = None
     """How often a replica is frozen, now for longer than its leases last, now for less."""
     sink_timeout: float = 1.0
+    concurrency: int = 8
+    """Sends at a time, of each replica to each sink."""
+    poll: float = 0.3
+    """Between two polls of a controller."""
     drain: float = 90.0
     """How long everything may take to be told once the chaos is over."""
 

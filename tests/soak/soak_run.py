@@ -64,8 +64,8 @@ async def soak(
 def _config(plan: Plan, store: Store, urls: dict[str, str]) -> dict[str, Any]:
     """Short intervals and time-outs, so that an outage of seconds is one; nothing is told silently."""
     poll = {
-        "interval": "250ms",
-        "idle_interval": "500ms",
+        "interval": plan.poll,
+        "idle_interval": plan.poll,
         "timeout": "1s",
         "settle": "1s",
         "full_sync": "20s",
@@ -99,6 +99,7 @@ async def _drained(plan: Plan, fleet: Fleet, store: Store, stories: list[asyncio
     try:
         async with asyncio.timeout(plan.drain):
             await asyncio.gather(*stories)
+            await fleet.wait(lambda: fleet.working == plan.replicas)
             # A controller's or a sink's own recovery may be told last: nothing is left only if, after one
             # more poll of each controller, that is still so.
             while True:
