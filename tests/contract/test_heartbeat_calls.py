@@ -1,0 +1,177 @@
+"""When the heartbeat is called, against a real HTTP server: after each whole good cycle, and never else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from cmc_notify.errors import StoreUnavailable
+from cmc_notify.heartbeat import Heartbeat
+from cmc_notify.ports import ControllerMeta, Ledger
+from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.telemetry import Metrics
+
+
+class Polls:
+    """As much of a store as is asked: when each controller's last good poll was committed."""
+
+    def __init__(self, *names: str) -> None:
+        self.at: dict[str, float | None] = dict.fromkeys(names)
+        self.broken = False
+        self.asked = 0
+        self.changed = asyncio.Condition()
+
+    async def snapshots(self) -> dict[str, ControllerMeta]:
+        """Every controller."""
+        async with self.changed:
+            self.asked += 1
+            self.changed.notify_all()
+        if self.broken:
+            raise StoreUnavailable("away")
+        return {name: ControllerMeta(last_poll_at=at) for name, at in self.at.items()}
+
+    async def wait(self, asked: int) -> None:
+        """Until it was asked so often."""
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(lambda: self.asked >= asked)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """The service that waits for calls."""
+    async with Receiver() as started:
+        yield started
+
+
+@pytest.fixture
+async def stage(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
+    """A heartbeat of two controllers whose store was asked once."""
+    polls, metrics = Polls("emea", "apac"), Metrics()
+    polls.at["apac"] = 5.0  # of yesterday's process
+    heartbeat = Heartbeat(
+        SecretStr(f"{receiver.url}/ping/s3cr3t%2Fkey"),
+        ["emea", "apac"],
+        cast("Ledger", polls),
+        metrics=metrics,
+        timeout=0.3,
+    )
+    heartbeat.start()
+    await polls.wait(1)
+
+    async def good(name: str) -> None:
+        asked = polls.asked
+        polls.at[name] = (polls.at[name] or 0) + 1
+        heartbeat.polled()
+        await polls.wait(asked + 1)
+
+    def count(result: str) -> float:
+        return metrics.heartbeats_total.labels(result)._value.get()
+
+    yield SimpleNamespace(polls=polls, heartbeat=heartbeat, good=good, count=count)
+    await heartbeat.stop()
+
+
+async def calls(receiver: Receiver, count: int) -> None:
+    """Exactly so many calls came."""
+    await receiver.wait(lambda r: len(r.requests) >= count)
+    assert len(receiver.requests) == count
+
+
+async def test_a_cycle_is_over_when_every_controller_was_polled(
+    stage: SimpleNamespace, receiver: Receiver
+) -> None:
+    """However often one is polled, the call waits for the other; what was before the start does not count."""
+    for _ in range(3):
+        await stage.good("emea")
+    assert receiver.requests == []
+    await stage.good("apac")
+    await calls(receiver, 1)
+    assert (receiver.requests[0].method, receiver.requests[0].path) == ("GET", "/ping/s3cr3t%2Fkey")
+    assert receiver.requests[0].headers["user-agent"].startswith("cmc-notify/")
+    await stage.good("apac")
+    await stage.good("apac")
+    assert len(receiver.requests) == 1
+    await stage.good("emea")
+    await calls(receiver, 2)
+
+
+async def test_the_store_proves_each_poll(stage: SimpleNamespace, receiver: Receiver) -> None:
+    """A poll by another replica counts; while the store can't say what was committed, nothing is called."""
+    stage.polls.broken = True
+    await stage.good("apac")
+    await stage.good("emea")
+    assert receiver.requests == []
+    stage.polls.broken = False
+    await stage.good("emea")  # apac's commit is another's: nobody here was told of it
+    await calls(receiver, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(500), "answered 500"),
+        (Answer(302, headers={"Location": "/elsewhere"}), "answered 302"),
+        (Answer(manner="hang"), "no answer within 0.3 s"),
+        (Answer(manner="reset"), "broke off"),
+    ],
+)
+async def test_a_call_that_fails(
+    stage: SimpleNamespace, receiver: Receiver, answer: Answer, reason: str
+) -> None:
+    """It is told once until it works again, without the address; the next cycle calls again."""
+    # aiohttp asks once more by itself where a connection is cut: for a GET that is as good.
+    receiver.script.extend([answer] * (4 if answer.manner == "reset" else 2))
+    with structlog.testing.capture_logs() as logged:
+        for number in (1, 2, 3, 4):
+            await stage.good("emea")
+            await stage.good("apac")
+            async with asyncio.timeout(5):
+                while stage.count("ok") + stage.count("failed") < number:  # noqa: ASYNC110  a metric tells nobody
+                    await asyncio.sleep(0.005)
+    assert [line["event"] for line in logged] == ["heartbeat.failed", "heartbeat.recovered"]
+    assert reason in logged[0]["error"]
+    assert "s3cr3t" not in str(logged)
+    assert "s3cr3t" not in repr(vars(stage.heartbeat))
+    assert (stage.count("failed"), stage.count("ok")) == (2, 2)
+
+
+async def test_one_call_at_a_time(stage: SimpleNamespace, receiver: Receiver) -> None:
+    """While a call hangs no other begins, and polls are told on without waiting."""
+    receiver.script.append(Answer(manner="hang"))
+    await stage.good("emea")
+    await stage.good("apac")
+    await calls(receiver, 1)
+    for name in ("emea", "apac"):
+        stage.polls.at[name] = 99.0
+        stage.heartbeat.polled()
+    assert len(receiver.requests) == 1
+    await calls(receiver, 2)
+    assert (stage.count("failed"), receiver.requests[1].status) == (1, 200)
+
+
+async def test_nobody_there(stage: SimpleNamespace, receiver: Receiver) -> None:
+    """A service that is down is one failure more, in plain words."""
+    await receiver.stop()
+    with structlog.testing.capture_logs() as logged:
+        await stage.good("emea")
+        await stage.good("apac")
+        async with asyncio.timeout(5):
+            while not logged:  # noqa: ASYNC110  the log tells nobody
+                await asyncio.sleep(0.005)
+    line: Any = logged[0]
+    assert line["error"] == "connection refused"
+
+
+async def test_an_end_in_the_middle_of_a_call(stage: SimpleNamespace, receiver: Receiver) -> None:
+    """Stopping does not wait for an answer that does not come."""
+    receiver.script.append(Answer(manner="hang"))
+    await stage.good("emea")
+    await stage.good("apac")
+    await calls(receiver, 1)
+    async with asyncio.timeout(0.2):
+        await stage.heartbeat.stop()
+    assert stage.count("failed") == 0
