@@ -208,7 +208,7 @@ class Poller:
         names = await self._names.cover(jobs, now=now)
         self._asking = False
         changes = await self._changes(memory, looks, asked, now)
-        announcer = await self._announcer(changes, names, now)
+        announcer = await self._announcer(memory, changes, names, now)
         if since := self.meta.unreachable_since or self.meta.unauthorized_since:
             announcer.tell_controller(EventType.CONTROLLER_RECOVERED, since=since)
         announcer.announce(changes.values())
@@ -246,7 +246,7 @@ class Poller:
         )
 
     async def _announcer(
-        self, changes: Mapping[str, Sequence[Change]], names: Names, now: float
+        self, memory: Memory, changes: Mapping[str, Sequence[Change]], names: Names, now: float
     ) -> Announcer:
         """Load what decides which incidents open and close."""
         steps = [step for steps in changes.values() for step in steps]
@@ -261,6 +261,8 @@ class Poller:
             later = {state.uid: state for state in await self._store.states_after(self.name, first)}
         for uid in changes:
             later.pop(uid, None)
+        if later.keys() - memory.known.by_uid.keys():  # what is told of them could not be written
+            raise StaleSnapshot(f"{self.name}: the store knows jobs of a later poll; poll again")
         pushed_after = successes(later.values())
 
         def later_success(pair: Pair, order: tuple[int, int]) -> JobState | None:
@@ -296,7 +298,7 @@ class Poller:
         meta = meta_after_failure(self.meta, error, now)
         since = meta.failing_since
         settled = self._judge(now).settled(memory.states)
-        announcer = await self._announcer(settled, self._names.known(), now)
+        announcer = await self._announcer(memory, settled, self._names.known(), now)
         announcer.announce(settled.values())
         if isinstance(error, Unauthorized):
             if meta.unauthorized_since is None:

@@ -1,6 +1,7 @@
 """What the state machine found, each as the short story that it is."""
 
 from pathlib import Path
+from typing import Any
 
 from poller_stage import polling
 
@@ -27,3 +28,23 @@ async def test_a_forgotten_job_that_returns_stops_no_poll(tmp_path: Path) -> Non
         stage.restart()
         assert await stage.poll() == []
         assert stage.result.ok
+
+
+async def test_what_only_another_poller_knows_is_no_riddle(tmp_path: Path) -> None:
+    """A poller with an old memory meets a success that it never saw: it reads the store anew, and goes on."""
+    async with polling(tmp_path) as stage:
+        await stage.poll()
+        slept = stage.poller
+        end = int(stage.sim.now) + 5
+        good = Row("V1", 3, "Completed", "Success")
+        times: dict[str, Any] = {"creation_time": end - 9, "push_time": end - 5, "completion_time": end}
+        later = stage.sim.jobs.add(status="Success", rows=[good], **times)
+        stage.restart()
+        assert await stage.poll() == ["4101 job.succeeded"]
+        later.purge()
+        times["completion_time"] = end - 1
+        stage.sim.jobs.add(
+            status="Failed", rows=[Row("V1", 3, "Completed", "Fail", "broke")], job_id=4102, **times
+        )
+        stage.poller = slept
+        assert await stage.poll() == ["4102 job.failed", "4101 appliance.recovered"]
