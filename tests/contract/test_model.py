@@ -29,7 +29,7 @@ from cmc_notify.simulator.clock import START
 from cmc_notify.simulator.wire import ABSENT
 from cmc_notify.store import open_store
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "30"))
 STEPS = 20
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -81,12 +81,14 @@ class ControllerAndBridge(RuleBasedStateMachine):
         first_run=st.sampled_from(["all", "open", "none"]), quirks=st.sampled_from(QUIRKS), past=changes
     )
     def begin(self, first_run: str, quirks: Quirks, past: list[tuple[str, int, int]]) -> None:
-        """A controller that reads its page in one way or another, and has a past of its own."""
+        """A controller that reads its page in one way or another, busy with a push that has failed once."""
         trusted = quirks.after_field == "creation"
         self.stage = self._begin(first_run=first_run, quirks=quirks, trusted=trusted)
         self._run(self.stage.begin())
         self.controller = self.stage.controller
         self.purged: list[SimulatedJob] = []
+        job = self.controller.add(timeless=False, rows=[_row("V1", "Fail"), _row("V2", None)])
+        job.start()
         self._happen(past, 1)
 
     def _happen(self, changed: list[tuple[str, int, int]], gap: int) -> None:
@@ -182,23 +184,23 @@ class ControllerAndBridge(RuleBasedStateMachine):
 
     @rule(
         changed=changes,
-        gap=gaps,
-        after=st.integers(0, 3),
-        refused=st.booleans(),
+        outages=st.lists(st.tuples(gaps, st.integers(0, 3), st.booleans()), min_size=1, max_size=3),
         dies=st.sampled_from([None, *POLL]),
     )
-    def poll_fails(
+    def polls_fail(
         self,
         changed: list[tuple[str, int, int]],
-        gap: int,
-        after: int,
-        *,
-        refused: bool,
+        outages: list[tuple[int, int, bool]],
         dies: Boundary | None,
     ) -> None:
-        """The controller fails in the middle of it, and the process may, too."""
-        self._happen(changed, gap)
-        self._run(self.stage.poll(outage=Outage(after=after, refused=refused), dies=dies))
+        """After a good poll the controller fails for a while, and in the end the process may, too."""
+        self._happen(changed, 1)
+        self._run(self.stage.poll())
+        for number, (gap, after, refused) in enumerate(outages, 1):
+            self.stage.passes(gap)
+            last = number == len(outages)
+            outage = Outage(after=after, refused=refused)
+            self._run(self.stage.poll(outage=outage, dies=dies if last else None))
 
     @rule(changed=changes, gap=gaps, refused=st.booleans())
     def look_ups_fail(self, changed: list[tuple[str, int, int]], gap: int, *, refused: bool) -> None:
@@ -302,6 +304,7 @@ async def _connect(url: str) -> Any:
     return await asyncpg.connect(url)
 
 
+@pytest.mark.timeout(1800)  # what is found is made small before it is shown; a good run takes seconds
 def test_nothing_is_lost_and_nothing_told_twice(stages: tuple[Callable[..., ModelStage], Run]) -> None:
     """Whatever happens in whatever order: each poll writes what it owes to whom it owes it, and no more."""
     begin, run = stages
