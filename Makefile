@@ -81,7 +81,7 @@ clean: ## remove what these tasks made: .venv, dist, build, caches
 .PHONY: help
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Debian keeps what puts pip into a new environment in a package of its own; where it lacks, the system's pip
 # may do it. A half-made folder must not stay.

@@ -76,8 +76,9 @@ RUNS = (
 
 
 class Result(msgspec.Struct):
-    """What one run came to. Delays and ``cpu`` (the bridge's) are seconds, ``foreign`` is the part of the
-    machine that other programs took (a PostgreSQL server is one), ``requests`` are those to the two sinks that are not good.
+    """What one run came to. Delays and ``cpu`` (the bridge's) are seconds; ``foreign`` is the part of the
+    machine that other programs took (a PostgreSQL server is one); ``requests`` are those to the two sinks
+    that are not good.
     """
 
     delays: list[float]
