@@ -44,7 +44,7 @@ from cmc_notify.telemetry import Metrics
 _log = structlog.get_logger(__name__)
 
 FOLLOW_UP = 60.0
-"""Seconds that the store gets to take the commit of a failed poll; a shorter watchdog shortens it."""
+"""Seconds that the store gets to take the commit of a failed poll, which the watchdog no longer watches."""
 STUCK_AFTER = 3
 """Polls in a row that other commits overtook twice each: that is no coincidence."""
 
@@ -177,7 +177,7 @@ class Poller:
             )
             outcome, failure = "hung", ControllerUnreachable(reason)
             _log.error("poll.hung", reason=reason)
-        async with asyncio.timeout(min(FOLLOW_UP, watchdog)):
+        async with asyncio.timeout(FOLLOW_UP):
             assert self._memory is not None
             result = await self._failed(self._memory, failure)
             return outcome, replace(result, hung=outcome == "hung")

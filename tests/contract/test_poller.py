@@ -1,7 +1,9 @@
 """The poller against a controller over HTTP and a real store: what it asks, commits and survives."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from poller_stage import PollerStage, polling
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from cmc_notify.core.events import rfc3339
+from cmc_notify.core.events import Event, rfc3339
 from cmc_notify.errors import StaleSnapshot
+from cmc_notify.poller import Poller
 from cmc_notify.ports import PollCommit
 from cmc_notify.simulator import Quirks, Row, SimulatedJob
 
@@ -465,6 +468,168 @@ async def test_a_poll_overtaken_again_and_again_ends(
     assert attempts == 2
     assert not stage.result.ok
     assert stage.result.busy
+
+
+async def test_a_poller_that_never_gets_through_is_told_as_an_error(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other commits may overtake a poll now and then; three polls in a row tell the reason."""
+
+    async def refuse(_commit: PollCommit) -> int:
+        raise StaleSnapshot("a change was already told")
+
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(stage.store.poll, "commit_poll", refuse)
+        for _ in range(2):
+            await stage.poll()
+        assert [line for line in log if line["event"] == "poll.stuck"] == []
+        await stage.poll()
+    [line] = [line for line in log if line["event"] == "poll.stuck"]
+    assert (line["log_level"], line["polls"]) == ("error", 3)
+    assert line["reason"] == "a change was already told"
+    await stage.poll()
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(stage.store.poll, "commit_poll", refuse)
+        await stage.poll()
+    assert [line for line in log if line["event"] == "poll.stuck"] == []
+
+
+# --- leads ------------------------------------------------------------------------------------------------
+
+
+async def test_every_commit_carries_the_fence(stage: PollerStage) -> None:
+    """Of a good poll and of a failed one: once another leads, neither writes anything."""
+    leaders = stage.store.leadership
+    old = await leaders.acquire("poll:emea", owner="a", ttl=0)
+    assert old
+    assert (await stage.poller.poll(old)).ok
+    version = (await stage.store.poll.load_snapshot("emea")).version
+    new = await leaders.acquire("poll:emea", owner="b", ttl=60)
+    assert new
+    stage.sim.jobs.add()
+    asked = len(stage.sim.requests)
+    result = await stage.poller.poll(old)
+    assert "another replica leads" in str(result.error)
+    once = len(stage.sim.requests) - asked
+    with stage.sim.outage("503"):
+        assert "another replica leads" in str((await stage.poller.poll(old)).error)
+    assert (await stage.store.poll.load_snapshot("emea")).version == version
+    assert await stage.store.ledger.events() == []
+    assert (await stage.poller.poll(new)).events == 1
+    assert once <= 4, "who was deposed asks only once"
+
+
+async def test_a_new_lead_begins_with_what_the_store_knows(stage: PollerStage) -> None:
+    """Under another fence the poller trusts nothing that it remembers: it reads the store, and all jobs."""
+    fence = await stage.store.leadership.acquire("poll:emea", owner="a", ttl=0)
+    assert (await stage.poller.poll(fence)).ok
+    other = stage.new_poller()
+    job = stage.sim.jobs.add()
+    assert (await other.poll(fence)).events == 1
+    again = await stage.store.leadership.acquire("poll:emea", owner="b", ttl=60)
+    job.start()
+    before = len(stage.sim.requests)
+    result = await stage.poller.poll(again)
+    assert (result.ok, result.events) == (True, 1)
+    targets = [entry.target.partition("/jobs")[2] for entry in stage.sim.requests[before:]]
+    assert targets[0] == "", "a full list comes first"
+    counted = stage.metrics.registry.get_sample_value
+    assert counted("cmc_notify_polls_total", {"controller": "emea", "result": "superseded"}) is None
+
+
+async def test_what_is_forgotten_shows_in_no_metric(stage: PollerStage) -> None:
+    """A replica that stands by says nothing of the controller: another knows."""
+    stage.sim.jobs.add()
+    await stage.poll()
+    counted = stage.metrics.registry.get_sample_value
+    labels = {"controller": "emea"}
+    gauges = ("cmc_notify_controller_up", "cmc_notify_jobs_open")
+    assert [counted(name, labels) for name in gauges] == [1, 1]
+    stage.poller.forget()
+    assert [counted(name, labels) for name in gauges] == [None, None]
+    assert await stage.poll() == []
+
+
+# --- the watchdog -----------------------------------------------------------------------------------------
+
+
+async def never(*_arguments: object, **_more: object) -> None:
+    """Does not come back."""
+    await asyncio.Event().wait()
+
+
+@contextmanager
+def impatient(poller: Poller) -> Iterator[None]:
+    """Its watchdog waits for a moment only: what hangs here hangs for ever, and the rest has time enough."""
+    patient = poller._settings
+    poll = patient.poll.model_copy(update={"watchdog": 0.2})
+    poller._settings = patient.model_copy(update={"poll": poll})
+    yield
+    poller._settings = patient
+
+
+async def test_a_poll_that_hangs_is_ended_and_told_like_a_failed_one(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the watchdog, counts, is told as unreachable in time with that reason, and comes again."""
+    told: list[Event] = []
+    with impatient(stage.poller), monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(stage.poller._source, "list_jobs", never)
+        for _ in range(3):
+            told += await stage.events()
+            assert (stage.result.ok, stage.result.hung) == (False, True)
+    [event] = told
+    assert event.type == "controller.unreachable"
+    assert "the poll hung" in str(event.reason)
+    assert [line["log_level"] for line in log if line["event"] == "poll.hung"] == ["error"] * 3
+    assert (await stage.meta()).failed_polls == 3
+    counted = stage.metrics.registry.get_sample_value
+    assert counted("cmc_notify_polls_total", {"controller": "emea", "result": "hung"}) == 3
+    assert counted("cmc_notify_controller_up", {"controller": "emea"}) == 0
+    assert await stage.poll() == ["- controller.recovered"]
+    assert not stage.result.hung
+
+
+async def test_a_controller_that_trickles_makes_a_poll_hang(tmp_path: Path) -> None:
+    """Each answer comes within the time for one request, and all of them together without an end."""
+    async with polling(tmp_path, timeout=2, watchdog=2.1) as stage:
+        stage.sim.faults.slow_for = 0.8
+        with stage.sim.outage("slow"):
+            assert await stage.poll() == []
+        assert stage.result.hung
+        assert await stage.poll() == []
+        assert stage.result.ok
+
+
+@pytest.mark.parametrize("method", ["load_snapshot", "commit_poll"])
+async def test_a_store_that_hangs_hangs_no_poll(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """While it is read or written: the poll ends, is no fault of the controller, and comes again."""
+    stage.restart()
+    stage.sim.jobs.add()
+    with impatient(stage.poller), monkeypatch.context() as patch:
+        patch.setattr(stage.store.poll, method, never)
+        assert await stage.poll() == []
+        assert (stage.result.ok, stage.result.hung) == (False, True)
+        assert "store" in str(stage.result.error)
+    assert await stage.poll() == ["4101 job.queued"]
+    assert (await stage.meta()).failed_polls == 0
+
+
+async def test_the_end_of_a_hung_poll_does_not_wait_for_a_store_that_hangs(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Controller and store hang: the poll ends, in the watchdog's time and that of what follows it."""
+    with impatient(stage.poller), monkeypatch.context() as patch:
+        patch.setattr("cmc_notify.poller.poller.FOLLOW_UP", 0.2)
+        patch.setattr(stage.poller._source, "list_jobs", never)
+        patch.setattr(stage.store.poll, "commit_poll", never)
+        async with asyncio.timeout(10):
+            assert await stage.poll() == []
+        assert (stage.result.ok, stage.result.hung) == (False, True)
+    assert await stage.poll() == []
+    assert stage.result.ok
 
 
 async def test_an_unknown_status_is_reported_and_stops_nothing(stage: PollerStage) -> None:
