@@ -346,3 +346,65 @@ async def test_a_start_that_fails_late_leaves_nothing_open(company: Company, con
             await bridge.start()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", bridge.port)
+
+
+async def readiness(bridge: Bridge) -> tuple[str, list[str], str]:
+    """What ``/readyz``, the status document and the dashboard say of being ready."""
+    async with ClientSession(f"http://127.0.0.1:{bridge.port}") as client:
+        async with client.get("/readyz") as answer:
+            ready = await answer.text()
+        async with client.get("/api/v1/status") as answer:
+            document = await answer.json()
+        async with client.get("/") as answer:
+            return ready, document["reasons"], await answer.text()
+
+
+async def test_a_reload_makes_only_what_is_new_unready(
+    company: Company, configure: Configure, sim: Simulator
+) -> None:
+    """A controller that a reload brings is awaited, one that was polled before is not; all pages agree."""
+    poll = {"interval": "50ms", "idle_interval": "50ms"}
+    known = {"url": sim.url, "first_run": "all", "poll": poll}
+    async with Simulator(auth=OPEN) as slow, running(configure(), company) as bridge:
+        async with asyncio.timeout(10):
+            while (await readiness(bridge))[0] != "ready\n":  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0.01)
+        with slow.outage("timeout"), sim.outage("timeout"):
+            both = {"emea": known, "apac": known | {"url": slow.url}}
+            await bridge.reload(configure(controllers=both))
+            ready, reasons, page = await readiness(bridge)
+            missing = "the first poll of controller apac was not tried yet"
+            assert ready == f"not ready\n{missing}\n"
+            assert reasons == [missing]
+            assert missing in page
+            await bridge.reload(configure(controllers={"emea": known}))
+            ready, reasons, page = await readiness(bridge)
+            assert (ready, reasons) == ("ready\n", [])
+            assert missing not in page
+
+
+async def test_a_token_is_replaced_by_a_reload_and_never_taken_away(
+    company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest token opens, and only that; without one in the config the last stays, which is told."""
+
+    def http(token: str | None) -> dict[str, Any]:
+        return {"listen": "127.0.0.1:0"} | ({"token": token} if token else {})
+
+    async def opens(bridge: Bridge, token: str) -> bool:
+        headers = {"Authorization": f"Bearer {token}", "Via": "1.1 proxy"}
+        async with (
+            ClientSession(headers=headers) as client,
+            client.get(f"http://127.0.0.1:{bridge.port}/metrics") as answer,
+        ):
+            return answer.status == 200
+
+    async with running(configure(http=http("first")), company) as bridge:
+        await bridge.reload(configure(http=http("second")))
+        logged = capsys.readouterr().err
+        assert "bridge.reloaded" in logged
+        assert "bridge.reload_partial" not in logged
+        assert [await opens(bridge, token) for token in ("first", "second")] == [False, True]
+        await bridge.reload(configure(http=http(None)))
+        assert '"keys": ["http"]' in capsys.readouterr().err
+        assert [await opens(bridge, token) for token in ("first", "second")] == [False, True]
