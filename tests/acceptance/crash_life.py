@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,11 @@ class Lives:
                 self.arm(step.passing(self._boundary))
 
         self._sim.at(0, change)
+        name = step.change.__name__
         if dies:
-            await self.dies(step.change.__name__)
+            await self.dies(name)
             self.begin()
-        await self.until(lambda total, pending: total >= told and pending == step.held)
+        await self.until(told, pending=step.held, where=name)
 
     def arm(self, passing: int) -> None:
         """Let the bridge die at this passing of its boundary, counted from now on."""
@@ -143,15 +144,17 @@ class Lives:
         status = await self._end("SIGTERM does not end it")
         assert os.waitstatus_to_exitcode(status) == 0, self._log()
 
-    async def until(self, holds: Callable[[int, int], bool]) -> None:
-        """Wait until the ledger holds (all deliveries, the unfinished ones)."""
-        standing = None
+    async def until(self, told: int, *, pending: int = 0, where: str) -> None:
+        """Wait until the ledger holds ``told`` deliveries or more, and ``pending`` of them are unfinished."""
+        standing = (0, 0)
         try:
             async with asyncio.timeout(PATIENCE):
-                while not holds(*(standing := await self._ledger.standing())):  # noqa: ASYNC110  see above
+                while standing[0] < told or standing[1] != pending:
                     await asyncio.sleep(_LOOK_AGAIN)
+                    standing = await self._ledger.standing()
         except TimeoutError:
-            raise AssertionError(f"the ledger stands at {standing}: {self._log()}") from None
+            counts = f"all deliveries and unfinished ones are {standing}, not {(told, pending)}"
+            raise AssertionError(f"{where}: {counts}: {self._log()}") from None
 
     async def quiet(self) -> None:
         """Wait for two polls that find nothing new."""

@@ -163,7 +163,7 @@ async def test_a_death_while_the_receiver_thinks_repeats_one_message(begin: Begi
 
     hook.otherwise = Answer()
     stage.lives.begin()
-    await stage.lives.until(lambda total, pending: (total, pending) == (1, 0))
+    await stage.lives.until(1, where="the second life")
     await stage.lives.quiet()
     await stage.lives.end()
     [key] = await stage.ledger.states()
