@@ -591,10 +591,10 @@ async def test_a_poll_that_hangs_is_ended_and_told_like_a_failed_one(
 
 
 async def test_a_controller_that_trickles_makes_a_poll_hang(tmp_path: Path) -> None:
-    """Each answer comes within the time for one request, and all of them together without an end."""
-    async with polling(tmp_path, timeout=2, watchdog=2.1) as stage:
-        stage.sim.faults.slow_for = 0.8
-        with stage.sim.outage("slow"):
+    """Its answer comes byte by byte, within the time for one request, and yet too late."""
+    async with polling(tmp_path, timeout=20) as stage:
+        stage.sim.faults.slow_for = 2
+        with stage.sim.outage("slow"), impatient(stage.poller):
             assert await stage.poll() == []
         assert stage.result.hung
         assert await stage.poll() == []
