@@ -232,6 +232,23 @@ async def test_failures_in_a_row_must_last(stage: Stage) -> None:
     assert len(await stage.events()) == 2
 
 
+async def test_a_sink_that_asks_for_a_long_rest_is_told_by_what_dies_meanwhile(stage: Stage) -> None:
+    """Nothing is sent to it, so no attempt could fail; but deadlines pass, and that is news."""
+    stage.mail.script.append(RetryLater("429", after=7200))
+    async with stage.running() as dispatcher:
+        await stage.tell(dispatcher)
+        await stage.attempts(stage.mail, 1)
+        for _ in range(2):
+            stage.later(dispatcher, 20)
+            await stage.tell(dispatcher)
+        assert await stage.events() == []
+        stage.later(dispatcher, 3600)
+        assert await stage.until(1) == ["sink.failing"]
+        await stage.attempts(stage.chat, 1)
+    assert len(stage.mail.got) == 1
+    assert "gave up at the deadline" in str(stage.chat.news[0][1])
+
+
 async def test_a_restart_in_between_tells_nothing_twice(stage: Stage) -> None:
     """The next process knows what was told, and tells of the recovery."""
     stage.mail.otherwise = REFUSED
