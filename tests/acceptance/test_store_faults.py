@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from aiohttp import ClientSession
 from bridge_process import BridgeProcess, Log
 from postgres import PostgresServer, postgres_server
+from sqlalchemy import make_url
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
@@ -313,16 +314,6 @@ def server() -> Iterator[PostgresServer]:
         yield started
 
 
-@contextmanager
-def away(server: PostgresServer) -> Iterator[None]:
-    """The server is stopped until the end of the block."""
-    server.stop()
-    try:
-        yield
-    finally:
-        server.start()
-
-
 async def test_a_server_that_comes_up_after_the_bridge(
     server: PostgresServer, tmp_path: Path, sim: Simulator, receiver: Receiver
 ) -> None:
@@ -355,6 +346,33 @@ async def test_a_server_that_goes_away_for_a_while(
             finally:
                 await asyncio.to_thread(server.start)
             await told(receiver, total)
+        await readiness(process, "ready\n")
+        assert await process.stop() == 0
+    finally:
+        await process.kill()
+
+
+async def test_a_server_that_takes_no_writes_for_a_while(
+    server: PostgresServer, tmp_path: Path, sim: Simulator, receiver: Receiver
+) -> None:
+    """A database that can only be read, as after a fail-over, is named; once it takes writes all goes on."""
+    url = await server.new_database()
+    name = make_url(url).database
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';"
+    process = BridgeProcess(tmp_path, config(sim, receiver, url))
+    try:
+        await process.start()
+        await told(receiver, 2)
+        await asyncio.to_thread(
+            server.run, f"ALTER DATABASE {name} SET default_transaction_read_only = on; {cut}"
+        )
+        fail_jobs(sim, 2)
+        async with in_trouble(process, "takes no writes; point store.url at the primary"):
+            pass
+        await asyncio.to_thread(
+            server.run, f"ALTER DATABASE {name} RESET default_transaction_read_only; {cut}"
+        )
+        await told(receiver, 4)
         await readiness(process, "ready\n")
         assert await process.stop() == 0
     finally:
