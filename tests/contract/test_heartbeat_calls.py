@@ -69,7 +69,7 @@ async def stage(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
         await polls.wait(asked + 1)
 
     def count(result: str) -> float:
-        return metrics.heartbeats_total.labels(result)._value.get()
+        return float(metrics.heartbeats_total.labels(result)._value.get())
 
     yield SimpleNamespace(polls=polls, heartbeat=heartbeat, good=good, count=count)
     await heartbeat.stop()
