@@ -114,6 +114,10 @@ class ModelController:
         ids = [job.id for job, *_ in self._backup if job.id < FIRST_TIMELESS_ID]
         self.jobs._next_id = max(ids, default=4100) + 1
 
+    def reused(self, job_id: int) -> bool:
+        """Whether several jobs have had this id."""
+        return sum(key.startswith(f"{job_id}@") for key in self.jobs._keys) > 1
+
     def listed(self) -> list[SimulatedJob]:
         """The jobs that are there, without what is no job."""
         return [job for job in self.jobs if job.raw is None]

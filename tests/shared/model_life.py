@@ -88,7 +88,6 @@ class Life:
     """Whether it was told as overdue in this run."""
     uid: str = ""
     """The store's name for it."""
-    revision: int = 0
 
     @property
     def open(self) -> bool:

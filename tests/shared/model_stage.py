@@ -224,12 +224,15 @@ class ModelStage:
             self.telling.standing.closed_by_hand(await self.written.incidents())
 
     async def forget(self, *, age: float) -> None:
-        """Retention runs."""
+        """Retention runs. A poller that still watches what is forgotten would go on with it; here it ends."""
         await self.store.housekeeping.forget(before=self.clock.now - age)
         lists = [commit.listed for commit in self.records.commits if commit.listed is not None]
-        self.telling.forgot(
+        forgotten = self.telling.forgot(
             await self.written.states(), await self.written.incidents(), set(lists[-1]) if lists else set()
         )
+        for which, poller in enumerate(self.pollers):
+            if poller._memory and poller._memory.states.keys() & forgotten:
+                self.restart(which)
 
     async def deliver(self) -> None:
         """Every message arrives."""

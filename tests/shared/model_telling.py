@@ -96,19 +96,21 @@ class Telling:
         self._nothing_more(queues)
         self.standing.account(told, incidents, self.lives)
 
-    def forgot(self, states: States, incidents: dict[str, dict[str, Any]], listed: set[str]) -> None:
+    def forgot(self, states: States, incidents: dict[str, dict[str, Any]], listed: set[str]) -> set[str]:
         """Retention has run: what is gone was not open, not in the last full list, in no open failure.
 
-        A job that it has forgotten is new when it comes again.
+        A job that it has forgotten is new when it comes again. Returns those.
         """
         named = self.standing.forgot(incidents)
-        for life in [life for life in self.lives if life.uid not in states]:
+        forgotten = [life for life in self.lives if life.uid not in states]
+        for life in forgotten:
             assert not life.open, f"{life.uid} is open and was forgotten"
             assert life.uid not in listed, f"{life.uid} is listed and was forgotten"
             assert life.uid not in named, f"{life.uid} of an open failure was forgotten"
             self.lives.remove(life)
             self._forgotten[life.uid] = life
             self._transitions = {known for known in self._transitions if known[0] != life.uid}
+        return {life.uid for life in forgotten}
 
     # --- jobs -----------------------------------------------------------------------------------------------
 
@@ -155,11 +157,7 @@ class Telling:
             del looks[life]
             return
         [life.uid] = found
-        old = self._forgotten.pop(life.uid, None)
-        if old is not None and states[life.uid]["revision"] > old.revision:
-            self.lives[self.lives.index(life)] = old
-            looks[old] = looks.pop(life)
-            fresh.remove(life)
+        self._forgotten.pop(life.uid, None)
 
     def _begin(self, life: Life, looks: Sequence[Look], now: float) -> Iterator[str]:
         silent = not self._begun and (
@@ -249,7 +247,6 @@ class Telling:
         """The snapshot is what was last seen, and holds every job once."""
         for life in self.lives:
             state = states[life.uid]
-            life.revision = state["revision"]
             assert state["job"]["status"] == life.last.status
             # A finished job that is still watched may be found gone: nothing is told of that.
             assert state["vanished"] == life.gone or life.last.finished
