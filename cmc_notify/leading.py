@@ -188,8 +188,9 @@ class Leading:
             self._give_up(name, "no longer in the config")
         loads = self._loads()
         loads[self.owner] = len(held)
-        if self._now() < self._gives_from:
-            return
+        free = any(polls_of(name) not in self._seen.leaders for name in self._controllers)
+        if free or self._now() < self._gives_from:
+            return  # what is free may have been given a moment ago, and not yet been taken
         mine = [polls_of(name) for name in held]
         for found in surplus(mine, self.owner, loads, self._seen.candidates):
             self._give_up(found.removeprefix(_POLLS), "another replica has fewer")
