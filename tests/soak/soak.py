@@ -26,15 +26,15 @@ from soak_store import PostgresqlStore, SqliteStore, Store
 
 def main() -> int:
     """Play, print the report, and return the exit code."""
-    plan = _plan()
-    with tempfile.TemporaryDirectory(prefix="cmc-notify-soak-") as name, _store(plan, Path(name)) as store:
-        record = asyncio.run(soak(plan, store, Path(name), progress=_say))
+    plan, kept = _asked()
+    with _folder(kept) as folder, _store(plan, folder) as store:
+        record = asyncio.run(soak(plan, store, folder, progress=_say))
     verdict = judge(record)
     _say(report(plan, record, verdict))
     return 1 if verdict.violations else 0
 
 
-def _plan() -> Plan:
+def _asked() -> tuple[Plan, Path | None]:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of chaos; draining comes after it")
     parser.add_argument("--store", choices=("postgresql", "sqlite"), default="postgresql")
@@ -47,11 +47,14 @@ def _plan() -> Plan:
     parser.add_argument(
         "--freeze-every", type=float, help="seconds, about: a replica stands still; off by itself"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for what is thrown away otherwise: the replicas' logs"
+    )
     given = parser.parse_args()
     replicas = given.replicas or (1 if given.store == "sqlite" else 3)
     if given.store == "sqlite" and replicas != 1:
         parser.error("a SQLite store has one replica")
-    return Plan(
+    plan = Plan(
         seconds=given.seconds,
         replicas=replicas,
         store=given.store,
@@ -60,6 +63,17 @@ def _plan() -> Plan:
         stop_every=given.stop_every,
         freeze_every=given.freeze_every,
     )
+    return plan, given.keep
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="cmc-notify-soak-") as name:
+        yield Path(name)
 
 
 @contextmanager

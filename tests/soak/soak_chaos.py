@@ -22,6 +22,7 @@ _AIMS: tuple[Aim, ...] = ("any", "held", "answered")
 _AIM_WITHIN = 1.0
 """Seconds to wait for such a request; without one, whoever it may be."""
 _EARLY = 0.1
+_MANY = 2
 _DOWN = (0.5, 3.0)
 _FROZEN = (8.0, 1.3)
 """Seconds beyond a leader's lease, and the factor of a delivery's lease."""
@@ -62,7 +63,7 @@ class Chaos:
 
     async def _kill(self, chance: random.Random) -> None:
         # One that works stays, so that there is always somebody to take over.
-        await self._fleet.wait(lambda: self._fleet.working >= min(self._plan.replicas, 2))
+        await self._fleet.wait(lambda: self._fleet.working >= min(self._plan.replicas, _MANY))
         aim = chance.choice(_AIMS)
         target = chance.random()
         aimed = await self._aim(aim) if aim != "any" else None
@@ -71,7 +72,7 @@ class Chaos:
         lives = [
             life
             for _, life in sorted(self._fleet.alive.items())
-            if not life.killed and (life.started or early)
+            if not (life.killed or life.frozen) and (life.started or early)
         ]
         life = aimed or (lives[int(target * len(lives))] if lives else None)
         if life is None:
@@ -108,20 +109,21 @@ class Chaos:
             self._receivers.on_hold = self._receivers.on_answer = None
 
     async def _freeze(self, chance: random.Random) -> None:
+        await self._fleet.wait(lambda: self._fleet.working >= _MANY)
         lives = [life for life in self._fleet.alive.values() if life.started and not life.killed]
-        if not lives:
-            return
         life = chance.choice(sorted(lives, key=lambda life: life.name))
         lease = self._plan.sink_timeout + _DELIVERY_LEASE
         seconds = chance.choice((_FROZEN[0], _FROZEN[1] * lease))
         led = await led_by(self._store, life.pid)
         began = time.monotonic()
+        life.frozen = True
         life.signal(signal.SIGSTOP)
         leased = await leased_by(self._store, life.pid)
         try:
             await asyncio.sleep(seconds)
         finally:
             life.signal(signal.SIGCONT)
+            life.frozen = False
             self._record.freezes.append(Freeze(began, time.monotonic(), life.name, leased, led))
 
     async def _stop(self, chance: random.Random) -> None:

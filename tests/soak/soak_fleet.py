@@ -1,4 +1,7 @@
-"""Real ``cmc-notify run`` processes on one store, each started again when it ends, as a supervisor does."""
+"""Real ``cmc-notify run`` processes on one store, each started again when it ends, as a supervisor does.
+
+Each life's log is in a file of its own, each line with the time that the record goes by.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from soak_plan import Plan
@@ -28,21 +31,25 @@ _STOP_WITHIN = 20.0
 class Life:
     """One process. What its log tells goes into the record as it comes."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, record: Record) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, record: Record, log: BinaryIO) -> None:
         self.name = name
         self.pid = process.pid
         self.started = False
         self.killed = False
+        self.frozen = False
         self.last: deque[str] = deque(maxlen=4)
         self._process = process
         self._record = record
+        self._log = log
 
     async def live(self, noticed: Callable[[], None]) -> int:
         """Read its log until its end; returns the exit code. ``noticed`` is called for what matters."""
         assert self._process.stderr
-        async for line in self._process.stderr:
-            if self._read(line):
-                noticed()
+        with self._log:
+            async for line in self._process.stderr:
+                self._log.write(b"%.3f " % time.monotonic() + line)
+                if self._read(line):
+                    noticed()
         return await self._process.wait()
 
     def signal(self, number: int) -> None:
@@ -97,8 +104,8 @@ class Fleet:
 
     @property
     def working(self) -> int:
-        """How many have started and were not killed since."""
-        return sum(1 for life in self.alive.values() if life.started and not life.killed)
+        """How many have started, and were neither killed nor frozen since."""
+        return sum(1 for life in self.alive.values() if life.started and not (life.killed or life.frozen))
 
     async def start(self) -> None:
         """Start all of them, and wait until each of them works."""
@@ -187,5 +194,6 @@ class Fleet:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
-        life = self.alive[number] = Life(name, process, self._record)
+        log = (self._folder / f"{name}.log").open("wb")
+        life = self.alive[number] = Life(name, process, self._record, log)
         return life

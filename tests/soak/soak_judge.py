@@ -14,9 +14,6 @@ from soak_repeats import Cause, repeats
 from soak_takeovers import Takeover, takeovers
 from soak_told import told_wrongly
 
-TAKEOVER_WITHIN = 10.0
-"""Seconds from the death of the replica that polls a controller to another one's next poll of it."""
-
 
 @dataclass
 class Verdict:
@@ -56,9 +53,7 @@ def judge(record: Record) -> Verdict:
         unexplained=[str(repeat) for repeat in found if repeat.cause is Cause.NONE],
         causes=Counter(repeat.cause for repeat in found),
         takeovers=taken,
-        late_takeovers=[
-            str(one) for one in taken if one.judged and (one.after is None or one.after >= TAKEOVER_WITHIN)
-        ],
+        late_takeovers=[str(one) for one in taken if one.late],
         other=list(_other(record)),
     )
     for sink in record.sinks:

@@ -146,4 +146,6 @@ class Record:
     bugs: list[str] = field(default_factory=list)
     """What a replica logged as a fault of its own."""
     drained: bool = True
+    slowness: list[tuple[float, float]] = field(default_factory=list)
+    """At this time the machine took so many seconds for one of work: more than 1 where others work, too."""
     seconds: float = 0.0

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from soak_judge import TAKEOVER_WITHIN, Verdict
+from soak_judge import Verdict
 from soak_plan import Plan
 from soak_record import Record
 from soak_repeats import Cause
+from soak_takeovers import TAKEOVER_WITHIN
 
 _SHOWN = 20
 """Violations that are printed; the others are counted."""
@@ -39,6 +40,9 @@ def _lines(plan: Plan, record: Record, verdict: Verdict) -> Iterator[str]:
         if cause is not Cause.REFUSED and (times := verdict.causes[cause]):
             yield f"    {times:5} {cause}"
     yield f"  takeovers      {_takeovers(verdict)}"
+    if record.slowness:
+        felt = [factor for _, factor in record.slowness]
+        yield f"  machine        {sum(felt) / len(felt):.1f} s for a second's work"
     yield f"  losses         {len(verdict.losses)}"
     yield f"  out of order   {len(verdict.order)}"
     yield f"  resolved early {len(verdict.resolved_early)}"

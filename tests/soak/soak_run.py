@@ -20,6 +20,7 @@ from cmc_notify.simulator import Simulator
 
 AUTH = {"method": "access_code", "access_code": "simulated-access-code"}
 _ASK_AGAIN = 0.2
+_SAMPLE, _SAMPLE_EVERY = 0.01, 0.5
 
 
 async def soak(
@@ -48,7 +49,8 @@ async def soak(
         stack.push_async_callback(_end, *stories)
         chaos = Chaos(plan, record, fleet=fleet, receivers=receivers, store=store)
         storms = [weather(plan, name, sim) for name, sim in sims.items()]
-        async with _while(chaos.tasks() + storms):
+        await stack.enter_async_context(_while([_feel(record)]))
+        async with _while([*chaos.tasks(), *storms]):
             await _play(plan, receivers)
         receivers.calm = True
         over.set()
@@ -80,6 +82,17 @@ def _config(plan: Plan, store: Store, urls: dict[str, str]) -> dict[str, Any]:
         "http": {"listen": "127.0.0.1:0"},
         "log": {"level": "debug"},
     }
+
+
+async def _feel(record: Record) -> None:
+    """Note how busy the machine is, by a little work of a known size."""
+    while True:
+        began, worked = time.monotonic(), time.thread_time()
+        while (spent := time.thread_time() - worked) < _SAMPLE:
+            pass
+        now = time.monotonic()
+        record.slowness.append((now, (now - began) / spent))
+        await asyncio.sleep(_SAMPLE_EVERY)
 
 
 async def _play(plan: Plan, receivers: Receivers) -> None:

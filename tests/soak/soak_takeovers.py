@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 from soak_record import Freeze, Kill, Record
 
+TAKEOVER_WITHIN = 10.0
+"""Seconds from the death of the replica that polls a controller to another one's next poll of it, on a
+machine that has a processor for half of the work; a busier one has in proportion more.
+"""
+_BUSY = 2.0
 LED_WITHIN = 2.0
 """Seconds: a replica polls a controller, as far as its log can tell, if nobody polled it later and it did
 so this recently.
@@ -23,14 +28,20 @@ class Takeover:
     life: str
     at: float
     after: float | None
+    limit: float
     judged: bool
+
+    @property
+    def late(self) -> bool:
+        """Whether it took longer than it may."""
+        return self.judged and (self.after is None or self.after >= self.limit)
 
     def __str__(self) -> str:
         """For people."""
         how = (
             "nobody polled it again" if self.after is None else f"the next poll came {self.after:.1f} s later"
         )
-        return f"{self.controller}, polled by {self.life}: {how}"
+        return f"{self.controller}, polled by {self.life}: {how} (limit {self.limit:.0f} s)"
 
 
 def takeovers(record: Record) -> Iterator[Takeover]:
@@ -72,4 +83,10 @@ def _takeover(record: Record, controller: str, life: str, at: float, back: float
         then = end
     stopped = any(stop.began <= end and at <= stop.ended for stop in record.stops)
     after = None if then is None else end - at
-    return Takeover(controller, life, at, after, judged=not stopped and record.replicas > 1)
+    limit = TAKEOVER_WITHIN * max(1.0, _slowness(record, at, end) / _BUSY)
+    return Takeover(controller, life, at, after, limit, judged=not stopped and record.replicas > 1)
+
+
+def _slowness(record: Record, at: float, end: float) -> float:
+    felt = [factor for when, factor in record.slowness if at <= when <= end]
+    return sum(felt) / len(felt) if felt else 1.0

@@ -328,6 +328,15 @@ def test_a_successor_that_dies_begins_a_wait_of_its_own() -> None:
     assert verdict.violations == []
 
 
+def test_a_busy_machine_has_more_time_to_take_over() -> None:
+    """Where a second's work takes four, the limit is twice as long; where it takes two, it stands."""
+    for slowness, late in ((2.0, 1), (4.0, 0)):
+        record = clean()
+        starve(record)
+        record.slowness = [(5.0, slowness)]
+        assert len(judge(record).late_takeovers) == late
+
+
 def test_a_stopped_database_excuses_a_late_takeover() -> None:
     """Nobody can take over while the store is gone; the wait is reported, and not judged."""
 

@@ -1,0 +1,43 @@
+"""Three replicas on one database, killed again and again: nothing lost, nothing twice without a cause."""
+
+from pathlib import Path
+
+import pytest
+from postgres import PostgresServer
+from soak_judge import judge
+from soak_plan import Plan
+from soak_report import report, transitions
+from soak_run import soak
+from soak_store import PostgresqlStore
+
+TRANSITIONS = 1000
+
+PLAN = Plan(
+    seconds=150,  # a bound: it ends with the last transition
+    transitions=TRANSITIONS,
+    replicas=3,
+    controllers=3,
+    lanes=12,
+    stop_every=None,  # the server is shared with other tests
+    sink_timeout=2,
+    concurrency=16,
+    poll=0.4,
+)
+
+
+@pytest.mark.timeout(300)
+async def test_killed_replicas_lose_nothing_and_explain_each_repeat(
+    tmp_path: Path, postgresql_server: PostgresServer
+) -> None:
+    """1,000 transitions to two receivers that misbehave, a replica killed every few seconds: each event is
+    at each receiver, in order, a resolve never before its trigger; each repeat is a named send that lost
+    contact; each controller is polled again within ten seconds of the death of its poller.
+    """
+    store = PostgresqlStore(postgresql_server, await postgresql_server.new_database())
+    record = await soak(PLAN, store, tmp_path)
+    verdict = judge(record)
+    assert verdict.violations == [], report(PLAN, record, verdict)
+    assert transitions(record) >= TRANSITIONS
+    assert len(record.kills) >= 5
+    assert any(kill.leased for kill in record.kills)
+    assert any(takeover.judged for takeover in verdict.takeovers)
