@@ -6,8 +6,9 @@ sink does, its worker goes on.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 import structlog
 
@@ -39,6 +40,13 @@ another process, wakes nobody here.
 """
 
 _EXPIRED_AT_ONCE = 50
+
+
+class _Held(NamedTuple):
+    """A delivery of ours from its claim until its verdict is written."""
+
+    key: str
+    task: asyncio.Task[None]
 
 
 class Worker:
@@ -74,7 +82,7 @@ class Worker:
         self._keeper = Gatekeeper(sink.name, plan, clock=clock, metrics=metrics)
         self._recorder = Recorder(outbox, owner=owner)
         self._lease = plan.timeout + LINGER + LEASE_SLACK
-        self._held: dict[str, asyncio.Task[None]] = {}  # from the claim until the verdict is written
+        self._held: dict[str, _Held] = {}
         self._sending: set[str] = set()
         self.in_flight: set[asyncio.Task[None]] = set()
         self.wake = asyncio.Event()
@@ -120,9 +128,9 @@ class Worker:
         sending = self._sending & held.keys()
         ours = await self._outbox.renew(held, owner=self._owner, lease=self._lease)
         for delivery_id in (sending & self._sending) - ours:
-            if (task := held[delivery_id]) is self._held.get(delivery_id):
+            if held[delivery_id] is self._held.get(delivery_id):
                 _log.warning("delivery.lease_lost", sink=self._name, delivery=delivery_id)
-                task.cancel()
+                held[delivery_id].task.cancel()
 
     async def _claim(self) -> bool:
         """Claim what there is room for and send it; False where there was nothing to do."""
@@ -132,8 +140,7 @@ class Worker:
         if room <= 0:
             return await self._expire()
         claims = await self._outbox.claim(self._name, owner=self._owner, limit=room, lease=self._lease)
-        # Ours already where our own lease has lapsed: what is known of it need only be written down.
-        new = [claim for claim in claims if claim.delivery.id not in self._held]
+        new = self._not_held(claims)
         # While the store was asked, an answer may have come that leaves less room, or our end.
         room = 0 if self.stopping else self._keeper.room(len(self.in_flight))
         for claim in new[:room]:
@@ -141,16 +148,28 @@ class Worker:
         await self._recorder.give_back(new[room:])
         return bool(claims)
 
+    def _not_held(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Where our own lease has lapsed, the delivery is ours already: its end need only be written down.
+
+        Under another key an operator wants it sent anew, whatever becomes of what is under way.
+        """
+        for claim in claims:
+            held = self._held.get(claim.delivery.id)
+            if held and held.key != claim.delivery.key:
+                held.task.cancel()
+                self._let_go(claim.delivery.id)
+        return [claim for claim in claims if claim.delivery.id not in self._held]
+
     def _begin(self, claim: Claim) -> None:
         delivery_id = claim.delivery.id
         task = asyncio.create_task(self._deliver(claim), name=f"send:{delivery_id}")
         self.in_flight.add(task)
-        self._held[delivery_id] = task
+        self._held[delivery_id] = _Held(claim.delivery.key, task)
         self._sending.add(delivery_id)
 
         def landed(task: asyncio.Task[None]) -> None:
             self.in_flight.discard(task)
-            if self._held.get(delivery_id) is task:
+            if (held := self._held.get(delivery_id)) and held.task is task:
                 self._let_go(delivery_id)
             self.wake.set()
             if not task.cancelled() and (error := task.exception()):
@@ -172,7 +191,7 @@ class Worker:
         claims = await self._outbox.claim_expired(
             self._name, owner=self._owner, limit=_EXPIRED_AT_ONCE, lease=self._lease
         )
-        new = [claim for claim in claims if claim.delivery.id not in self._held]
+        new = self._not_held(claims)
         if self.stopping or not self._keeper.ages():
             await self._recorder.give_back(new)
             return bool(claims)

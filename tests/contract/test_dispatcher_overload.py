@@ -256,6 +256,21 @@ async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
     assert [line["event"] for line in log if line["log_level"] == "warning"] == ["delivery.lease_lost"]
 
 
+async def test_what_an_operator_wants_sent_anew_is_sent_though_the_old_one_hangs(stage: Stage) -> None:
+    """``retry --again`` in the middle of a send: the new message goes out, the old one is cut off."""
+    sink = Scripted("chat", hang)
+    event = await stage.tell("chat")
+    async with stage.running(sink, timeout=20.0) as running:
+        await sink.attempts(1)
+        await stage.store.ledger.retry([f"{event}-chat"], now=stage.clock(), again=True)
+        running.wake()
+        await sink.attempts(2)
+        await stage.until(f"{event}-chat", sent)
+        assert sink.now == 0
+    old, new = (message.key for message in sink.got)
+    assert old == f"{event}-chat" != new
+
+
 async def test_what_a_claim_brings_after_the_end_is_given_back(stage: Stage) -> None:
     """It is not sent, holds no lease, and no doubt: another takes it at once."""
     event = await stage.tell("chat")
