@@ -243,7 +243,8 @@ async def test_a_lead_that_is_lost_ends_the_poll_that_runs(
     begin(scheduler, poller, interval="5ms")
     await poller.polls(1)
     scheduler.lose("emea")
-    await scheduler._repeated["poll:emea"].over()
+    async with asyncio.timeout(10):
+        await scheduler._repeated["poll:emea"].over()
     assert not poller.running
     poller.lasts.set()
     await asyncio.sleep(0.05)
