@@ -1,4 +1,5 @@
-"""The Jinja environment of one format: sandboxed, strict, escaping whatever a template prints.
+"""The Jinja environment of one format: sandboxed, strict, escaping whatever a template prints, and counting
+what a user's templates take.
 
 A template's own text is never escaped; every value that it prints is, once, for the format. What blocks
 and macros made is already escaped (Jinja marks it as Markup) and is joined with other text without
@@ -6,8 +7,11 @@ losing that. Where Jinja itself would escape by other ways, it escapes for HTML,
 broken with.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
+from sys import getsizeof
+from types import GeneratorType
 from typing import Any
 
 import msgspec
@@ -18,19 +22,27 @@ from jinja2 import (
     FileSystemLoader,
     StrictUndefined,
     TemplateNotFound,
+    TemplateSyntaxError,
     nodes,
     pass_context,
 )
-from jinja2.compiler import CodeGenerator, Frame
-from jinja2.runtime import Context
+from jinja2.runtime import BlockReference, Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from cmc_notify.rendering import guards
+from cmc_notify.rendering.compiling import GuardedGenerator, TrustedGenerator
 from cmc_notify.rendering.formats import Format
+from cmc_notify.rendering.spending import Spending
 
 BUILTIN = "builtin/"
-_UNWANTED = ("safe", "urlize", "xmlattr")
-"""Filters of Jinja's that would let outside text through, or make links of it."""
+_UNWANTED = ("safe", "urlize", "xmlattr", "pprint")
+"""Filters of Jinja's that would let outside text through, make links of it, or show what is private."""
+_CACHED = 400
+"""Compiled templates: a template may ask for names without end."""
+_LARGE = 65536
+_LONGEST = 100_000
+"""Characters of a user's template; more takes seconds to compile."""
 
 
 class BuiltinLoader(BaseLoader):
@@ -84,22 +96,15 @@ def candidates(name: str) -> list[str]:
     return list(dict.fromkeys((name, f"{folder}/{default}", f"shared/{default}")))
 
 
-class _Generator(CodeGenerator):
-    """Lets ``~`` escape for the format where it joins escaped and other text."""
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802  Jinja's name
-        self.write("environment.concatenate((")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write("))")
+_DATA = (GeneratorType, ItemsView, KeysView, ValuesView, map, reversed)
+"""What filters and methods give that is made only when it is asked for."""
 
 
 class FormatEnvironment(ImmutableSandboxedEnvironment):
     """An environment for the templates of one format."""
 
-    code_generator_class = _Generator
-    intercepted_binops = frozenset({"+"})
+    code_generator_class = TrustedGenerator
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(
         self,
@@ -107,7 +112,9 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         dirs: Sequence[Path],
         plugins: Mapping[str, Path],
         builtin: Path,
+        *,
         filters: dict[str, Callable[..., Any]],
+        spending: Spending,
     ) -> None:
         shipped = ChoiceLoader([PluginLoader(plugins), FileSystemLoader(builtin)])
         super().__init__(
@@ -116,11 +123,15 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             finalize=self._finalize,
             loader=ChoiceLoader([BuiltinLoader(shipped), FileSystemLoader(dirs), shipped]),
             auto_reload=False,
-            cache_size=-1,
+            cache_size=_CACHED,
+            optimized=False,  # what a template computes from constants may be large, too
             trim_blocks=True,
             lstrip_blocks=True,
         )
         self.form = form
+        self._trusted = (builtin, *plugins.values())
+        self._spending = spending
+        del self.globals["lipsum"]
         for unwanted in _UNWANTED:
             del self.filters[unwanted]
         self.filters.update(filters)
@@ -135,6 +146,94 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             }
         )
 
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
+        """The Python of a template, with every step counted where it is a user's."""
+        kind = TrustedGenerator if self._trusts(filename) else GuardedGenerator
+        code = io.StringIO()
+        kind(self, name, filename, code, defer_init=defer_init, optimized=False).visit(source)
+        return code.getvalue()
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        """The template's tree; a user's of unreasonable length is refused."""
+        if len(source) > _LONGEST and not self._trusts(filename):
+            raise TemplateSyntaxError(f"it is longer than {_LONGEST:,} characters", 1, name, filename)
+        return super()._parse(source, name, filename)
+
+    def _trusts(self, filename: str | None) -> bool:
+        return filename is not None and any(Path(filename).is_relative_to(folder) for folder in self._trusted)
+
+    def step(self, filename: str, number: int) -> None:
+        """A body of a user's template begins, which prints ``number`` things."""
+        self._spending.enter(filename).step(number)
+
+    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override] # Jinja's is a method of a str
+        """Join what templates printed."""
+        pieces = list(parts)
+        budget = self._spending.budget
+        if budget is not None:
+            budget.take(sum(map(getsizeof, pieces)))
+        return "".join(pieces)
+
+    def made(self, value: Any) -> Any:
+        """Count what a user's template has made; what would be made later is made now, as a list."""
+        if isinstance(value, str):
+            self._spending.now().take(getsizeof(value))
+            return value
+        if isinstance(value, _DATA):
+            value = self._spending.now().collect(value)
+        if isinstance(value, list | tuple | dict):
+            self._spending.now().hold(value)
+        return value
+
+    def filtered(self, context: Context, name: str, value: Any, /, *args: Any, **named: Any) -> Any:
+        """``value | name(…)`` in a user's template."""
+        return self.call_filter(name, value, args, named, context)
+
+    def call_filter(  # noqa: PLR0917  Jinja's own arguments
+        self,
+        name: str,
+        value: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        context: Context | None = None,
+        eval_ctx: nodes.EvalContext | None = None,
+    ) -> Any:
+        """As Jinja does it, within the budget."""
+        guards.filtering(self._spending.now(), name, value, args or (), kwargs or {})
+        return self.made(super().call_filter(name, value, args, kwargs, context, eval_ctx))
+
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """As Jinja does it, within the budget. What macros and blocks print is counted by itself."""
+        if isinstance(called, Macro | BlockReference):
+            return context.call(called, *args, **kwargs)
+        guards.calling(self._spending.now(), called, args, kwargs)
+        return self.made(super().call(context, called, *args, **kwargs))
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """``"…".format`` as a function that looks at widths before it formats."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+        template: str = value.__self__
+
+        def checked(*args: Any, **kwargs: Any) -> str:
+            guards.spelling(self._spending.now(), template, (*args, *kwargs.values()))
+            return wrapped(*args, **kwargs)
+
+        return checked
+
+    def text(self, value: Any) -> str:
+        """The value as text; a list's is weighed before it is made. An undefined value raises."""
+        if isinstance(value, str):
+            if len(value) > _LARGE and self._spending.budget is not None:
+                self._spending.budget.take(3 * len(value))
+        elif not isinstance(value, int | float | StrictUndefined | None):
+            budget = self._spending.now()
+            budget.take(4 * budget.weigh(value))
+        return str(value)
+
     def escaped(self, value: Any) -> Markup:
         """The value as text that is right in this format; what is already escaped stays. Null is empty."""
         if isinstance(value, Markup):
@@ -143,15 +242,14 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             return Markup("")
         if isinstance(value, bool) and self.form.name == "json":
             value = str(value).lower()
-        # An undefined value raises in str().
-        return Markup(self.form.escape(str(value)))  # noqa: S704  escaped by the format
+        return Markup(self.form.escape(self.text(value)))  # noqa: S704  escaped by the format
 
     def concatenate(self, values: Iterable[Any]) -> str:
         """``a ~ b``: escaped only where one of them already is; otherwise still plain text."""
         parts = list(values)
         if any(isinstance(part, Markup) for part in parts):
-            return Markup("").join(map(self.escaped, parts))
-        return "".join(map(str, parts))
+            return Markup(self.concat(map(self.escaped, parts)))  # noqa: S704  each part is escaped
+        return self.concat(map(self.text, parts))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Plain data holds nothing to hide but private names; Jinja's own questions take half of all time."""
@@ -162,10 +260,13 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         )
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """``a + b`` on text, as for ``~``."""
-        if isinstance(left, Markup) or isinstance(right, Markup):
+        """``a + b`` on text, as for ``~``; the others within the budget."""
+        if operator == "+" and (isinstance(left, Markup) or isinstance(right, Markup)):
             return self.concatenate((left, right))
-        return super().call_binop(context, operator, left, right)
+        if isinstance(left, int | float) and isinstance(right, int | float) and operator == "+":
+            return left + right
+        guards.operating(self._spending.now(), operator, left, right)
+        return self.made(super().call_binop(context, operator, left, right))
 
     # With the context among its arguments Jinja can't call it while compiling, where it would escape
     # constants for HTML first.

@@ -8,6 +8,7 @@ from jinja2 import TemplatesNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError, TemplateNotFound
 
 from cmc_notify.errors import TemplateError
+from cmc_notify.rendering.budget import Overspent
 from cmc_notify.rendering.filters import oneline, shorten
 
 _MESSAGE = 300
@@ -20,7 +21,9 @@ _MESSAGES: dict[type[Exception], str] = {
     TemplateSyntaxError: "{}; correct the syntax",
     SecurityError: "{}; templates run in a sandbox",
     UndefinedError: "{}; docs/templates.md lists what a template gets",
-    RecursionError: "it includes or extends itself; write builtin/ before the name of ours",
+    RecursionError: "it includes, extends or calls itself without end; write builtin/ before the name "
+    "of ours, and let macros come to an end",
+    Overspent: "{}; the plain message goes out instead",
     msgspec.DecodeError: "the result is no valid JSON: {}; write values as {{{{ value | json }}}}",
     UnicodeError: "{}; correct the file: templates are UTF-8",
 }
@@ -28,14 +31,14 @@ _MESSAGES: dict[type[Exception], str] = {
 
 def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> TemplateError:
     """The TemplateError for any exception of loading or rendering ``wanted``."""
-    file, line = _place(error)
+    file, line = place(error)
     if isinstance(error, TemplateSyntaxError):
         file, line = error.filename or file, error.lineno
     return TemplateError(_name(file, folders) if file else wanted, line, _message(error))
 
 
-def _place(error: Exception) -> tuple[str | None, int | None]:
-    """File and line of the innermost template in the traceback, as Jinja rewrote it."""
+def place(error: Exception) -> tuple[str | None, int | None]:
+    """File and line of the innermost template in the traceback, as Jinja rewrote it; None where none is."""
     found: tuple[str | None, int | None] = (None, None)
     trace = error.__traceback__
     while trace:

@@ -1,9 +1,11 @@
 """Renders messages: whatever a template does, a document comes out that tells everything.
 
-Templates are read once; a new Renderer (made when the config is reloaded) reads them anew.
+Templates are read once; a new Renderer (made when the config is reloaded) reads them anew. A user's template
+that takes too long or too much is stopped, and left alone for some minutes.
 """
 
 import importlib.resources
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,9 +16,10 @@ from cmc_notify.ports import Message, Rendered
 from cmc_notify.rendering.context import context_of
 from cmc_notify.rendering.environment import FormatEnvironment, candidates
 from cmc_notify.rendering.fallback import plain_message
-from cmc_notify.rendering.faults import translate
+from cmc_notify.rendering.faults import place, translate
 from cmc_notify.rendering.filters import all_filters
 from cmc_notify.rendering.formats import Format, format_of
+from cmc_notify.rendering.spending import Resting, RestingFiles, Spending
 
 
 def builtin_templates() -> Path:
@@ -24,6 +27,10 @@ def builtin_templates() -> Path:
     package = Path(str(importlib.resources.files("cmc_notify")))
     inside = package / "_templates"
     return inside if inside.is_dir() else package.parent / "templates"
+
+
+_COSTLY = 0.2
+"""Seconds; a failure that took longer is not to be had again soon."""
 
 
 class Renderer:
@@ -41,6 +48,7 @@ class Renderer:
         plugin_dirs: Mapping[str, Path] = MappingProxyType({}),
         timezone: str = "UTC",
         on_fallback: Callable[[TemplateError], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         try:
             zone = ZoneInfo(timezone)
@@ -53,6 +61,8 @@ class Renderer:
         self._builtin = builtin_templates().resolve()
         self._filters = all_filters(zone)
         self._on_fallback = on_fallback
+        self._resting = RestingFiles(clock)
+        self._spending = Spending(self._resting)
         self._environments: dict[str, FormatEnvironment] = {}
 
     def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
@@ -71,21 +81,35 @@ class Renderer:
         wanted = f"{sink_type}/{message.event.type}.{extension}.j2"
         form = format_of(extension)
         used = wanted
-        try:
-            template = self.environment(form).select_template(candidates(wanted))
-            used = template.name or wanted
-            document = template.render(context_of(message, form, brief=brief))
-            return form.finish(document.encode("utf-8", "replace").decode())
-        except Exception as error:
-            folders = (*self.templates_dirs, *self._plugin_dirs.values(), self._builtin)
-            raise translate(error, used, folders) from error
+        with self._spending.on(message.event):
+            began = time.thread_time()
+            try:
+                template = self.environment(form).select_template(candidates(wanted))
+                used = template.name or wanted
+                document = template.render(context_of(message, form, brief=brief))
+                return form.finish(document.encode("utf-8", "replace").decode())
+            except Resting as rests:
+                fault = rests.fault
+                raise TemplateError(fault.template, fault.line, fault.message) from rests
+            except Exception as error:
+                folders = (*self.templates_dirs, *self._plugin_dirs.values(), self._builtin)
+                fault = translate(error, used, folders)
+                file, _ = place(error)
+                if file and time.thread_time() - began > _COSTLY:
+                    self._resting.put(file, self._spending.now().size, fault)
+                raise fault from error
 
     def environment(self, form: Format) -> FormatEnvironment:
         """What reads and compiles the templates of this format."""
         found = self._environments.get(form.name)
         if found is None:
             made = FormatEnvironment(
-                form, self.templates_dirs, self._plugin_dirs, self._builtin, self._filters
+                form,
+                self.templates_dirs,
+                self._plugin_dirs,
+                self._builtin,
+                filters=self._filters,
+                spending=self._spending,
             )
             # Sinks render in threads of their own: of two that come at once, both use the first one's.
             found = self._environments.setdefault(form.name, made)
