@@ -102,6 +102,16 @@ def _losses(record: Record) -> Iterator[str]:
         yield f"the ledger has {event} for {sink!r}, where it is not due ({states[event, sink]})"
 
 
+def _strange_keys(record: Record) -> Iterator[str]:
+    """One key for each delivery, whoever sends it, however often."""
+    keys = {(row.event, row.sink): row.key for row in record.rows}
+    for arrival in record.arrivals:
+        key = keys.get((arrival.document["id"], arrival.sink))
+        if key is not None and arrival.key != key:
+            event = arrival.document["id"]
+            yield f"{arrival.life} sent {event} to {arrival.sink} as {arrival.key}, not as {key}"
+
+
 def _out_of_order(accepted: dict[str, Arrival], begun: dict[str, float]) -> Iterator[str]:
     """An event of a job sets out once the one before it was accepted."""
     by_job: dict[tuple[str, int], list[Arrival]] = {}
@@ -140,6 +150,7 @@ def _other(record: Record) -> Iterator[str]:
     if not record.drained:
         yield "not everything was told when the time was up"
     yield from record.bugs
+    yield from _strange_keys(record)
     doubled = Counter(
         (told.controller, told.job, told.revision, told.type) for told in record.told if told.job is not None
     )

@@ -216,6 +216,11 @@ def abandon(record: Record) -> None:
     record.kills.append(Kill(1.5, "r1.1", frozenset(), frozenset({"cmc"})))
 
 
+def change_the_key(record: Record) -> None:
+    """A message comes again under another key, by which nobody would know it again."""
+    record.arrivals.append(replace(of(record, 0), key="e0-chat-2"))
+
+
 def leave_work(record: Record) -> None:
     """The time was up before all was told."""
     record.drained = False
@@ -248,6 +253,7 @@ def leave_work(record: Record) -> None:
         (crash, "other: r1.1 ended by itself with code 1: Traceback"),
         (starve, "not taken over in time: cmc, polled by r1.1: the next poll came 10.5 s later"),
         (abandon, "not taken over in time: cmc, polled by r1.1: nobody polled it again"),
+        (change_the_key, "other: r1.1 sent e0 to chat as e0-chat-2, not as e0-chat"),
         (leave_work, "other: not everything was told"),
     ],
 )
