@@ -47,6 +47,8 @@ from cmc_notify.simulator.receiver import Answer, Received, Receiver
 from cmc_notify.store import open_store
 
 TARGET = 1.2
+QUIET = {"SQLite": 0.15, "PostgreSQL": 0.5}
+"""The part of the machine that others may take where a verdict is to mean anything; the server is one."""
 GOOD = ("good1", "good2", "good3")
 DEAD, THROTTLED = "dead", "throttled"
 ORDER = ("good1", DEAD, "good2", THROTTLED, "good3")
@@ -370,7 +372,9 @@ def report(kind: str, seen: dict[str, list[Result]], given: argparse.Namespace) 
         )
         if name in ("failing", "backlog"):
             met = "met" if p99 <= TARGET * floor[0] else "MISSED"
-            say(f"{'':10}target {met}: p99 at most {TARGET} of alone")
+            noisy = max(result.foreign for each in seen.values() for result in each) > QUIET[kind]
+            verdict = "no verdict, other programs took too much of the machine" if noisy else f"target {met}"
+            say(f"{'':10}{verdict}: p99 at most {TARGET} of alone")
 
 
 @contextmanager
