@@ -177,8 +177,11 @@ class Poller:
             )
             outcome, failure = "hung", ControllerUnreachable(reason)
             _log.error("poll.hung", reason=reason)
+        if self._memory is None:
+            # Forgotten meanwhile: the lead was lost, and a request that timed out at the same moment has
+            # swallowed the cancellation that goes with it.
+            raise Deposed(f"{self.name}: the lead was lost while the controller was asked")
         async with asyncio.timeout(FOLLOW_UP):
-            assert self._memory is not None
             result = await self._failed(self._memory, failure)
             return outcome, replace(result, hung=outcome == "hung")
 

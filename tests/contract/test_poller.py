@@ -13,7 +13,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from cmc_notify.core.events import Event, rfc3339
-from cmc_notify.errors import StaleSnapshot
+from cmc_notify.errors import ControllerUnreachable, StaleSnapshot
 from cmc_notify.poller import Poller
 from cmc_notify.ports import PollCommit
 from cmc_notify.simulator import Quirks, Row, SimulatedJob
@@ -548,6 +548,26 @@ async def test_what_is_forgotten_shows_in_no_metric(stage: PollerStage) -> None:
     stage.poller.forget()
     assert [counted(name, labels) for name in gauges] == [None, None]
     assert await stage.poll() == []
+
+
+async def test_a_poll_that_fails_as_its_lead_is_lost_writes_nothing(
+    stage: PollerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that times out swallows the cancellation: the poll ends by itself, and is no failure."""
+
+    async def lose(*_arguments: object, **_more: object) -> None:
+        stage.poller.forget()
+        raise ControllerUnreachable("time-out")
+
+    await stage.poll()
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.poller._source, "list_jobs", lose)
+        assert await stage.poll() == []
+    assert (stage.result.ok, stage.result.hung) == (False, False)
+    assert "the lead was lost" in str(stage.result.error)
+    assert (await stage.meta()).failed_polls == 0
+    assert await stage.poll() == []
+    assert stage.result.ok
 
 
 # --- the watchdog -----------------------------------------------------------------------------------------
