@@ -13,7 +13,7 @@ from soak_store import PostgresqlStore
 TRANSITIONS = 1000
 
 PLAN = Plan(
-    seconds=150,  # a bound: it ends with the last transition
+    seconds=240,  # a bound: it ends with the last transition
     transitions=TRANSITIONS,
     replicas=3,
     controllers=3,
@@ -25,7 +25,7 @@ PLAN = Plan(
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_killed_replicas_lose_nothing_and_explain_each_repeat(
     tmp_path: Path, postgresql_server: PostgresServer
 ) -> None:

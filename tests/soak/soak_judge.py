@@ -14,6 +14,9 @@ from soak_repeats import Cause, repeats
 from soak_takeovers import Takeover, takeovers
 from soak_told import told_wrongly
 
+Pair = tuple[str, str, int]
+"""Controller, serial, feature id."""
+
 
 @dataclass
 class Verdict:
@@ -129,20 +132,23 @@ def _out_of_order(accepted: dict[str, Arrival], begun: dict[str, float]) -> Iter
 
 
 def _resolved_early(accepted: dict[str, Arrival], begun: dict[str, float]) -> Iterator[str]:
-    """A recovery sets out once all earlier failures of its pair were accepted."""
-    failures: dict[tuple[str, str, int], list[Arrival]] = {}
-    for arrival in accepted.values():
-        for item in arrival.document["failures"]:
-            place = (arrival.document["controller"], item["serial"], item["feature_id"])
-            failures.setdefault(place, []).append(arrival)
+    """A recovery sets out once every failure that it ends was accepted: those of its pair since the recovery
+    before it. An older one, told late, was ended by that.
+    """
+    failures: dict[Pair, list[str]] = {}
+    recoveries: dict[Pair, list[str]] = {}
     for event, arrival in accepted.items():
-        for item in arrival.document["recoveries"]:
-            place = (arrival.document["controller"], item["serial"], item["feature_id"])
-            earlier = [one for one in failures.get(place, []) if one.document["id"] < event]
-            late = [one for one in earlier if begun[event] < (one.ended or 0.0)]
-            if late or not earlier:
-                told = ", ".join(one.key for one in late) or "no failure at all"
-                yield f"{place}: the recovery {arrival.key} came before {told}"
+        for told, key in ((failures, "failures"), (recoveries, "recoveries")):
+            for item in arrival.document[key]:
+                place = (arrival.document["controller"], item["serial"], item["feature_id"])
+                told.setdefault(place, []).append(event)
+    for place, events in recoveries.items():
+        for before, event in pairwise(["", *sorted(events)]):
+            triggers = [one for one in failures.get(place, []) if before < one < event]
+            late = [one for one in triggers if begun[event] < (accepted[one].ended or 0.0)]
+            if late or not triggers:
+                names = ", ".join(accepted[one].key for one in late) or "no failure at all"
+                yield f"{place}: the recovery {accepted[event].key} came before {names}"
 
 
 def _other(record: Record) -> Iterator[str]:

@@ -95,7 +95,7 @@ class _Lane:
         """The rows fill up in steps; a cancel in between leaves the rest undone."""
         pairs = [(serial, feature) for serial in self._serials for feature in self._features]
         self._chance.shuffle(pairs)
-        failing = {pair for pair in pairs if self._luck(0.2)}
+        failing = {pair for pair in pairs if self._luck(0.12)}
         job.set_rows([Row(*pair, "Running") for pair in pairs])
         size = self._chance.randint(2, len(pairs))
         for start in range(0, len(pairs), size):

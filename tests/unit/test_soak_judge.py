@@ -324,6 +324,19 @@ def test_each_repeat_has_its_named_cause(reason: Tamper, cause: Cause) -> None:
     assert verdict.causes == {cause: 1}
 
 
+def test_an_older_failure_may_come_late() -> None:
+    """A failure that an earlier recovery ended is no trigger of a later one."""
+    record = clean()
+    later = [
+        {**one, "id": f"f{number}", "job": {"id": 8, "error_text": None}}
+        for number, one in enumerate(story())
+    ]
+    del later[3]  # two jobs, so that only incidents tie the one to the other
+    record.arrivals = [arrival(document, 1.0 + 0.2 * place) for place, document in enumerate(later)]
+    record.arrivals += [arrival(document, 20.0 + place) for place, document in enumerate(story())]
+    assert judge(record).resolved_early == []
+
+
 def test_a_successor_that_dies_begins_a_wait_of_its_own() -> None:
     """Two leaders die one after the other: neither wait is judged by the end of both."""
     record = clean()
