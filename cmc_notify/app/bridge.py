@@ -119,9 +119,10 @@ class Bridge:
         """Every configured sink as this process sees it."""
         if self._engine is None:
             return []
-        blocked = self._engine.dispatcher.blocked
+        dispatcher = self._engine.dispatcher
+        blocked, resting = dispatcher.blocked, dispatcher.resting
         return [
-            LiveSink(name=name, type=sink.type, blocked=blocked.get(name))
+            LiveSink(name=name, type=sink.type, blocked=blocked.get(name), resting=resting.get(name))
             for name, sink in self._settings.sinks.items()
         ]
 

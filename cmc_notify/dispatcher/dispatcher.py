@@ -62,6 +62,11 @@ class Dispatcher:
         """The sinks that wait for an operator, each with the reason."""
         return {name: reason for name, worker in self._workers.items() if (reason := worker.blocked)}
 
+    @property
+    def resting(self) -> dict[str, str]:
+        """The sinks that are spared for a while, each with the reason."""
+        return {name: reason for name, worker in self._workers.items() if (reason := worker.resting)}
+
     def start(self) -> None:
         """Begin to send."""
         self._tasks = [

@@ -29,6 +29,11 @@ class Gatekeeper:
         """Why the sink waits for an operator, or None."""
         return self.gate.reason if self.gate.state is GateState.BLOCKED else None
 
+    @property
+    def resting(self) -> str | None:
+        """Why the sink gets fewer messages than it could, or none, for a while; None where it does not."""
+        return self.gate.reason if self.gate.state in (GateState.PAUSED, GateState.OPEN) else None
+
     def room(self, in_flight: int) -> int:
         """How many messages may be begun now."""
         return self.gate.room(self._clock(), in_flight)
@@ -63,7 +68,5 @@ class Gatekeeper:
                 pass
 
     def _show(self) -> None:
-        state = self.gate.state
-        self._metrics.sink_blocked.labels(self._sink).set(float(state is GateState.BLOCKED))
-        rests = state in (GateState.PAUSED, GateState.OPEN)
-        self._metrics.sink_paused.labels(self._sink).set(float(rests))
+        self._metrics.sink_blocked.labels(self._sink).set(float(self.blocked is not None))
+        self._metrics.sink_paused.labels(self._sink).set(float(self.resting is not None))

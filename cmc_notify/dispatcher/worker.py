@@ -93,6 +93,11 @@ class Worker:
         """Why the sink waits for an operator, or None."""
         return self._keeper.blocked
 
+    @property
+    def resting(self) -> str | None:
+        """Why the sink is spared for a while, or None."""
+        return self._keeper.resting
+
     async def run(self) -> None:
         """Claim and send until told to stop; whatever fails is tried again."""
         while not self.stopping:

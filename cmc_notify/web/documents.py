@@ -40,6 +40,7 @@ def sink_document(view: SinkView) -> Document:
         "type": view.live.type if view.live else None,
         "configured": view.live is not None,
         "blocked": view.live.blocked if view.live else None,
+        "resting": view.live.resting if view.live else None,
         "pending": view.depth.pending,
         "sent": view.depth.sent,
         "dead": view.depth.dead,

@@ -27,6 +27,8 @@ class LiveSink(Struct, frozen=True, kw_only=True):
     type: str
     blocked: str | None = None
     """Why its queue is held until an operator acts; None while it is not. Holds no secret."""
+    resting: str | None = None
+    """Why it is spared for a while, after failures or at its own wish; None while it is not."""
 
 
 class StatusSource(Protocol):

@@ -200,10 +200,11 @@ class FakeStatus:
         ]
 
     def sinks(self) -> Sequence[LiveSink]:
-        """Two configured sinks, one blocked."""
+        """Three configured sinks, one blocked, one resting."""
         return [
             LiveSink(name="chat", type="slack"),
             LiveSink(name="mail", type="email", blocked="535 refused <i>"),
+            LiveSink(name="hook", type="webhook", resting="HTTP 429 <b>"),
         ]
 
 
@@ -408,6 +409,8 @@ async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
         "1201",
         "blocked",
         "535 refused <i>",
+        "resting",
+        "HTTP 429 <b>",
     ):
         assert shown in page.text
     for shown in ("job.failed", "dead", "after 3 attempts", "Odd<i>", visible(f"job 7: {HOSTILE}")):
@@ -440,9 +443,11 @@ async def test_the_api_answers_as_documented(client: Client) -> None:
     assert read["status"]["controllers"][0]["state"] == "unreachable"
     assert read["status"]["controllers"][0]["last_poll"] == "2026-11-23T10:28:20Z"
     assert read["status"]["ready"] is True
-    assert [(each["name"], each["pending"], each["blocked"]) for each in read["status"]["sinks"]] == [
-        ("chat", 2, None),
-        ("mail", 0, "535 refused <i>"),
+    sinks = read["status"]["sinks"]
+    assert [(each["name"], each["pending"], each["blocked"], each["resting"]) for each in sinks] == [
+        ("chat", 2, None, None),
+        ("mail", 0, "535 refused <i>", None),
+        ("hook", 0, None, "HTTP 429 <b>"),
     ]
     assert read["jobs"]["jobs"][0]["counts"]["failed"] == 1
     assert read["failures"]["open"] == 1201
