@@ -28,6 +28,15 @@ class Group(Struct, frozen=True):
     new: int
 
 
+class ErrorGroup(Struct, frozen=True):
+    """One error text, with every appliance that it hit and the names of the features, in their order."""
+
+    error_text: str | None
+    features: tuple[str, ...]
+    members: tuple[Failure, ...]
+    new: int
+
+
 class RecoveryGroup(Struct, frozen=True):
     """One feature that works again on all of ``members``, left failed by one job."""
 
@@ -48,6 +57,23 @@ def group_failures(failures: Iterable[Failure]) -> tuple[Group, ...]:
     groups = (
         Group(*key, members=tuple(members), new=sum(member.new for member in members))
         for key, members in found.items()
+    )
+    return tuple(sorted(groups, key=lambda group: -len(group.members)))
+
+
+def group_by_error(failures: Iterable[Failure]) -> tuple[ErrorGroup, ...]:
+    """By error text alone, whatever the feature; the largest group first, as for ``group_failures``."""
+    found: dict[str | None, list[Failure]] = {}
+    for failure in failures:
+        found.setdefault(failure.error_text, []).append(failure)
+    groups = (
+        ErrorGroup(
+            error_text=text,
+            features=tuple(dict.fromkeys(member.feature for member in members if member.feature)),
+            members=tuple(members),
+            new=sum(member.new for member in members),
+        )
+        for text, members in found.items()
     )
     return tuple(sorted(groups, key=lambda group: -len(group.members)))
 

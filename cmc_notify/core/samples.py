@@ -91,7 +91,59 @@ def sample(event_type: EventType) -> Event:
 def samples() -> list[Event]:
     """For every type the event of ``sample`` and a hostile one, and the odd shapes that a job can have."""
     every = [sample(event_type) for event_type in EventType]
-    return [*every, *_shapes(), *map(_hostile, every)]
+    return [*every, *_shapes(), _long_lines(), _nulls(), *map(_hostile, every)]
+
+
+def many_failures(number: int = 10_000) -> Event:
+    """A failed job with so many failures, each text the same on some ten appliances."""
+    failures = tuple(
+        Failure(
+            f"V{index:05d}",
+            f"edge-{index}",
+            index % 7,
+            f"F{index % 7}",
+            f"{index % 1001} failed: " + "e" * 80,
+            new=True,
+        )
+        for index in range(number)
+    )
+    return msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures)
+
+
+def _long_lines() -> Event:
+    """Errors of 20 KB on one line, in several scripts."""
+    texts = (
+        "x" * 20_000,
+        "\u05e9\u05dc\u05d5\u05dd " * 2_500,
+        "\U0001f600" * 5_000,
+        "wide \uff37 e\u0301 " * 1_500,
+    )
+    failures = tuple(
+        Failure(f"V{index}", "\u00dcberl\u00e4nge", 3, "QoS", text, new=True)
+        for index, text in enumerate(texts)
+    )
+    return msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures)
+
+
+def _nulls() -> Event:
+    """Nothing is known but that something of a job failed."""
+    failed = sample(EventType.JOB_FAILED)
+    assert failed.job
+    job = msgspec.structs.replace(
+        failed.job,
+        idx=None,
+        timestamp=None,
+        operation=None,
+        previous_status=None,
+        created=None,
+        pushed=None,
+        completed=None,
+        backup=None,
+        features=(),
+        targets=Targets(),
+    )
+    nameless = Failure(None, None, None, None, None, new=False)
+    return msgspec.structs.replace(failed, url=None, job=job, failures=(nameless, nameless))
 
 
 def _failures(event_type: EventType) -> tuple[Failure, ...]:

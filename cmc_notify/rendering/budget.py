@@ -18,7 +18,7 @@ from cmc_notify.core.events import Event
 
 SECONDS = 1.0
 """Processor time of the thread, from the first line of a user's template on: a busy machine is no fault."""
-SECONDS_PER_FAILURE = 0.0001
+SECONDS_PER_FAILURE = 0.0002
 ROOM = 24_000_000
 """Bytes of text and lists."""
 ROOM_PER_BYTE = 16

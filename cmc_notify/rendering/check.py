@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from cmc_notify.core.events import EventType
-from cmc_notify.core.samples import samples
+from cmc_notify.core.samples import many_failures, samples
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message
 from cmc_notify.rendering.blocks import stray_blocks
@@ -30,6 +30,11 @@ def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list
                     renderer.render_strictly(sink_type, extension, message, brief=brief)
                 except TemplateError as fault:
                     faults.append(fault)
+        if renderer.templates_dirs:  # ours are known to hold
+            try:
+                renderer.render_strictly(sink_type, extension, Message(key="sample", event=many_failures()))
+            except TemplateError as fault:
+                faults.append(fault)
     return list({str(fault): fault for fault in faults}.values())
 
 

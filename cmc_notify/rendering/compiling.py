@@ -45,7 +45,7 @@ class GuardedGenerator(TrustedGenerator):
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802  Jinja's name
         """Counted when it is made."""
-        self.write("environment.made(")
+        self.write("(" if _constant(node) else "environment.made(")
         super().visit_List(node, frame)
         self.write(")")
 
@@ -54,13 +54,13 @@ class GuardedGenerator(TrustedGenerator):
         if node.ctx != "load":  # {% for a, b in … %}
             super().visit_Tuple(node, frame)
             return
-        self.write("environment.made(")
+        self.write("(" if _constant(node) else "environment.made(")
         super().visit_Tuple(node, frame)
         self.write(")")
 
     def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802  Jinja's name
         """Counted when it is made."""
-        self.write("environment.made(")
+        self.write("(" if _constant(node) else "environment.made(")
         super().visit_Dict(node, frame)
         self.write(")")
 
@@ -69,6 +69,13 @@ class GuardedGenerator(TrustedGenerator):
         self.write("environment.made(" if isinstance(node.arg, nodes.Slice) else "(")
         super().visit_Getitem(node, frame)
         self.write(")")
+
+
+def _constant(node: nodes.Node) -> bool:
+    """Whether a list holds no more than what the template's own text says."""
+    if isinstance(node, nodes.Pair | nodes.List | nodes.Tuple | nodes.Dict):
+        return all(map(_constant, node.iter_child_nodes()))
+    return isinstance(node, nodes.Const)
 
 
 def _pieces(node: nodes.Node) -> int:

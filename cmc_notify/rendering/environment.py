@@ -96,6 +96,7 @@ def candidates(name: str) -> list[str]:
     return list(dict.fromkeys((name, f"{folder}/{default}", f"shared/{default}")))
 
 
+_PRINTING = (Macro, BlockReference)
 _DATA = (GeneratorType, ItemsView, KeysView, ValuesView, map, reversed)
 """What filters and methods give that is made only when it is asked for."""
 
@@ -124,7 +125,6 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             loader=ChoiceLoader([BuiltinLoader(shipped), FileSystemLoader(dirs), shipped]),
             auto_reload=False,
             cache_size=_CACHED,
-            optimized=False,  # what a template computes from constants may be large, too
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -150,9 +150,11 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
     ) -> str:
         """The Python of a template, with every step counted where it is a user's."""
-        kind = TrustedGenerator if self._trusts(filename) else GuardedGenerator
+        trusted = self._trusts(filename)
+        kind = TrustedGenerator if trusted else GuardedGenerator
         code = io.StringIO()
-        kind(self, name, filename, code, defer_init=defer_init, optimized=False).visit(source)
+        # What a user's template would compute from constants may be large, too: not before it runs.
+        kind(self, name, filename, code, defer_init=defer_init, optimized=trusted).visit(source)
         return code.getvalue()
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -168,9 +170,9 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         """A body of a user's template begins, which prints ``number`` things."""
         self._spending.enter(filename).step(number)
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override] # Jinja's is a method of a str
+    def concat(self, parts: Iterable[str]) -> str:
         """Join what templates printed."""
-        pieces = list(parts)
+        pieces = parts if isinstance(parts, list) else list(parts)
         budget = self._spending.budget
         if budget is not None:
             budget.take(sum(map(getsizeof, pieces)))
@@ -206,7 +208,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """As Jinja does it, within the budget. What macros and blocks print is counted by itself."""
-        if isinstance(called, Macro | BlockReference):
+        if isinstance(called, _PRINTING):
             return context.call(called, *args, **kwargs)
         guards.calling(self._spending.now(), called, args, kwargs)
         return self.made(super().call(context, called, *args, **kwargs))
@@ -238,6 +240,8 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         """The value as text that is right in this format; what is already escaped stays. Null is empty."""
         if isinstance(value, Markup):
             return value
+        if type(value) is str and len(value) < _LARGE:  # as nearly all are
+            return Markup(self.form.escape(value))  # noqa: S704  escaped by the format
         if value is None:
             return Markup("")
         if isinstance(value, bool) and self.form.name == "json":

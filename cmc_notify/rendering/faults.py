@@ -9,7 +9,7 @@ from jinja2.exceptions import SecurityError, TemplateNotFound
 
 from cmc_notify.errors import TemplateError
 from cmc_notify.rendering.budget import Overspent
-from cmc_notify.rendering.filters import oneline, shorten
+from cmc_notify.rendering.filters import FilterError, oneline, shorten
 
 _MESSAGE = 300
 """Characters; an exception's text can hold a whole document."""
@@ -23,6 +23,7 @@ _MESSAGES: dict[type[Exception], str] = {
     UndefinedError: "{}; docs/templates.md lists what a template gets",
     RecursionError: "it includes, extends or calls itself without end; write builtin/ before the name "
     "of ours, and let macros come to an end",
+    FilterError: "{}",
     Overspent: "{}; the plain message goes out instead",
     msgspec.DecodeError: "the result is no valid JSON: {}; write values as {{{{ value | json }}}}",
     UnicodeError: "{}; correct the file: templates are UTF-8",

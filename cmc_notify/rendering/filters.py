@@ -5,10 +5,15 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from cmc_notify.core.grouping import group_by_error
 from cmc_notify.rendering.formats import one_line
 
 _ITEM = 80
 """Characters that each item of a limited listing may have, so that no odd name makes it long."""
+
+
+class FilterError(ValueError):
+    """A filter was given what it can't take; the text says what to write."""
 
 
 class Named(Protocol):
@@ -25,10 +30,10 @@ class Named(Protocol):
         ...
 
 
-def name(subject: Named, *, mark_new: bool = False) -> str:
+def name(subject: Named, *, mark_new: bool = False, unnamed: str = "unnamed appliance") -> str:
     """``paris-edge-1 (V2AB0001)``, or what of it is known; with ``mark_new``, ``, new`` for new ones."""
     mark = "new" if mark_new and getattr(subject, "new", False) else None
-    first = subject.appliance or subject.serial or "unnamed appliance"
+    first = subject.appliance or subject.serial or unnamed
     serial = subject.serial if subject.serial != first else None
     inside = ", ".join(filter(None, (serial, mark)))
     return f"{first} ({inside})" if inside else first
@@ -56,11 +61,20 @@ def indent(text: str, width: int = 4) -> str:
     return text.replace("\n", "\n" + " " * width)
 
 
-def listing(items: Iterable[Any], limit: int | None = None, *, mark_new: bool = False) -> str:
-    """``a, b and 12 more``; things that have a serial number appear by name. Without limit, all."""
+def listing(
+    items: Iterable[Any],
+    limit: int | None = None,
+    *,
+    mark_new: bool = False,
+    more: str = "and {} more",
+    unnamed: str = "unnamed appliance",
+) -> str:
+    """``a, b and 12 more``; things that have a serial number appear by name. Without limit, all. ``more``
+    is the end in another language; the number stands for its ``{}``. ``unnamed`` is for what has no name.
+    """
     chosen = list(items)
     words = [
-        one_line(item if isinstance(item, str) else name(item, mark_new=mark_new))
+        one_line(item if isinstance(item, str) else name(item, mark_new=mark_new, unnamed=unnamed))
         if isinstance(item, str) or hasattr(item, "serial")
         else str(item)
         for item in chosen[:limit]
@@ -68,7 +82,7 @@ def listing(items: Iterable[Any], limit: int | None = None, *, mark_new: bool = 
     if limit is not None:
         words = [shorten(word, _ITEM) for word in words]
     rest = len(chosen) - len(words)
-    return ", ".join(words) + (f" and {rest:,} more" if rest else "")
+    return ", ".join(words) + (f" {more.replace('{}', f'{rest:,}', 1)}" if rest else "")
 
 
 def appliances(items: Iterable[Named]) -> list[Named]:
@@ -103,13 +117,22 @@ def duration(start: str | float | None, end: str | None = None) -> str:
     return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number) or "0 s"
 
 
-def times(zone: ZoneInfo) -> Callable[[str | None], str]:
-    """The ``time`` filter of a time zone: ``2026-11-23 10:20:00 CET``; ``unknown`` without one."""
+def times(zone: ZoneInfo) -> Callable[..., str]:
+    """The filters ``time`` and ``localtime``: ``2026-11-23 10:20:00 CET``, ``unknown`` without one.
 
-    def time(moment: str | None) -> str:
+    In ``zone``, or in the one that the template names: ``localtime("Europe/Berlin")``.
+    """
+
+    def time(moment: str | None, named: str | None = None, *, unknown: str = "unknown") -> str:
         if not moment:
-            return "unknown"
-        return datetime.fromisoformat(moment).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+            return unknown
+        try:
+            chosen = ZoneInfo(named) if named else zone
+        except (KeyError, ValueError, OSError) as error:
+            raise FilterError(
+                f"there is no time zone {named!r}; write a name such as Europe/Berlin"
+            ) from error
+        return datetime.fromisoformat(moment).astimezone(chosen).strftime("%Y-%m-%d %H:%M:%S %Z")
 
     return time
 
@@ -127,4 +150,6 @@ def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
         features,
         duration,
     )
-    return {"time": times(zone), **{each.__name__: each for each in plain}}
+    local = times(zone)
+    named = {"time": local, "localtime": local, "by_error": group_by_error}
+    return {**named, **{each.__name__: each for each in plain}}

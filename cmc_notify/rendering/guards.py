@@ -34,7 +34,7 @@ _SLOW = frozenset(("striptags", "wordwrap"))
 _HANDING_ON = _names(
     """
     appliances attr batch count d default features first items last length list map random reject
-    rejectattr reverse select selectattr slice sum
+    rejectattr reverse select selectattr slice sum by_error
     """
 )
 """They hand on items of a list, or look at the list alone."""

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a template's line is a line
 """A user's template can do no harm: each way of taking too much time or memory ends early, and is named."""
 
 import time
@@ -92,11 +93,13 @@ def faults() -> list[TemplateError]:
 def renderer_of(tmp_path: Path, faults: list[TemplateError]) -> Callable[..., Renderer]:
     """Makes a renderer over one file of a user's."""
 
-    def make(source: str, file: str = "slack/job.failed.txt.j2", **options: Callable[[], float]) -> Renderer:
+    def make(
+        source: str, file: str = "slack/job.failed.txt.j2", clock: Callable[[], float] = time.monotonic
+    ) -> Renderer:
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
-        return Renderer([tmp_path], on_fallback=faults.append, **options)
+        return Renderer([tmp_path], on_fallback=faults.append, clock=clock)
 
     return make
 

@@ -4,9 +4,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cmc_notify.core.events import FeatureRef
+from cmc_notify.core.events import Failure, FeatureRef
 from cmc_notify.core.grouping import Member
 from cmc_notify.rendering.filters import (
+    FilterError,
+    all_filters,
     appliances,
     duration,
     features,
@@ -99,3 +101,49 @@ def test_distinct_appliances_and_features() -> None:
     members = [Member("S1", "a", new=True), Member("S2", None, new=True), Member("S1", "a", new=False)]
     assert appliances(members) == members[:2]
     assert features([FeatureRef(3, "qos", "QoS"), FeatureRef(4, "qos2", "QoS")]) == ["QoS"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        ("2026-03-29T00:59:59Z", "2026-03-29 01:59:59 CET"),
+        ("2026-03-29T01:00:00Z", "2026-03-29 03:00:00 CEST"),
+        ("2026-10-25T00:30:00Z", "2026-10-25 02:30:00 CEST"),
+        ("2026-10-25T01:30:00Z", "2026-10-25 02:30:00 CET"),
+    ],
+)
+def test_a_named_zone_keeps_its_summer_time(moment: str, shown: str) -> None:
+    """On the nights of the change the hour that is left out or comes twice is told by its zone."""
+    assert times(ZoneInfo("UTC"))(moment, "Europe/Berlin") == shown
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berln", "../../etc/passwd", "/etc/passwd"])
+def test_an_unknown_zone_is_named(zone: str) -> None:
+    """The error says which, and how one is written."""
+    with pytest.raises(FilterError, match=r"there is no time zone .*; write a name such as Europe/Berlin"):
+        times(ZoneInfo("UTC"))("2026-03-29T00:59:59Z", zone)
+
+
+def test_listings_speak_other_languages() -> None:
+    """The end and the name of what has none can be given."""
+    nameless = Member(None, None, new=False)
+    assert listing([nameless, "b", "c"], 1, more="und {} weitere", unnamed="ohne Namen") == (
+        "ohne Namen und 2 weitere"
+    )
+
+
+def test_identical_errors_are_one_group_whatever_the_feature() -> None:
+    """The longest group first, each with the features and every failure that it is made of."""
+    a, b, c = (
+        Failure("V1", None, 1, "QoS", "rare", new=True),
+        Failure("V2", None, 1, "QoS", "common", new=True),
+        Failure("V3", None, 2, "SNMP", "common", new=False),
+    )
+    first, second = all_filters(ZoneInfo("UTC"))["by_error"]([a, b, c])
+    assert (first.error_text, first.features, first.members, first.new) == (
+        "common",
+        ("QoS", "SNMP"),
+        (b, c),
+        1,
+    )
+    assert second.members == (a,)

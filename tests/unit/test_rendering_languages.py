@@ -1,0 +1,49 @@
+"""Another language is a folder of words: no template has to be copied for it."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cmc_notify.core.events import EventType
+from cmc_notify.core.samples import sample
+from cmc_notify.ports import Message
+from cmc_notify.rendering import Renderer, check
+
+GERMAN = Path(__file__).parents[1] / "fixtures" / "german"
+ENGLISH = re.compile(
+    r"\b(job|failed|appliances?|works again|Status|Targets|Completed|took|Results|Backup|All details"
+    r"|deliveries|more failures?|outside|attached|nothing has happened|repeat|and \d+ more)\b"
+)
+UNSEEN = re.compile(r"<style>.*?</style>|https?://[^\s|>\"]+|<[^>]*>", re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("sink", "extensions"),
+    [("console", ("txt",)), ("email", ("subject", "txt", "html")), ("slack", ("mrkdwn", "txt"))],
+)
+def test_a_german_folder_speaks_german_in_every_sink(sink: str, extensions: tuple[str, ...]) -> None:
+    """Headlines, labels, notes and lists are German for every event, and no template fails."""
+    renderer = Renderer([GERMAN], timezone="Europe/Berlin")
+    assert check(renderer, sink, extensions) == []
+    for kind in EventType:
+        event = msgspec.structs.replace(
+            sample(kind), failures_outside_route=3, failures_omitted=2, reason=None
+        )
+        for extension in extensions:
+            for brief in (False, True):
+                message = Message(key="k", event=event, is_test=True, unclear=True)
+                text = renderer.render_strictly(sink, extension, message, brief=brief)
+                found = ENGLISH.search(UNSEEN.sub("", text))
+                assert not found, (kind, extension, found, text)
+
+
+def test_the_german_words_are_in_their_places() -> None:
+    """Counts, names of things and local times read as a German reader expects them."""
+    message = Message(key="k", event=sample(EventType.JOB_FAILED))
+    text = Renderer([GERMAN], timezone="Europe/Berlin").render_strictly("email", "txt", message)
+    assert text.startswith("emea: Auftrag 42 gescheitert: 4 von 6 Geräte (QoS, SNMP)")
+    assert "QoS gescheitert auf 2 Geräte, 1 neu" in text
+    assert "Beendet:    2026-11-23 10:19:35 CET, Dauer 7 min 5 s" in text
+    assert "ohne Fehlertext" in text
