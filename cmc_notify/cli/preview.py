@@ -1,9 +1,12 @@
 """``preview``: exactly what would be sent, for any event and any sink. It opens no connection."""
 
 import html
+import os
+import sys
 import tempfile
 import webbrowser
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +18,15 @@ from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings
 from cmc_notify.cli.options import ConfigOption, single
 from cmc_notify.cli.output import fail, note, say, warn
+from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
+from cmc_notify.cli.watching import changes
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.samples import sample
+from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PreviewDocument, Previewing
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings import Settings
+from cmc_notify.settings.loading import find_config
 
 Place = tuple[str, EventType]
 Preview = tuple[Place, Sequence[PreviewDocument]]
@@ -32,8 +39,36 @@ def preview(
     sink: Annotated[str | None, typer.Option("--sink", help="One sink; else all.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write files into this folder instead.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again whenever a template or the config is saved.")
+    ] = False,
 ) -> None:
     """Print exactly what would be sent; never sends."""
+    if not watch:
+        _once(config, event, sink, out, show=show)
+        return
+    folder = out or (Path(tempfile.mkdtemp(prefix="cmc-notify-preview-")) if show else None)
+    with suppress(KeyboardInterrupt):
+        for round_, _ in enumerate(changes(lambda: _watched(config))):
+            try:
+                _once(config, event, sink, folder, show=show and round_ == 0)
+            except ConfigError as error:  # it is being written: the next save may be right
+                warn(str(error))
+            note("waiting for a template or the config to be saved; Ctrl-C ends")
+
+
+def _watched(config: Path | None) -> list[Path]:
+    """The config and the user's templates, as far as they can be known."""
+    file = config or find_config(os.environ)
+    found = [file] if file else []
+    with suppress(ConfigError):
+        settings, _ = read_settings(config)
+        if settings.templates_dir:
+            found.append(settings.templates_dir)
+    return found
+
+
+def _once(config: Path | None, event: str | None, sink: str | None, out: Path | None, *, show: bool) -> None:
     settings, plugins = read_settings(config)
     kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
     sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
@@ -101,7 +136,10 @@ def _print(place: Place, documents: Sequence[PreviewDocument]) -> None:
     for document in documents:
         if document.name.endswith(".eml"):  # the others show the same, readable
             continue
-        say(f"──── {place[0]} · {place[1]} · {document.name} ────", document.text.rstrip("\n"), "")
+        text = document.text
+        if sys.stdout.isatty() and is_slack_message(text):  # a pipe gets the very JSON
+            text = slack_text(text)
+        say(f"──── {place[0]} · {place[1]} · {document.name} ────", text.rstrip("\n"), "")
 
 
 def _write(folder: Path, previews: Sequence[Preview]) -> Path:
@@ -116,9 +154,14 @@ def _write(folder: Path, previews: Sequence[Preview]) -> Path:
                 path.write_text(document.text, encoding="utf-8", errors="replace")
                 shown = html.escape(str(path.relative_to(folder)))
                 links.append(f'<li><a href="{shown}">{shown}</a>')
+                if is_slack_message(document.text):
+                    page = below / f"{path.stem}.html"
+                    page.write_text(slack_page(document.text), encoding="utf-8", errors="replace")
+                    shown = html.escape(str(page.relative_to(folder)))
+                    links.append(f'<li><a href="{shown}">{shown}</a> (as Slack shows it)')
         index = folder / "index.html"
-        page = "<!doctype html><meta charset=utf-8><title>cmc-notify preview</title><ul>"
-        index.write_text(f"{page}\n{chr(10).join(links)}\n</ul>\n", encoding="utf-8")
+        head = "<!doctype html><meta charset=utf-8><title>cmc-notify preview</title><ul>"
+        index.write_text(f"{head}\n{chr(10).join(links)}\n</ul>\n", encoding="utf-8")
     except OSError as error:
         fail(f"error: {error.filename}: can't be written: {error.strerror}; choose another folder with --out")
     return index

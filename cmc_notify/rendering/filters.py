@@ -151,5 +151,5 @@ def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
         duration,
     )
     local = times(zone)
-    named = {"time": local, "localtime": local, "by_error": group_by_error}
+    named: dict[str, Callable[..., Any]] = {"time": local, "localtime": local, "by_error": group_by_error}
     return {**named, **{each.__name__: each for each in plain}}
