@@ -236,3 +236,45 @@ def test_an_unknown_command_is_2() -> None:
     done = real_process("jbos")
     assert done.code == 2
     assert "Did you mean 'jobs'?" in done.err
+
+
+def test_preview_writes_a_picture_of_slack_messages(tmp_path: Path) -> None:
+    """Beside the JSON lies a page that shows the message, and the index leads to it."""
+    file, folder = written(tmp_path, config(SINKS)), tmp_path / "out"
+    code, _, _ = in_process(
+        "preview", "--config", str(file), "--event", "job.failed", "--sink", "chat", "--out", str(folder)
+    )
+    assert code == 0
+    page = (folder / "chat" / "job.failed" / "message.html").read_text()
+    assert "class &#x27;voice&#x27; is not defined" in page
+    assert "chat/job.failed/message.html" in (folder / "index.html").read_text()
+
+
+async def test_preview_watches(tmp_path: Path) -> None:
+    """A saved template is shown at once, a broken config is told, and an interrupt ends it with 0."""
+    templates = tmp_path / "templates" / "console"
+    templates.mkdir(parents=True)
+    file = written(
+        tmp_path, {**config({"screen": SINKS["screen"]}), "templates_dir": str(tmp_path / "templates")}
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cmc_notify", "preview", "--watch", "--event", "job.failed"),
+        *("--config", str(file)),
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    assert process.stdout
+    try:
+        async with asyncio.timeout(60):
+            assert b"waiting for" in await process.stderr.readline()
+            (templates / "default.txt.j2").write_text("mine: {{ job.id }}\n")
+            assert b"waiting for" in await process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+            assert b"mine: 42" in await process.stdout.read()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
