@@ -78,6 +78,13 @@ HARMFUL = {
     "attributes through format": "{{ '{0.__class__.__mro__}'.format('x') }}",
     "the environment": "{{ self._TemplateReference__context.environment }}",
     "globals of a function": "{{ range.__globals__ }}{{ cycler.__init__.__globals__ }}",
+    "namespaces in one another": DOUBLING % ("1", "namespace(a=ns.x, b=ns.x)") + "{{ ns.x }}",
+    "a chain of tuples": "{% set ns = namespace(x=(1,)) %}{% for i in range(99999) %}{% set ns.x = (ns.x,) %}{% endfor %}{{ {ns.x: 1} }}",
+    "calls of calls": "{% macro m() %}{{ caller() }}{% endmacro %}{% macro r() %}{% call m() %}{{ r() }}{% endcall %}{% endmacro %}{{ r() }}",
+    "a width through map": "{{ ['%999999999d'] | map('format', 1) | list }}",
+    "a macro's own text": "{% macro m() %}{% for i in range(99999) %}" + "A" * 90_000 + "{% endfor %}{% endmacro %}{{ m() }}",
+    "imports without end": "{% for i in range(99999) %}{% import 'shared/words.j2' as w with context %}{% endfor %}",
+    "without escaping": "{% autoescape false %}{{ 'x' * 999999999 }}{% endautoescape %}",
     "a long template": "{{ type }}" * 12_000,
     "deep parentheses": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
 }  # fmt: skip
