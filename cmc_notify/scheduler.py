@@ -2,11 +2,13 @@
 
 A controller's next poll is fixed when the last one has ended, so two never overlap; it comes at once where
 a lead begins, and sooner while jobs are open. A little jitter keeps many controllers, and many bridges, from
-asking in step. Nothing that is scheduled stops for good because it failed once.
+asking in step. Nothing that is scheduled stops for good because it failed once, nor for long because the
+machine's clock was set back.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,10 @@ _log = structlog.get_logger(__name__)
 
 JITTER = 0.1
 """A poll comes up to this part of its interval early."""
+LOOK_AT_CLOCK = 5.0
+"""Seconds between two looks at whether the machine's clock was set back."""
+SET_BACK = 1.0
+"""Seconds by which it must have been."""
 
 
 class _Repeated:
@@ -112,6 +118,9 @@ class Scheduler:
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
+        clock = asyncio.create_task(self._follow_clock(), name="clock")
+        self._running.add(clock)
+        clock.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
         """Start nothing more, and cancel what runs: a poll before its commit never happened."""
@@ -126,6 +135,24 @@ class Scheduler:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    async def _follow_clock(self) -> None:
+        """APScheduler plans by the time of day: set back by hours, it would let everything rest for hours.
+
+        One that is set forward makes what is planned come early, and that does no harm.
+        """
+        loop = asyncio.get_running_loop()
+        ahead = time.time() - loop.time()
+        while True:
+            await asyncio.sleep(LOOK_AT_CLOCK)
+            stepped = time.time() - loop.time() - ahead
+            if stepped > 0:
+                ahead += stepped
+            elif stepped < -SET_BACK:
+                ahead += stepped
+                _log.warning("clock.set_back", seconds=round(-stepped, 1))
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=job.next_run_time + timedelta(seconds=stepped))
 
     def _end(self, controller: str) -> _Repeated | None:
         """Begin no other poll; returns what may still run."""

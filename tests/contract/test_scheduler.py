@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+import time_machine
 
 from cmc_notify import scheduler as module
 from cmc_notify.poller import Poller
@@ -182,6 +184,19 @@ async def test_a_chore_comes_again_also_after_it_failed(scheduler: Scheduler) ->
     async with asyncio.timeout(5):
         await often.wait()
     assert ran[0] - begun >= 0.1
+
+
+async def test_a_clock_that_is_set_back_stops_no_polls(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was planned by the old time of day comes as soon as it would have."""
+    monkeypatch.setattr(module, "LOOK_AT_CLOCK", 0.05)
+    poller = Scripted(otherwise=BUSY)
+    begin(scheduler, poller, interval=0.2, timeout=0.1)
+    await poller.polls(1)
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=3), tick=True):
+        await poller.polls(len(poller.times) + 3)
+        await scheduler.stop()
 
 
 async def test_polls_do_not_go_in_step(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
