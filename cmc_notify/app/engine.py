@@ -135,11 +135,13 @@ class Engine:
         What is led is given up at once, unless another engine is about to replace this one.
         """
         await self._scheduler.stop()
+        # Side by side: a store that hangs must not cost the deliveries their time, nor us the time after it.
+        ends = [self.dispatcher.stop(self.settings.shutdown_grace)]
         if self.leading and not replaced:
-            await self.leading.stop()
+            ends.append(self.leading.stop())
         if self._heartbeat:
-            await self._heartbeat.stop()
-        await self.dispatcher.stop(self.settings.shutdown_grace)
+            ends.append(self._heartbeat.stop())
+        await asyncio.gather(*ends)
         await self.close()
 
     async def close(self) -> None:

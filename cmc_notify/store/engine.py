@@ -6,7 +6,7 @@ A transaction that ended is on disk: on SQLite the write-ahead log is synced at 
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ _FROZEN_AFTER_MS = 8_000
 """A process that stands still in the middle of a transaction holds locks, and so the replica that takes over,
 until PostgreSQL ends that transaction for it.
 """
+CLOSE_WITHIN = 1.0
+"""Seconds, twice at most, that a server which hangs gets at the end; containers are killed soon after."""
 _CHUNK = 500  # values in one IN list, far below either database's limit
 
 
@@ -75,10 +77,18 @@ class Database:
             task.exception()
 
     async def close(self) -> None:
-        """Let what runs end, then close every connection."""
-        await asyncio.gather(*self.running, return_exceptions=True)
-        with translated(self.place):
-            await self._engine.dispose()
+        """Let what runs end, then close every connection; a server that hangs is not waited for.
+
+        What it was asked last may then be done or not, as after a crash.
+        """
+        within = None if self.path else CLOSE_WITHIN
+        if self.running:
+            await asyncio.wait(self.running, timeout=within)
+        for task in tuple(self.running):
+            task.cancel()
+        with translated(self.place), suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._engine.dispose()
 
     async def lease_clock(self, connection: AsyncConnection) -> float:
         """Now as leases count it: replicas share PostgreSQL's clock; a SQLite store has one process."""
