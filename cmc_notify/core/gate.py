@@ -9,7 +9,7 @@ One gate serves one sink, and stands before all of its deliveries:
 - *blocked*: an operator must act. One message tries at each ``probe``.
 
 Whoever judges a message, well or ill, works: a refused message closes the gate no more than a good one.
-Times are Unix seconds.
+Times are Unix seconds. A clock that was set back ends every rest: none lasts as long as the clock is wrong.
 """
 
 from enum import StrEnum
@@ -26,6 +26,9 @@ FAILURES_TO_OPEN = 5
 
 LONGEST_REST = 60.0
 """Seconds, or the sink's own ``retry.max`` where that is less: a receiver that is back is soon found so."""
+
+CLOCK_SHAKES = 5.0
+"""Seconds that a clock may be corrected backwards without being taken as set back."""
 
 
 class GateState(StrEnum):
@@ -55,10 +58,16 @@ class Gate(Struct, frozen=True, kw_only=True):
     """Our own caution, ended by any sign that the sink works."""
     asked_until: float = 0.0
     """The receiver's wish, kept whatever happens."""
+    rests_from: float = 0.0
+    """When the last of both was set."""
 
     def resting(self, now: float) -> bool:
         """Whether nothing at all may be begun now."""
-        return now < self.opens_at
+        return now < self.opens_at and not self._set_back(now)
+
+    def _set_back(self, now: float) -> bool:
+        """Whether the clock shows an earlier time than when the rest was set: its end then means nothing."""
+        return now < self.rests_from - CLOCK_SHAKES
 
     @property
     def opens_at(self) -> float:
@@ -82,6 +91,13 @@ class Gate(Struct, frozen=True, kw_only=True):
 
     def after(self, outcome: SendOutcome, *, begun_at: float, now: float, chance: float) -> "Gate":
         """The gate after an attempt from ``begun_at`` to ``now``; ``chance`` in [0, 1) spreads the rests."""
+        if self._set_back(now):
+            awake = replace(self, rests_until=0.0, asked_until=0.0, rests_from=0.0)
+            return awake.after(outcome, begun_at=begun_at, now=now, chance=chance)
+        made = self._after(outcome, begun_at, now, chance)
+        return made if made.opens_at == self.opens_at else replace(made, rests_from=now)
+
+    def _after(self, outcome: SendOutcome, begun_at: float, now: float, chance: float) -> "Gate":
         match outcome:
             case Sent() | Rejected():
                 return self._judged(begun_at, now)

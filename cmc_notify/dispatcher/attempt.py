@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import isfinite
 
 import structlog
 from msgspec.structs import replace
@@ -16,6 +17,25 @@ _log = structlog.get_logger(__name__)
 
 OUTCOMES = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "rejected", Blocked: "blocked"}
 """Each with its word in the metrics."""
+
+
+def _sound(outcome: SendOutcome) -> SendOutcome:
+    """The outcome as it can be judged and written down: a third party's sink may have no type checker, and
+    what it accepted must not be sent again because its receipt is a number. Raises TypeError for no outcome.
+    """
+    match outcome:
+        case Sent(receipt):
+            return Sent(None if receipt is None else str(receipt))
+        case RetryLater(reason, after):
+            known = isinstance(after, int | float) and isfinite(after)
+            return RetryLater(str(reason), after if known else None)
+        case Unclear(reason):
+            return Unclear(str(reason))
+        case Rejected(reason):
+            return Rejected(str(reason))
+        case Blocked(reason):
+            return Blocked(str(reason))
+    raise TypeError(f"no outcome but {type(outcome).__name__}")
 
 
 class Attempts:
@@ -42,12 +62,12 @@ class Attempts:
 
         async def record(part: str, receipt: str) -> None:
             reached(Boundary.DELIVERY_PART_ACCEPTED)
-            await self._outbox.record_part(delivery.id, part, receipt)
+            await self._outbox.record_part(delivery.id, str(part), str(receipt))
             reached(Boundary.DELIVERY_PART_RECORDED)
 
         try:
             async with asyncio.timeout(self._timeout + self._linger):
-                outcome = await self._sink.send(self._message(claim), record)
+                outcome = _sound(await self._sink.send(self._message(claim), record))
         except TimeoutError:
             return Unclear(f"no answer within {self._timeout:g} s")
         except StoreError as error:
@@ -58,8 +78,6 @@ class Attempts:
             return self._bug(delivery, error)  # not ours: something inside the sink was cancelled
         except Exception as error:  # noqa: BLE001  a third-party sink must not stop the others
             return self._bug(delivery, error)
-        if type(outcome) not in OUTCOMES:  # a third party's sink may have no type checker
-            return self._bug(delivery, TypeError(f"no outcome but {type(outcome).__name__}"))
         return outcome
 
     def _bug(self, delivery: Delivery, error: BaseException) -> Unclear:

@@ -15,6 +15,7 @@ import structlog
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import Event, rfc3339
+from cmc_notify.core.gate import GateState
 from cmc_notify.core.outcome import Blocked, Rejected
 from cmc_notify.core.retry import decide, expired
 from cmc_notify.dispatcher.attempt import OUTCOMES, Attempts
@@ -144,7 +145,14 @@ class Worker:
         room = self._keeper.room(len(self.in_flight))
         if room <= 0:
             return await self._expire()
-        claims = await self._outbox.claim(self._name, owner=self._owner, limit=room, lease=self._lease)
+        claims = await self._outbox.claim(
+            self._name,
+            owner=self._owner,
+            limit=room,
+            lease=self._lease,
+            # While one message at a time tries, one that is never taken must not be the one each time.
+            in_turn=self._keeper.gate.state is not GateState.CLOSED,
+        )
         new = self._not_held(claims)
         # While the store was asked, an answer may have come that leaves less room, or our end.
         room = 0 if self.stopping else self._keeper.room(len(self.in_flight))

@@ -44,9 +44,12 @@ class Claim(Struct, frozen=True):
 class Outbox(Protocol):
     """What the dispatcher needs. Every method raises StoreUnavailable."""
 
-    async def claim(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
+    async def claim(
+        self, sink: str, *, owner: str, limit: int, lease: float, in_turn: bool = False
+    ) -> Sequence[Claim]:
         """Lease up to ``limit`` due deliveries, the oldest first, at most one per ordering key.
 
+        With ``in_turn``, the longest due first: what was tried in vain comes after what was not.
         A delivery behind an unfinished one of the same key, or waiting for another, is not due.
         An expired lease counts as free; its delivery comes back with ``unclear`` set.
         """

@@ -323,7 +323,7 @@ async def test_trouble_after_a_long_block_makes_no_dead_letters(stage: Stage) ->
         sink.script.extend([Sent(), RetryLater("throttled", HOUR / 2 - 60)])
         sink.otherwise = Sent()
         stage.later(30)
-        row = await stage.until(f"{events[1]}-chat", lambda row: row.attempts == 1)
+        row = await stage.until(f"{events[0]}-chat", lambda row: row.attempts == 1)
         assert row.state is DeliveryState.PENDING
         stage.later(HOUR / 2 - 60)
         for event in events:

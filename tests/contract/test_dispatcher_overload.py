@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.core.gate import FAILURES_TO_OPEN
-from cmc_notify.core.outcome import Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.dispatcher import worker
 from cmc_notify.ports import Claim, Delivery, Message, PartRecorder
 
@@ -139,6 +139,53 @@ async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answe
     turns = [line["event"] for line in log if line["event"].startswith("sink.")]
     assert turns == ["sink.circuit_open", "sink.circuit_closed"]
     assert paused(stage) == 0
+
+
+@pytest.mark.parametrize("trouble", [Blocked("HTTP 403"), RetryLater("HTTP 503", 30)])
+async def test_messages_that_are_never_taken_do_not_use_up_every_try(
+    stage: Stage, trouble: SendOutcome
+) -> None:
+    """A receiver that asks for a rest, or for an operator, at some messages alone gets all the others."""
+    events = [await stage.tell("chat", deadline_at=stage.clock() + 1e9) for _ in range(6)]
+    never = {f"{event}-chat" for event in events[:2]}
+
+    async def choosy(message: Message, _record: PartRecorder) -> SendOutcome:
+        return trouble if message.key in never else Sent()
+
+    sink = Scripted("chat", otherwise=choosy)
+    async with stage.running(sink, concurrency=2):
+        async with asyncio.timeout(10):
+            while not {f"{event}-chat" for event in events[2:]} <= {message.key for message in sink.got}:
+                await asyncio.sleep(0.01)
+                stage.later(30.0)
+
+
+async def test_a_clock_that_is_set_back_by_hours_holds_no_queue_up(stage: Stage) -> None:
+    """What is told by the corrected clock is sent, however long the sink was to rest by the wrong one."""
+    sink = Scripted("chat", RetryLater("429", 30))
+    first = await stage.tell("chat")
+    async with stage.running(sink):
+        await stage.until(f"{first}-chat", tried)
+        stage.clock.now -= 5 * HOUR
+        second = await stage.tell("chat")
+        stage.later(0)
+        await stage.until(f"{second}-chat", sent)
+
+
+async def test_what_a_sink_answers_with_odd_values_is_judged_all_the_same(stage: Stage) -> None:
+    """A receipt that is a number, and a wait that is none, neither stop the sink nor repeat a message."""
+    number: Any = 7
+    word: Any = "30"
+    odd: list[SendOutcome] = [Sent(number), RetryLater("later", word), RetryLater("later", float("nan"))]
+    sink = Scripted("chat", *odd)
+    events = [await stage.tell("chat") for _ in odd]
+    async with stage.running(sink, concurrency=1):
+        row = await stage.until(f"{events[0]}-chat", sent)
+        assert row.receipt == "7"
+        for event in events[1:]:
+            row = await stage.until(f"{event}-chat", tried)
+            assert row.due_at <= stage.clock() + 5
+    assert len(sink.got) == len(odd)
 
 
 async def test_messages_that_are_refused_one_by_one_open_nothing(stage: Stage) -> None:

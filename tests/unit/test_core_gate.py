@@ -205,8 +205,21 @@ def test_no_wish_of_a_receiver_is_ever_broken(
     for place, ((outcome, *_), (_, told_at)) in enumerate(zip(life, seen[1:], strict=True), start=1):
         if isinstance(outcome, RetryLater) and outcome.after and outcome.after > 0:
             until = told_at + min(outcome.after, policy.deadline)
-            for it, _ in seen[place:]:
-                assert it.room(until - min(1e-3, outcome.after / 2), 0) == 0
+            last = until - min(1e-3, outcome.after / 2)
+            for it, made_at in seen[place:]:
+                assert made_at > last or it.room(last, 0) == 0
+
+
+def test_a_clock_that_is_set_back_ends_a_rest_instead_of_making_it_longer() -> None:
+    """A sink is asked again by the corrected clock, and its next answer counts by that clock alone."""
+    wrong = NOW + 18_000
+    for trouble in (REVOKED, RetryLater("429", 30)):
+        resting = after(gate(), trouble, now=wrong)
+        assert resting.room(wrong - 1, 0) == 0
+        assert resting.room(NOW, 0) == 1
+        assert after(resting, SENT, now=NOW).state is GateState.CLOSED
+        again = after(resting, trouble, now=NOW)
+        assert (again.opens_at, again.room(NOW, 0)) == (NOW + 30, 0)
 
 
 @given(st.integers(1, 6), policies, lives)

@@ -65,6 +65,21 @@ def happen(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Happ
     return commit
 
 
+async def test_what_is_claimed_in_turn_is_what_was_due_for_longest(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """What was tried in vain comes after younger ones; each key keeps its order."""
+    key = {"ordering_key": "k"}
+    tried, waiting, behind = await tell(
+        {"due_at": hands.now - 1}, {"due_at": hands.now - 5, **key}, {"due_at": hands.now - 9, **key}
+    )
+    for expected in (waiting, behind, tried):
+        (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=30, in_turn=True)
+        assert claim.delivery.id == expected
+        if expected == waiting:
+            assert await store.outbox.record(waiting, owner="me", verdict=SENT)
+
+
 async def test_only_what_reached_its_deadline_expires(
     store: Store, tell: Tell, hands: SimpleNamespace
 ) -> None:
