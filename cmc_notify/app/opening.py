@@ -1,7 +1,8 @@
 """The store at the start: tried until it opens, so that an outage ends by itself when its cause is gone.
 
 What no waiting mends is raised at once: another bridge holds the store, its schema is newer than this
-program, its address is none, its driver is missing.
+program, its address is none, its driver is missing. Not so for an address that a reload gave while we
+waited: no config that is read on the way may end the bridge, and the next reload can correct it.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from msgspec import Struct
 
-from cmc_notify.errors import StoreUnavailable
+from cmc_notify.errors import StoreError, StoreUnavailable
 from cmc_notify.ports import Clock
 from cmc_notify.store import Store, open_store
 
@@ -39,13 +40,19 @@ class Opening:
         self.trouble: str | None = None
 
     async def open(self, url: Callable[[], str]) -> Opened:
-        """Try until it opens; ``url`` is asked anew each time. Raises StoreError where waiting is no help."""
+        """Try until it opens; ``url`` is asked anew each time. Raises StoreError where waiting is no help,
+        for the first address alone.
+        """
         loop = asyncio.get_running_loop()
-        began, wait = loop.time(), FIRST_WAIT
+        began, wait, first = loop.time(), FIRST_WAIT, None
         while True:
+            tried = url()
+            first = tried if first is None else first
             try:
-                opened = await self._try(url())
-            except StoreUnavailable as error:
+                opened = await self._try(tried)
+            except StoreError as error:
+                if tried == first and not isinstance(error, StoreUnavailable):
+                    raise
                 self._tell(str(error), loop.time())
             else:
                 if opened.url != url():  # a reload came in between

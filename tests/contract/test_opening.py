@@ -112,6 +112,16 @@ async def test_a_reload_that_names_another_store_while_this_one_opens(
     assert (opened.url, stores.tried, stores.closed) == ("new", ["old", "new"], 1)
 
 
+async def test_a_reload_that_names_no_store_does_not_end_the_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What would end a start is told, and the next reload can correct it."""
+    stores = Stores(StoreUnavailable("away"), StoreError("no such option"), StoreLocked("held"))
+    urls = iter(["old", "bad", "taken", "good", "good"])
+    opened = await serve(stores, monkeypatch).open(lambda: next(urls))
+    assert (opened.url, stores.tried) == ("good", ["old", "bad", "taken", "good"])
+
+
 async def test_a_first_try_that_works_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An ordinary start has no line of waiting."""
     with structlog.testing.capture_logs() as logged:
