@@ -42,9 +42,9 @@ class Looks:
         pace = Pace()
         for item in items:
             uid = self._this_poll.get(item.digest) or self._known.uid_of(item.digest)
-            if uid is None:
+            if uid is None or self.digests.get(uid, item.digest) != item.digest:  # or back to what it was
                 await pace.breathe()
-                uid = self._decode(item)
+                uid = self._decode(item, uid)
             if uid is not None:
                 shown.add(uid)
         self.seen |= shown
@@ -65,7 +65,7 @@ class Looks:
         """The controller's id for a job that was seen or is known."""
         return self.changed[uid][-1].id if uid in self.changed else self._known.by_uid[uid].id
 
-    def _decode(self, item: ListedJob) -> str | None:
+    def _decode(self, item: ListedJob, known_as: str | None) -> str | None:
         if item.digest in self.malformed:
             self.unreadable.add(item.digest)
             return None
@@ -76,7 +76,7 @@ class Looks:
             self.malformed[item.digest] = f"job {'?' if error.job_id is None else error.job_id}: {error}"
             _log.warning("job.malformed", job_id=error.job_id, error=str(error))
             return None
-        uid = self._resolve(job)
+        uid = known_as or self._resolve(job)
         self._this_poll[item.digest] = uid
         self.changed.setdefault(uid, []).append(job)
         self.digests[uid] = item.digest

@@ -5,6 +5,9 @@ from typing import Any
 
 from poller_stage import polling
 
+from cmc_notify.controller.listing import ListedItem
+from cmc_notify.poller.looks import Looks
+from cmc_notify.poller.memory import KnownJobs
 from cmc_notify.simulator import Row
 
 DAY = 86_400.0
@@ -48,3 +51,15 @@ async def test_what_only_another_poller_knows_is_no_riddle(tmp_path: Path) -> No
         )
         stage.poller = slept
         assert await stage.poll() == ["4102 job.failed", "4101 appliance.recovered"]
+
+
+async def test_what_goes_back_within_one_poll_is_remembered_as_last_seen(tmp_path: Path) -> None:
+    """A job that changes and changes back between the requests of a poll is looked at three times."""
+    async with polling(tmp_path) as stage:
+        job = stage.sim.jobs.add(rows=[Row("V1", 3, "Running")])
+        looks = Looks(KnownJobs([]), lambda job: job, {})
+        for result in (None, "Success", None):
+            job.set_row("V1", 3, result, None)
+            await looks.add([ListedItem(job.body)])
+        [steps] = looks.changed.values()
+        assert [step.rows[0].outcome for step in steps] == ["running", "succeeded", "running"]
