@@ -6,7 +6,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,16 @@ class BridgeProcess:
         """Wait for ``count`` more polls that went through."""
         seen = self._polls_done
         await self.wait(lambda _log: self._polls_done >= seen + count, within=within)
+
+    async def polls_of_each(self, controllers: Iterable[str], count: int, *, within: float = 30) -> None:
+        """Wait for ``count`` more polls of each controller that went through."""
+        begun, wanted = len(self.log), set(controllers)
+
+        def done(log: list[Log]) -> bool:
+            polls = Counter(line["controller"] for line in log[begun:] if line.get("event") == "poll.done")
+            return all(polls[name] >= count for name in wanted)
+
+        await self.wait(done, within=within)
 
     async def drained(self, *, within: float = 30) -> None:
         """Wait until nothing is pending in the outbox; looked at whenever a line is logged."""

@@ -82,7 +82,8 @@ async def test_every_reading_of_the_vendors_page(filters: str, tmp_path: Path) -
         await asyncio.sleep(4 * 60 / SPEED)  # four minutes of the night that nobody watches
         async with bridge(tmp_path, setting) as process:
             await asyncio.gather(*(sim.wait_finished() for sim in sims.values()))
-            await process.polls(6 * len(sims), within=60)
+            await process.polls_of_each(sims, 6, within=120)
+            await process.drained(within=60)
             assert await process.stop() == 0
         before = len(receiver.requests)
         async with bridge(tmp_path, setting) as process:

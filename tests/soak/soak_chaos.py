@@ -104,7 +104,8 @@ class Chaos:
             async with asyncio.timeout(_AIM_WITHIN):
                 return await hit
         except TimeoutError:
-            return None
+            # Hit in the very moment of giving up: it stands still, and nobody else would end that.
+            return hit.result() if hit.done() and not hit.cancelled() else None
         finally:
             self._receivers.on_hold = self._receivers.on_answer = None
 
