@@ -6,7 +6,7 @@ the reader gets what is newest, and every change that is not merely interim.
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, exists, or_, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.core.delivery import DeliveryState
@@ -44,6 +44,22 @@ async def supersede(
         )
         gone.update(ended)
     return frozenset(gone)
+
+
+async def hold(connection: AsyncConnection, sinks: Collection[str], ordering_keys: Collection[str]) -> None:
+    """Until our transaction ends, nobody else writes down what came of progress under these keys.
+
+    On PostgreSQL, an attempt that ends while newer news is being committed would else see none of it, and
+    be seen by none: the news would stand behind the progress until that is due again.
+    """
+    for chunk in in_chunks(ordering_keys):
+        await connection.execute(
+            select(deliveries.c.seq)
+            .where(pending(), deliveries.c.sink.in_(sinks), deliveries.c.ordering_key.in_(chunk))
+            .where(_is_progress())
+            .order_by(deliveries.c.seq)
+            .with_for_update(key_share=True, of=deliveries)
+        )
 
 
 def _is_progress() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
-from cmc_notify.store.collapsing import supersede
+from cmc_notify.store.collapsing import hold, supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.leadership import require
 from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
@@ -192,9 +192,10 @@ class PollRecords:
         if waits := wait_rows(commit.deliveries):
             await connection.execute(insert(delivery_waits), waits)
         routed = [new for new in commit.deliveries if new.sink]
-        await supersede(
-            connection, {new.sink for new in routed}, {new.ordering_key for new in routed}, now=now
-        )
+        sinks, keys = {new.sink for new in routed}, {new.ordering_key for new in routed}
+        if self._database.path is None:  # a SQLite store has one writer at a time
+            await hold(connection, sinks, keys)
+        await supersede(connection, sinks, keys, now=now)
 
     async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[Incident]) -> None:
         if changed:

@@ -1,10 +1,12 @@
 """What the store does with deliveries that are too late, pointless or nobody's, on SQLite and PostgreSQL."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import EventType
@@ -12,6 +14,7 @@ from cmc_notify.core.model import JobState
 from cmc_notify.ports import Delivery, DeliveryFilter, PollCommit
 from cmc_notify.store import Store
 from cmc_notify.store.retention import UNSERVED_AFTER
+from cmc_notify.store.tables import deliveries
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
@@ -78,6 +81,22 @@ async def test_what_is_claimed_in_turn_is_what_was_due_for_longest(
         assert claim.delivery.id == expected
         if expected == waiting:
             assert await store.outbox.record(waiting, owner="me", verdict=SENT)
+
+
+async def test_progress_that_is_put_off_while_news_is_committed_holds_nothing_up(
+    store: Store, happen: Happen, hands: SimpleNamespace
+) -> None:
+    """Whichever of two replicas' transactions ends first, progress that newer news overtook is left out."""
+    progress = await happen(PROGRESS)
+    assert await claimed(store) == [progress]
+    async with store.outbox._database.write() as other:  # as ``record`` writes it
+        changed = {"leased_by": None, "leased_until": None, "due_at": hands.now + 3600}
+        await other.execute(update(deliveries).where(deliveries.c.id == progress).values(**changed))
+        committing = asyncio.ensure_future(happen(FAILED))
+        await asyncio.wait([committing], timeout=0.3)
+    failed = await committing
+    assert await claimed(store) == [failed]
+    assert await states(store, progress) == ["superseded"]
 
 
 async def test_only_what_reached_its_deadline_expires(
