@@ -33,6 +33,10 @@ JITTER = 0.2
 """A look comes up to this part of ``TURN`` early, so that replicas do not go in step."""
 KEPT = 50
 """For so many times ``TTL`` a replica gives nothing back, once another has left free what was its to take."""
+PARALLEL = 8
+"""Leads renewed at a time: with many, and a store far away, one after the other would take as long as they
+last. A part of the store's connections, so that polls and deliveries get theirs.
+"""
 RELEASE_WITHIN = 1.0
 """Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
 _POLLS = "poll:"
@@ -165,10 +169,18 @@ class Leading:
     async def _look(self) -> None:
         wanted = [polls_of(name) for name in self._controllers]
         self._seen = await self._store.attend(self.owner, wanted, ttl=self._ttl)
-        for name, lead in tuple(self._leads.items()):
-            await self._renew(name, lead)
+        await self._renew_all()
         self._give_back()
         await self._take()
+
+    async def _renew_all(self) -> None:
+        limit = asyncio.Semaphore(PARALLEL)
+
+        async def one(name: str, lead: _Lead) -> None:
+            async with limit:
+                await self._renew(name, lead)
+
+        await asyncio.gather(*(one(name, lead) for name, lead in self._leads.items()))
 
     async def _renew(self, name: str, lead: _Lead) -> None:
         began = self._now()
@@ -198,7 +210,11 @@ class Leading:
     async def _take(self) -> None:
         loads = self._loads()
         loads[self.owner] = len(self._leads)
+        enough = self._now() + self._ttl / 3  # what is led has to be renewed meanwhile
         for name in sorted(self._controllers - self._leads.keys()):
+            if self._now() > enough:
+                self._wake.set()
+                return
             leader = self._seen.leaders.get(polls_of(name))
             if leader not in (None, self.owner):
                 self._free_since.pop(name, None)
