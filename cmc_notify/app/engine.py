@@ -154,12 +154,20 @@ class Engine:
 
     def forget_metrics(self, successor: Settings) -> None:
         """What the next config leaves out must not stand still at its last value, and alert for ever."""
+        metrics = self._metrics
+        of_controllers = (
+            metrics.controller_up,
+            metrics.jobs_open,
+            metrics.leads,
+            metrics.poll_lag_seconds,
+            metrics.last_poll_timestamp_seconds,
+            metrics.malformed_jobs,
+        )
         for name in self.settings.controllers.keys() - successor.controllers.keys():
-            metrics = self._metrics
-            for gauge in (metrics.controller_up, metrics.jobs_open, metrics.leads, metrics.poll_lag_seconds):
+            for gauge in of_controllers:
                 gauge.remove(name)
         for name in self.settings.sinks.keys() - successor.sinks.keys():
-            for gauge in (self._metrics.sink_blocked, self._metrics.sink_paused):
+            for gauge in (metrics.sink_blocked, metrics.sink_paused):
                 gauge.remove(name)
 
     def _cautions(self) -> list[str]:

@@ -60,6 +60,8 @@ class Health:
         seen = await overview(self._ledger, self._status)
         for controller in seen.controllers:
             metrics.incidents_open.labels(controller.name).set(controller.open_failures)
+            if controller.live is None:
+                continue  # it left the config: the age of its last poll would alert for ever
             metrics.malformed_jobs.labels(controller.name).set(len(controller.meta.malformed))
             if controller.meta.last_poll_at is not None:
                 self._polled_at[controller.name] = controller.meta.last_poll_at
