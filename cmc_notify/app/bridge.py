@@ -19,6 +19,7 @@ from cmc_notify.app.making import Plugins
 from cmc_notify.app.opening import Opened, Opening
 from cmc_notify.app.stalls import watch_stalls
 from cmc_notify.core.links import Links
+from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock
 from cmc_notify.settings import Settings
 from cmc_notify.settings.root import HttpSettings
@@ -32,7 +33,7 @@ class Bridge:
     """One bridge process. Also what the web pages ask about the present (``web.StatusSource``)."""
 
     def __init__(self, settings: Settings, plugins: Plugins, *, clock: Clock = time.time) -> None:
-        self._settings = settings
+        self._settings = self._first = settings
         self._plugins = plugins
         self._clock = clock
         self._metrics = Metrics()
@@ -58,7 +59,7 @@ class Bridge:
             self._opened = opened = await self._opening.open(self._store_url)
             self._links = Links(opened.link_secret, self._http.external_url)
             await web.show(self._pages(opened))
-            self._engine = self._make_engine(self._settings)
+            self._engine = self._first_engine()
             self._engine.start()
         except BaseException:
             await self.stop()
@@ -68,7 +69,8 @@ class Bridge:
     async def reload(self, settings: Settings) -> None:
         """Go on with other settings; where they can't be used, raise, and the old ones go on.
 
-        The store, once open, and ``http`` but for its token are fixed until a restart.
+        The store, once open, and ``http`` are fixed until a restart, but for the user and password of the one
+        and the token of the other.
         """
         replacement = self._make_engine(settings) if self._engine else None
         configure_logging(settings.log.format, settings.log.level, sys.stderr)
@@ -126,6 +128,20 @@ class Bridge:
             for name, sink in self._settings.sinks.items()
         ]
 
+    def _first_engine(self) -> Engine:
+        """Of the newest settings; where a reload brought those as we waited, and they can't be used, of the
+        start's. The store that did open stays.
+        """
+        try:
+            return self._make_engine(self._settings)
+        except Exception as error:
+            if self._settings is self._first:
+                raise
+            tell_refused(error)
+        self._settings = self._first
+        configure_logging(self._first.log.format, self._first.log.level, sys.stderr)
+        return self._make_engine(self._first)
+
     def _make_engine(self, settings: Settings) -> Engine:
         assert self._opened is not None
         return Engine(
@@ -173,11 +189,20 @@ class Bridge:
         """The keys that differ from what is in use, among those that only a start applies."""
         http, url = settings.http, settings.store.url.get_secret_value()
         changed = {
-            "store.url": self._opened is not None and url != self._opened.url,
+            "store.url": self._opened is not None and not self._opened.store.use_credentials(url),
             "http": (http.listen, http.external_url) != (self._http.listen, self._http.external_url)
             or (http.token is None and self._token is not None),
         }
         return [key for key, differs in changed.items() if differs]
+
+
+def tell_refused(error: Exception) -> None:
+    """Log why a config that was read on the way is not used."""
+    if isinstance(error, ConfigError):
+        _log.error("bridge.reload_refused", problems=list(error.problems))
+    else:
+        problem = f"{type(error).__name__}: {error}"
+        _log.error("bridge.reload_refused", problems=[problem], exc_info=error)
 
 
 def _page_address(http: HttpSettings, port: int) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
-from cmc_notify.app.bridge import Bridge
+from cmc_notify.app.bridge import Bridge, tell_refused
 from cmc_notify.app.making import Plugins
 from cmc_notify.app.rotation import Rotation
-from cmc_notify.errors import ConfigError
 from cmc_notify.settings import Loaded
 
 _log = structlog.get_logger(__name__)
@@ -94,10 +93,8 @@ async def _reload(bridge: Bridge, read: Callable[[], Loaded], rotation: Rotation
     try:
         loaded = await asyncio.to_thread(read)
         await bridge.reload(loaded.settings)
-    except ConfigError as error:
-        _log.error("bridge.reload_refused", problems=list(error.problems))
     except Exception as error:  # noqa: BLE001  a new config, or a plugin's fault, must not end what runs
-        _log.exception("bridge.reload_refused", problems=[f"{type(error).__name__}: {error}"])
+        tell_refused(error)
     else:
         return Rotation(loaded)
     return rotation

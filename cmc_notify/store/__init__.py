@@ -54,6 +54,14 @@ class Store:
         except OSError:
             return None
 
+    def use_credentials(self, url: str) -> bool:
+        """Let new connections sign in with the user and password of ``url``, while open ones go on.
+
+        False, and nothing is changed, where ``url`` names another store or another way to it: that needs a
+        store opened anew.
+        """
+        return self._database.use_credentials(url)
+
     async def close(self) -> None:
         """Close every connection and let another bridge have the store."""
         try:

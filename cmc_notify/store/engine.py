@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Table, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Clock
@@ -31,10 +32,13 @@ _PRAGMAS = (
 _POSTGRESQL_OPTIONS = frozenset(
     {"host", "port", "user", "password", "passfile", "ssl", "sslmode", "prepared_statement_cache_size"}
 )
+_CREDENTIALS = ("user", "password")
 _FROZEN_AFTER_MS = 8_000
 """A process that stands still in the middle of a transaction holds locks, and so the replica that takes over,
 until PostgreSQL ends that transaction for it.
 """
+_COMMAND_TIMEOUT = 60.0
+"""Seconds for one statement, except in an upgrade."""
 CLOSE_WITHIN = 1.0
 """Seconds, twice at most, that a server which hangs gets at the end; containers are killed soon after."""
 _CHUNK = 500  # values in one IN list, far below either database's limit
@@ -48,13 +52,34 @@ class Database:
         parsed = _parse(url)
         self.clock = clock
         self.path = Path(parsed.database or "").resolve() if parsed.drivername.startswith("sqlite") else None
-        self.place = f"store {self.path}" if self.path else f"store {_shown(parsed)}"
-        self._engine = _sqlite_engine(self.path) if self.path else _postgresql_engine(parsed)
+        self._url = parsed
+        self._engine = _sqlite_engine(self.path) if self.path else self._postgresql_engine()
         event.listen(self._engine.sync_engine, "handle_error", drop_stuck)
         self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
         self.running: set[asyncio.Task[Any]] = set()
         # SQLite has one writer: here they queue fairly, rather than poll its lock against each other.
         self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.path else nullcontext()
+
+    @property
+    def place(self) -> str:
+        """Which database it is, for people: without the password."""
+        return f"store {self.path or _shown(self._url)}"
+
+    def use_credentials(self, url: str) -> bool:
+        """Have new connections sign in as ``url`` says, while those that are open go on.
+
+        False, and nothing is changed, where it is no other user or password of the same database.
+        """
+        try:
+            parsed = _parse(url)
+        except StoreError:
+            return False
+        if parsed.drivername.startswith("sqlite"):
+            return self.path == Path(parsed.database or "").resolve()
+        if self.path or _without_credentials(parsed) != _without_credentials(self._url):
+            return False
+        self._url = parsed
+        return True
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -69,6 +94,33 @@ class Database:
         with translated(self.place):
             async with self._writers, self._for_writing.connect() as connection, connection.begin():
                 yield connection
+
+    @asynccontextmanager
+    async def upgrade(self) -> AsyncIterator[AsyncConnection]:
+        """As ``write``, but no statement is limited in time: one may rewrite millions of rows, and would
+        else be rolled back and begun anew for ever. Replicas wait for each other as long.
+        """
+        if self.path:
+            async with self.write() as connection:
+                yield connection
+            return
+        with translated(self.place):
+            engine = self._postgresql_engine(for_upgrade=True)
+            async with engine.connect() as connection, connection.begin():
+                for limit in ("statement_timeout", "lock_timeout"):  # a role or database may set them
+                    await connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+                yield connection
+
+    def _postgresql_engine(self, *, for_upgrade: bool = False) -> AsyncEngine:
+        engine = _postgresql_engine(self._url, for_upgrade=for_upgrade)
+        event.listen(engine.sync_engine, "do_connect", self._sign_in)
+        return engine
+
+    def _sign_in(self, _dialect: object, _record: object, _args: object, params: dict[str, Any]) -> None:
+        # The engine keeps what it was made with; what counts is what the URL says now.
+        for key in _CREDENTIALS:
+            params.pop(key, None)
+        params.update(_credentials(self._url))
 
     def ended(self, task: asyncio.Task[Any]) -> None:
         """Forget a task of ``running``; its error is its caller's, if that still waits."""
@@ -143,7 +195,22 @@ def _parse(url: str) -> URL:
 
 def _shown(url: URL) -> str:
     """The address alone: neither the password nor the options, which may hold one."""
-    return URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
+    user = _credentials(url).get("user")
+    return URL.create("postgresql", user, None, url.host, url.port, url.database).render_as_string()
+
+
+def _credentials(url: URL) -> dict[str, str]:
+    """Who signs in: as asyncpg names it, and with an option before what stands in front of the host."""
+    given = {"user": url.username, "password": url.password} | {
+        key: value for key, value in url.query.items() if key in _CREDENTIALS
+    }
+    return {key: str(value) for key, value in given.items() if value is not None}
+
+
+def _without_credentials(url: URL) -> URL:
+    """Which database it is, and how it is reached."""
+    query = {key: value for key, value in url.query.items() if key not in _CREDENTIALS}
+    return URL.create("postgresql", None, None, url.host, url.port, url.database, query)
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
@@ -171,7 +238,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgresql_engine(url: URL) -> AsyncEngine:
+def _postgresql_engine(url: URL, *, for_upgrade: bool) -> AsyncEngine:
     query = dict(url.query)
     if unknown := sorted(query.keys() - _POSTGRESQL_OPTIONS):
         known = ", ".join(sorted(_POSTGRESQL_OPTIONS))
@@ -183,13 +250,14 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
             url.set(drivername="postgresql+asyncpg", query=query),
             connect_args={
                 "timeout": 10,
-                "command_timeout": 60,
+                "command_timeout": None if for_upgrade else _COMMAND_TIMEOUT,
                 "server_settings": {
                     "application_name": "cmc-notify",
                     "idle_in_transaction_session_timeout": str(_FROZEN_AFTER_MS),
                 },
             },
             hide_parameters=True,
+            poolclass=NullPool if for_upgrade else None,
             pool_pre_ping=True,
         )
     except ArgumentError as error:

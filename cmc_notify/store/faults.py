@@ -28,6 +28,7 @@ _REMEDIES = (
     ("connection slots", "give the server a greater max_connections"),
     ("too many clients", "give the server a greater max_connections"),
     ("readonly", "make the file and its folder writable for this user"),
+    ("permission denied for", "grant the user of store.url the rights to the database and its tables"),
     ("permission denied", "make the file and its folder writable for this user"),
     ("read-only file system", "put store.url on a file system that can be written"),
     ("not a database", "it is no store; set store.url to another file, or restore a backup"),
@@ -41,6 +42,7 @@ _REMEDIES = (
 _ELSE = "see that the database runs and that store.url is right"
 _STUCK = (
     "read-only transaction",
+    "permission denied for",
     "readonly",
     "not a database",
     "malformed",
@@ -68,7 +70,8 @@ def translated(place: str) -> Iterator[None]:
 def drop_stuck(context: ExceptionContext) -> None:
     """For SQLAlchemy's ``handle_error``: have no connection of the pool used again that can't recover.
 
-    A file or server that could only be read stays so for those who opened it then.
+    A file or server that could only be read stays so for those who opened it then, and a user whose place
+    another took stays without rights.
     """
     if any(sign in str(context.original_exception).lower() for sign in _STUCK):
         context.is_disconnect = True

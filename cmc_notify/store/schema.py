@@ -16,8 +16,11 @@ _UPGRADE_LOCK = 0x636D636E  # any number that no other program on the same Postg
 
 
 async def upgrade(database: Database) -> None:
-    """Bring the schema to this version's in one transaction. Raises StoreError for a newer one."""
-    async with database.write() as connection:
+    """Bring the schema to this version's in one transaction, however long that takes.
+
+    Raises StoreError for a newer one.
+    """
+    async with database.upgrade() as connection:
         if database.path is None:  # replicas that start together wait for the first
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         await connection.run_sync(_upgrade, database.place)

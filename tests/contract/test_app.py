@@ -160,6 +160,12 @@ def gauges(bridge: Bridge) -> str:
     return bridge._metrics.render().decode()
 
 
+async def scraped(bridge: Bridge) -> str:
+    """The metrics, with what a scrape reads from the store."""
+    async with ClientSession() as client, client.get(f"http://127.0.0.1:{bridge.port}/metrics") as answer:
+        return await answer.text()
+
+
 async def test_a_plugins_templates_are_used_for_its_sink_alone(
     company: Company, configure: Configure
 ) -> None:
@@ -316,10 +322,15 @@ async def test_what_a_config_leaves_out_leaves_the_metrics(
                 await asyncio.sleep(0.01)
         assert 'controller_up{controller="apac"}' in gauges(bridge)
         assert 'sink_blocked{sink="night"}' in gauges(bridge)
+        assert '_last_poll_timestamp_seconds{controller="apac"}' in await scraped(bridge)
+        assert '_malformed_jobs{controller="apac"}' in gauges(bridge)
         await bridge.reload(configure())
-        assert 'controller_up{controller="apac"}' not in gauges(bridge)
-        assert 'sink_blocked{sink="night"}' not in gauges(bridge)
-        assert 'sink_blocked{sink="duty"}' in gauges(bridge)
+        text = await scraped(bridge)  # the store still knows the controller, which must not bring it back
+        of_polls = ("controller_up", "last_poll_timestamp_seconds", "malformed_jobs", "poll_lag_seconds")
+        assert [name for name in of_polls if f'_{name}{{controller="apac"}}' in text] == []
+        assert [name for name in of_polls if f'_{name}{{controller="emea"}}' not in text] == []
+        assert 'sink_blocked{sink="night"}' not in text
+        assert 'sink_blocked{sink="duty"}' in text
 
 
 async def test_a_start_that_fails_leaves_nothing_open(
@@ -346,6 +357,53 @@ async def test_a_start_that_fails_late_leaves_nothing_open(company: Company, con
             await bridge.start()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", bridge.port)
+
+
+@asynccontextmanager
+async def waiting(settings: Settings, company: Company) -> AsyncIterator[tuple[Bridge, asyncio.Task[None]]]:
+    """A bridge whose store does not open yet, and its start."""
+    bridge = Bridge(settings, company.plugins)
+    start = asyncio.create_task(bridge.start())
+    try:
+        async with asyncio.timeout(10):
+            while bridge._opening.trouble is None:  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0.01)
+        yield bridge, start
+    finally:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await bridge.stop()
+
+
+async def test_a_reload_that_can_not_be_used_once_the_store_opens(
+    tmp_path: Path, company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing could be made of it before: it is refused then, and the start's settings go to work."""
+    (tmp_path / "folder").write_text("in the way")
+    store = {"url": f"sqlite:///{tmp_path}/folder/store.db"}
+    async with waiting(configure(store=store), company) as (bridge, start):
+        broken = {"bad": {"type": "pager", "broken": True}}
+        await bridge.reload(configure(store=store, sinks=broken, routes=[{"sinks": ["bad"]}]))
+        (tmp_path / "folder").unlink()
+        await start
+        logged = capsys.readouterr().err
+        assert '"problems": ["ZeroDivisionError: ' in logged
+        assert "bridge.reload_refused" in logged
+        assert [live.name for live in bridge.sinks()] == ["duty"]
+        await company.built[0].sends(1)
+
+
+async def test_a_start_that_waited_and_then_fails(
+    tmp_path: Path, company: Company, configure: Configure
+) -> None:
+    """Where nothing was read on the way, what the start can't use ends it, as without a wait."""
+    (tmp_path / "folder").write_text("in the way")
+    store = {"url": f"sqlite:///{tmp_path}/folder/store.db"}
+    broken = configure(store=store, sinks={"duty": {"type": "pager", "broken": True}})
+    async with waiting(broken, company) as (_, start):
+        (tmp_path / "folder").unlink()
+        with pytest.raises(ZeroDivisionError):
+            await start
 
 
 async def readiness(bridge: Bridge) -> tuple[str, list[str], str]:

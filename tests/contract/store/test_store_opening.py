@@ -16,12 +16,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from postgres import PostgresServer
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from cmc_notify.core.model import JobState
 from cmc_notify.errors import StoreError, StoreLocked, StoreUnavailable
 from cmc_notify.ports import PollCommit
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store, open_store, schema
 from cmc_notify.store.tables import metadata
 
 MakeState = Callable[..., JobState]
@@ -291,6 +291,31 @@ async def test_a_damaged_file(tmp_path: Path, make_state: MakeState, make_commit
     refused = await refusal(f"sqlite:///{path}")
     assert isinstance(refused, StoreUnavailable)
     assert "restore a backup" in str(refused)
+
+
+async def test_an_upgrade_takes_its_time(
+    postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No limit of the driver, the role or the database ends a long step, nor the wait for another replica."""
+    url = await postgresql_server.new_database()
+    name = make_url(url).database
+    for limit in ("statement_timeout", "lock_timeout"):
+        await asyncio.to_thread(postgresql_server.run, f"ALTER DATABASE {name} SET {limit} = '100ms';")
+    monkeypatch.setattr("cmc_notify.store.engine._COMMAND_TIMEOUT", 0.2)
+    upgrade = schema._upgrade
+
+    def upgrade_slowly(connection: Connection, place: str) -> None:
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+        upgrade(connection, place)
+
+    monkeypatch.setattr(schema, "_upgrade", upgrade_slowly)
+    stores = await asyncio.gather(*(open_store(url, clock=clock, exclusive=True) for _ in range(2)))
+    try:
+        with pytest.raises(StoreUnavailable):
+            async with stores[0]._database.read() as connection:
+                await connection.execute(text("SELECT pg_sleep(0.5)"))
+    finally:
+        await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,6 +169,85 @@ async def test_a_wrong_password(
         await store.close()
     await admin("SELECT pg_reload_conf()")
     await admin("DROP ROLE stranger")
+
+
+@asynccontextmanager
+async def role(
+    server: PostgresServer, admin: Admin, store_url: str, name: str
+) -> AsyncIterator[Callable[[str], str]]:
+    """A superuser whose password is asked for, ``one`` at first; gives the store's URL with a password."""
+    await admin(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD 'one'")
+
+    def url(password: str) -> str:
+        return make_url(store_url).set(username=name, password=password).render_as_string(hide_password=False)
+
+    try:
+        with first_rule(server.data, f"local all {name} scram-sha-256\n"):
+            await admin("SELECT pg_reload_conf()")
+            yield url
+    finally:
+        await admin("SELECT pg_reload_conf()")
+        await admin(END_ALL)
+        await admin(f"DROP ROLE IF EXISTS {name}")
+
+
+@on_postgresql
+async def test_a_rotated_password(
+    store_url: str, admin: Admin, postgresql_server: PostgresServer, hands: SimpleNamespace
+) -> None:
+    """New connections sign in with the new one; those that are open go on; the old one is used no more."""
+    async with role(postgresql_server, admin, store_url, "rotating") as url:
+        store = await open_store(url("one"), clock=lambda: hands.now, exclusive=True)
+        await store.ledger.ping()
+        await admin("ALTER ROLE rotating PASSWORD 'two'")
+        await store.ledger.ping()
+        await admin(END_ALL)
+        assert "see the user and password in store.url" in await refused(store.ledger.ping())
+        assert store.use_credentials(url("two"))
+        await fill_the_pool(store)
+        assert store.use_credentials(url("hunter2"))
+        await store.ledger.ping()
+        await admin(END_ALL)
+        await refused(store.ledger.ping())
+        assert store.use_credentials(url("two"))
+        await fill_the_pool(store)
+        await store.close()
+
+
+@on_postgresql
+async def test_another_user_of_the_same_database(
+    store_url: str, admin: Admin, postgresql_server: PostgresServer, hands: SimpleNamespace
+) -> None:
+    """Two users in turn: once the old one is gone, no connection of its goes on failing."""
+    async with role(postgresql_server, admin, store_url, "blue") as blue:
+        store = await open_store(blue("one"), clock=lambda: hands.now, exclusive=True)
+        await fill_the_pool(store)
+        async with role(postgresql_server, admin, store_url, "green") as green:
+            by_options = make_url(store_url).update_query_dict({"user": "green", "password": "one"})
+            for url in (green("one"), by_options.render_as_string(hide_password=False)):
+                assert store.use_credentials(url)
+            await admin("ALTER ROLE blue NOSUPERUSER NOLOGIN")
+            assert "permission denied for table" in await refused(
+                store.ledger.ping()
+            )  # a connection of blue's
+            await fill_the_pool(store)  # it took the others with it
+            assert store._database.place.startswith("store postgresql://green@")
+            await store.close()
+
+
+async def test_what_is_no_change_of_credentials(store: Store, store_url: str) -> None:
+    """Another database, another way to it, or no store at all changes nothing."""
+    assert store.use_credentials(store_url)
+    sqlite = store_url.startswith("sqlite")
+    others = ["sqlite:///other.db", "nonsense", "postgresql://u:hunter2@127.0.0.1/other"]
+    if not sqlite:
+        postgresql = make_url(store_url)
+        others += [
+            str(postgresql.set(database="other")),
+            str(postgresql.update_query_dict({"ssl": "require"})),
+        ]
+    assert [url for url in others if store.use_credentials(url)] == []
+    await store.ledger.ping()
 
 
 @contextmanager
