@@ -64,4 +64,5 @@ def make_plan(settings: SinkSettings) -> SinkPlan:
             probe=min(PROBE_EVERY, retry.max),
         ),
         fallback=settings.fallback,
+        send_resolved=settings.send_resolved,
     )

@@ -48,4 +48,6 @@ class Verdict(Struct, frozen=True, kw_only=True):
     unclear: bool = False
     counts_as_attempt: bool = True
     fallback: NewDelivery | None = None
-    """With state dead: the delivery of the same event through the sink's fallback."""
+    """The delivery of the same event through the sink's fallback. With state dead it is sent; with state
+    sent, a resolve's, only if the fallback was handed a failure that it ends.
+    """

@@ -59,17 +59,20 @@ def decide(
     chance: float,
     fallback: NewDelivery | None = None,
     unclear: bool = False,
+    resolves: bool = False,
 ) -> Verdict:
     """The verdict on attempt number ``attempts``; ``unclear`` says that an earlier one may have arrived.
 
     A blocked sink's deliveries do not age into dead letters: the queue is held until an operator has
     acted. Whatever else is not accepted by the deadline becomes a dead letter, and ``fallback``, the
-    same event for another sink, is sent in its place. A doubt stays until the delivery is done: a refusal
+    same event for another sink, is sent in its place. What ``resolves`` failures goes there also when it
+    was taken, for those that were handed over. A doubt stays until the delivery is done: a refusal
     now does not say what became of the attempt before.
     """
     match outcome:
         case Sent(receipt):
-            return Verdict(state=DeliveryState.SENT, receipt=receipt)
+            follows = fallback if resolves else None
+            return Verdict(state=DeliveryState.SENT, receipt=receipt, fallback=follows)
         case Rejected(reason):
             return Verdict(state=DeliveryState.DEAD, error=reason, unclear=unclear, fallback=fallback)
         case Blocked(reason):

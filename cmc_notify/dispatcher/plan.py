@@ -15,19 +15,24 @@ class SinkPlan(Struct, frozen=True, kw_only=True):
     concurrency: int
     retry: RetryPolicy
     fallback: str | None = None
+    send_resolved: bool = True
+    """Whether it is told of recoveries, its own and those handed over."""
 
 
 def replacement(
     claim: Claim, plan: SinkPlan, fallback_plan: SinkPlan | None, *, now: float
 ) -> NewDelivery | None:
-    """The delivery that the fallback gets should this one die; None where there is none.
+    """The delivery that the fallback gets in this one's place; None where there is none.
 
-    A sink hears nothing of itself, and an interim state is no loss: what comes after it is told.
+    A sink hears nothing of itself, nor of recoveries where it wants none, and an interim state is no loss:
+    what comes after it is told.
     """
     event, dead = claim.event, claim.delivery
     if plan.fallback is None or fallback_plan is None:
         return None
     if plan.fallback == event.sink or event.type is EventType.JOB_PROGRESS:
+        return None
+    if event.recoveries and not fallback_plan.send_resolved:
         return None
     return NewDelivery(
         id=f"{dead.event_id}-{plan.fallback}-for-{dead.sink}",

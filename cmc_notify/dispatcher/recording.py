@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.events import rfc3339
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Claim, Delivery, Outbox
 
@@ -59,3 +60,15 @@ class Recorder:
                 state=DeliveryState.PENDING, unclear=claim.delivery.unclear, counts_as_attempt=False
             )
             await self._outbox.record(claim.delivery.id, owner=self._owner, verdict=untried)
+
+
+def log_verdict(verdict: Verdict, delivery: Delivery, *, fallback: str | None) -> None:
+    """Tell what an attempt came to."""
+    fields = {"sink": delivery.sink, "delivery": delivery.id, "attempt": delivery.attempts + 1}
+    match verdict.state:
+        case DeliveryState.SENT:
+            _log.info("delivery.sent", **fields, receipt=verdict.receipt)
+        case DeliveryState.DEAD:
+            _log.error("delivery.dead", **fields, reason=verdict.error, fallback=fallback)
+        case _:
+            _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=rfc3339(verdict.due_at))

@@ -13,18 +13,19 @@ from typing import NamedTuple
 import structlog
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
-from cmc_notify.core.events import Event, rfc3339
+from cmc_notify.core.delivery import NewDelivery, Verdict
+from cmc_notify.core.events import Event
 from cmc_notify.core.gate import GateState
 from cmc_notify.core.outcome import Blocked, Rejected
 from cmc_notify.core.retry import decide, expired
 from cmc_notify.dispatcher.attempt import OUTCOMES, Attempts
 from cmc_notify.dispatcher.gatekeeper import Gatekeeper
 from cmc_notify.dispatcher.health import SinkWatch
+from cmc_notify.dispatcher.outage import Outage
 from cmc_notify.dispatcher.plan import SinkPlan, replacement
-from cmc_notify.dispatcher.recording import STORE_PAUSE, Recorder
+from cmc_notify.dispatcher.recording import STORE_PAUSE, Recorder, log_verdict
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Claim, Clock, Delivery, Outbox, Sink
+from cmc_notify.ports import Claim, Clock, Outbox, Sink
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +48,8 @@ class _Held(NamedTuple):
     """A delivery of ours from its claim until its verdict is written."""
 
     key: str
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None
+    """What sends it; None for one that is given up unsent."""
 
 
 class Worker:
@@ -67,8 +69,8 @@ class Worker:
         handed_over: Callable[[], None],
         watch: SinkWatch | None,
     ) -> None:
-        """``handed_over`` is called when a dead delivery was given to the fallback sink; ``watch`` is told
-        what each attempt came to.
+        """``handed_over`` is called when something may have been given to the fallback sink; ``watch`` is
+        told what each attempt came to.
         """
         self._name = sink.name
         self._plan = plan
@@ -85,6 +87,9 @@ class Worker:
         self._lease = plan.timeout + LINGER + LEASE_SLACK
         self._held: dict[str, _Held] = {}
         self._sending: set[str] = set()
+        # The earliest when last asked, and asked again once it has passed: what comes later ends later.
+        self._deadline: float | None = None
+        self._outage = Outage(sink.name)
         self.in_flight: set[asyncio.Task[None]] = set()
         self.wake = asyncio.Event()
         self.stopping = False
@@ -107,8 +112,12 @@ class Worker:
             try:
                 claimed = await self._claim()
                 wait = None if claimed else await self._time_to_next()
+                if self._outage.lasts:
+                    # There may have been nothing to ask the store for.
+                    await self._outbox.next_due(self._name)
+                    self._outage.is_over()
             except StoreError as error:
-                _log.error("outbox.unavailable", sink=self._name, error=str(error))
+                self._outage.shows(error)
                 wait = STORE_PAUSE
             except Exception:  # noqa: BLE001  logged; a sink that nobody serves would lose every alert
                 _log.exception("dispatcher.bug", sink=self._name)
@@ -123,7 +132,7 @@ class Worker:
             try:
                 await self._renew()
             except StoreError as error:
-                _log.error("outbox.unavailable", sink=self._name, error=str(error))
+                self._outage.shows(error)
             except Exception:  # noqa: BLE001  logged; leases that nobody renews would bring repeats
                 _log.exception("dispatcher.bug", sink=self._name)
 
@@ -134,9 +143,10 @@ class Worker:
         sending = self._sending & held.keys()
         ours = await self._outbox.renew(held, owner=self._owner, lease=self._lease)
         for delivery_id in (sending & self._sending) - ours:
-            if held[delivery_id] is self._held.get(delivery_id):
+            task = held[delivery_id].task
+            if task and held[delivery_id] is self._held.get(delivery_id):
                 _log.warning("delivery.lease_lost", sink=self._name, delivery=delivery_id)
-                held[delivery_id].task.cancel()
+                task.cancel()
 
     async def _claim(self) -> bool:
         """Claim what there is room for and send it; False where there was nothing to do."""
@@ -168,7 +178,7 @@ class Worker:
         """
         for claim in claims:
             held = self._held.get(claim.delivery.id)
-            if held and held.key != claim.delivery.key:
+            if held and held.task and held.key != claim.delivery.key:
                 held.task.cancel()
                 self._let_go(claim.delivery.id)
         return [claim for claim in claims if claim.delivery.id not in self._held]
@@ -198,8 +208,9 @@ class Worker:
         """While nothing can be sent, what reaches its deadline is given up in time all the same."""
         if not self._keeper.ages():
             return False
-        deadline = await self._outbox.next_deadline(self._name)
-        if deadline is None or deadline > self._clock():
+        if self._deadline is None or self._deadline <= self._clock():
+            self._deadline = await self._outbox.next_deadline(self._name)
+        if self._deadline is None or self._deadline > self._clock():
             return False
         claims = await self._outbox.claim_expired(
             self._name, owner=self._owner, limit=_EXPIRED_AT_ONCE, lease=self._lease
@@ -208,16 +219,23 @@ class Worker:
         if self.stopping or not self._keeper.ages():
             await self._recorder.give_back(new)
             return bool(claims)
-        for claim in new:
-            verdict = expired(
-                self._keeper.gate.reason,
-                unclear=claim.delivery.unclear,
-                fallback=self._replacement(claim),
-            )
-            await self._settle(claim, verdict)
-            if self._watch:
-                await self._watch.attempted(claim.event, Rejected(verdict.error or ""))
+        mine = {claim.delivery.id: _Held(claim.delivery.key, None) for claim in new}
+        self._held.update(mine)
+        try:
+            for claim in new:
+                await self._give_up(claim)
+        finally:
+            for delivery_id in mine:
+                self._let_go(delivery_id)
         return bool(claims)
+
+    async def _give_up(self, claim: Claim) -> None:
+        verdict = expired(
+            self._keeper.gate.reason, unclear=claim.delivery.unclear, fallback=self._replacement(claim)
+        )
+        await self._settle(claim, verdict)
+        if self._watch:
+            await self._watch.attempted(claim.event, Rejected(verdict.error or ""))
 
     async def _time_to_next(self) -> float | None:
         """Seconds until something can be claimed; None to wait for a call."""
@@ -228,9 +246,9 @@ class Worker:
             due = await self._outbox.next_due(self._name)
             return LOOK_AGAIN if due is None else min(max(due - self._clock(), 0.01), LOOK_AGAIN)
         waits = [gate.opens_at - now] if gate.resting(now) else []
-        if gate.ages(now) and (deadline := await self._outbox.next_deadline(self._name)) is not None:
+        if gate.ages(now) and self._deadline is not None:
             # One that has passed and can't be claimed is leased, or stands behind another.
-            waits.append(deadline - now if deadline > now else LOOK_AGAIN)
+            waits.append(self._deadline - now if self._deadline > now else LOOK_AGAIN)
         return min(waits, default=None)
 
     async def _sleep(self, seconds: float | None) -> None:
@@ -259,6 +277,7 @@ class Worker:
             chance=random.random(),  # noqa: S311  spreads retries, guards nothing
             fallback=self._replacement(claim),
             unclear=delivery.unclear,
+            resolves=bool(claim.event.recoveries),
         )
         self._keeper.judge(outcome, begun_at=begun_at, now=now)
         await self._settle(claim, verdict)
@@ -269,7 +288,7 @@ class Worker:
             await self._watch.attempted(claim.event, outcome)
 
     async def _settle(self, claim: Claim, verdict: Verdict) -> None:
-        self._log_verdict(verdict, claim.delivery)
+        log_verdict(verdict, claim.delivery, fallback=self._plan.fallback)
         await self._recorder.record(claim.delivery, verdict)
         if verdict.fallback:
             self._handed_over()
@@ -283,14 +302,4 @@ class Worker:
             await self._outbox.renew_deadlines(self._name)
         except StoreError as error:
             # The next probe does it again.
-            _log.error("outbox.unavailable", sink=self._name, error=str(error))
-
-    def _log_verdict(self, verdict: Verdict, delivery: Delivery) -> None:
-        fields = {"sink": self._name, "delivery": delivery.id, "attempt": delivery.attempts + 1}
-        match verdict.state:
-            case DeliveryState.SENT:
-                _log.info("delivery.sent", **fields, receipt=verdict.receipt)
-            case DeliveryState.DEAD:
-                _log.error("delivery.dead", **fields, reason=verdict.error, fallback=self._plan.fallback)
-            case _:
-                _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=rfc3339(verdict.due_at))
+            self._outage.shows(error)

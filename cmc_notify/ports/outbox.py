@@ -73,6 +73,8 @@ class Outbox(Protocol):
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
+        With it is written what the fallback gets: a dead delivery; and of a resolve that was sent, the part
+        that ends failures which the fallback was told.
         Progress that is to be tried again is superseded instead where newer news of its key is pending.
         """
         ...

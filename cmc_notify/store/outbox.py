@@ -9,17 +9,18 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.events import EventType
 from cmc_notify.ports import Claim
 from cmc_notify.store.collapsing import supersede
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.rows import delivery_of, delivery_row, wait_rows
+from cmc_notify.store.handing_over import follow, hand_over
+from cmc_notify.store.rows import delivery_of
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 from cmc_notify.store.unbroken import unbroken
 
@@ -28,7 +29,6 @@ _WAIT_RECHECK = 1.0
 
 _earlier = deliveries.alias("earlier")
 _awaited = deliveries.alias("awaited")
-_there = deliveries.alias("there")
 
 
 class DeliveryQueue:
@@ -145,7 +145,7 @@ class DeliveryQueue:
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
-        The delivery that takes over a dead one is written with it, so that none is lost in between.
+        What the fallback is told of it is written with it, so that nothing is lost in between.
         """
         finished = verdict.state is not DeliveryState.PENDING
         values: dict[str, Any] = {
@@ -173,32 +173,11 @@ class DeliveryQueue:
                 # Progress must not be tried again, nor hold newer news back until then.
                 await supersede(connection, [row.sink], [row.ordering_key], now=self._database.clock())
             if verdict.fallback:
-                await self._hand_over(connection, delivery_id, verdict.fallback)
+                tell = hand_over if verdict.state is DeliveryState.DEAD else follow
+                await tell(self._database, connection, delivery_id, verdict.fallback)
             reached(Boundary.DELIVERY_WRITTEN)
         reached(Boundary.DELIVERY_RECORDED)
         return True
-
-    async def _hand_over(self, connection: AsyncConnection, dead: str, fallback: NewDelivery) -> None:
-        """Only once: where the fallback was told of this event and subject already, that stands.
-
-        What the dead one waited for, its fallback is told first too: a resolve overtakes no trigger there.
-        """
-        controller = await connection.scalar(
-            select(func.nullif(events.c.controller, "")).where(events.c.id == fallback.event_id)
-        )
-        row = delivery_row(fallback, controller, self._database.clock())
-        added = await connection.execute(self._database.insert_missing(deliveries).values(**row))
-        if not added.rowcount:
-            return
-        triggers = await connection.scalars(
-            select(_there.c.id)
-            .join(_awaited, _awaited.c.event_id == _there.c.event_id)
-            .join(delivery_waits, delivery_waits.c.waits_for == _awaited.c.id)
-            .where(delivery_waits.c.delivery_id == dead, _there.c.sink == fallback.sink)
-        )
-        waits_for = (*fallback.waits_for, *triggers)
-        if waits := wait_rows([msgspec.structs.replace(fallback, waits_for=waits_for)]):
-            await connection.execute(insert(delivery_waits), waits)
 
     @unbroken
     async def renew_deadlines(self, sink: str) -> None:

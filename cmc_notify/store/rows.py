@@ -106,6 +106,11 @@ def wait_rows(new: Sequence[NewDelivery]) -> list[dict[str, object]]:
     ]
 
 
+def shown_of(column: str | None) -> tuple[int, ...] | None:
+    """The indices that a delivery shows; None for all."""
+    return None if column is None else _SHOWN.decode(column)
+
+
 def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
     """A row of the table ``deliveries`` as the domain knows it."""
     return Delivery(
@@ -116,7 +121,7 @@ def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
         subject=row["subject"],
         ordering_key=row["ordering_key"],
         state=DeliveryState(row["state"]),
-        shown=None if row["shown"] is None else _SHOWN.decode(row["shown"]),
+        shown=shown_of(row["shown"]),
         attempts=row["attempts"],
         created_at=row["created_at"],
         due_at=row["due_at"],

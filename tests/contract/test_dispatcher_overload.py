@@ -1,12 +1,12 @@
 """What a sink that is slow, limited, dead or gone does to its queue, over a real SQLite store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatcher_stage import HOUR, Faulty, Scripted, Stage, empty_stage, hang, make_brisk
+from dispatcher_stage import HOUR, SENT, Faulty, Scripted, Stage, empty_stage, hang, make_brisk
 from structlog.testing import capture_logs
 
 from cmc_notify.core.delivery import DeliveryState
@@ -88,6 +88,26 @@ class Slow(Faulty):
             self.holding.set()
             await self.go.wait()
         return claims
+
+
+class _Counting(Faulty):
+    """Counts the calls of one method."""
+
+    def __init__(self, outbox: Any, method: str) -> None:
+        super().__init__(outbox, "", 0)
+        self._method = method
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Count, and let it through."""
+        self.count += name == self._method
+        return super().__getattr__(name)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Look until it was asked."""
+        async with asyncio.timeout(5):
+            while not holds():  # noqa: ASYNC110  the store sets no event
+                await asyncio.sleep(0.005)
 
 
 async def test_retry_after_rests_the_whole_sink(stage: Stage) -> None:
@@ -205,15 +225,14 @@ async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_tim
     """It becomes a dead letter at its deadline, unsent and with the reason, and the fallback is told."""
     chat, mail = Scripted("chat", otherwise=trouble), Scripted("mail")
     some = [await stage.tell("chat") for _ in range(FAILURES_TO_OPEN)]
-    async with stage.running(chat, mail, fallback="mail", concurrency=1) as running:
+    short = [await stage.tell("chat", deadline_at=stage.clock() + left) for left in (1, 1, 2)]
+    async with stage.running(chat, mail, fallback="mail", concurrency=1):
         await stage.until(f"{some[0]}-chat", tried)
         if trouble is LOST:
             await chat.attempts(FAILURES_TO_OPEN)
             await stage.until(f"{some[-1]}-chat", tried)
         assert paused(stage) == 1
         before = len(chat.got)
-        short = [await stage.tell("chat", deadline_at=stage.clock() + left) for left in (1, 1, 2)]
-        running.wake()
         stage.later(0.9)
         await asyncio.sleep(0.05)
         assert not mail.got
@@ -227,6 +246,64 @@ async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_tim
         stage.clock.now += 1
         await stage.until(f"{short[2]}-chat", dead)  # by itself: nobody wakes the worker
         assert len(chat.got) == before
+
+
+async def test_a_sink_that_rests_asks_for_its_next_deadline_once(stage: Stage) -> None:
+    """However often it is woken: what is told meanwhile ends later than what was there."""
+    asked = _Counting(stage.store.outbox, "next_deadline")
+    sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR))
+    first = await stage.tell("chat", deadline_at=stage.clock() + 10)
+    async with stage.running(sink, outbox=asked, concurrency=1) as running:
+        await stage.until(f"{first}-chat", dead)  # it would have to wait beyond its deadline
+        running.wake()
+        await asked.until(lambda: asked.count >= 1)
+        await stage.tell("chat", deadline_at=stage.clock() + 20)
+        asked.count = 0
+        for _ in range(20):
+            running.wake()
+            await asyncio.sleep(0.005)
+        assert asked.count == 1
+        stage.later(20)
+        await asked.until(lambda: asked.count > 1)
+
+
+async def test_what_is_given_up_keeps_its_lease_until_that_is_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store takes no verdict, another replica is not given what this one is giving up."""
+    monkeypatch.setattr(worker, "LEASE_SLACK", 0.1)
+    sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR / 2))
+    first = await stage.tell("chat")
+    last = await stage.tell("chat", deadline_at=stage.clock() + 1)
+    faulty = Faulty(stage.store.outbox, "record", 0)
+    async with stage.running(sink, outbox=faulty, concurrency=1):
+        await stage.until(f"{first}-chat", tried)
+        faulty.failures = 1_000_000
+        stage.later(1)
+        row = await stage.until(f"{last}-chat", lambda row: row.leased_until is not None)
+        leased = row.leased_until or 0.0
+        stage.clock.now += 100
+        await stage.until(f"{last}-chat", lambda row: (row.leased_until or 0.0) > leased + 50)
+        faulty.failures = 0
+        await stage.until(f"{last}-chat", dead)
+
+
+@pytest.mark.parametrize("method", ["claim", "next_due"])
+async def test_an_outage_of_the_store_is_told_once_and_so_is_its_end(stage: Stage, method: str) -> None:
+    """Not once for each time that the store is asked in vain."""
+    sink = Scripted("chat")
+    faulty = Faulty(stage.store.outbox, method, 20)
+    with capture_logs() as log:
+        async with stage.running(sink, outbox=faulty) as running:
+            async with asyncio.timeout(5):
+                while not any(line["event"] == "outbox.available" for line in log):  # noqa: ASYNC110  a list
+                    await asyncio.sleep(0.01)
+            event = await stage.tell("chat")
+            running.wake()
+            await stage.until(f"{event}-chat", sent)
+    assert faulty.failures == 0
+    turns = [line["event"] for line in log if line["event"].startswith("outbox.")]
+    assert turns == ["outbox.unavailable", "outbox.available"]
 
 
 async def test_order_holds_through_an_outage(stage: Stage) -> None:
@@ -353,6 +430,56 @@ async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back
         assert len(sink.got) == 1
         stage.later(20)
         await stage.until(f"{event}-chat", sent)
+
+
+async def _fail_then_recover(stage: Stage, *told: str) -> tuple[str, str]:
+    """A failure that chat waits to be rid of, and its recovery; with the pairs that the samples share."""
+    failure = await stage.tell(*told)
+    waits = (f"{failure}-chat",)
+    return failure, await stage.tell("chat", event=EventType.APPLIANCE_RECOVERED, waits_for=waits)
+
+
+async def test_a_recovery_follows_the_failure_to_the_fallback(stage: Stage) -> None:
+    """Where the failure went to the fallback, so does the recovery that the sink itself then takes: of what
+    the fallback was told.
+    """
+    chat, mail = Scripted("chat", Rejected("too large")), Scripted("mail")
+    failure, recovery = await _fail_then_recover(stage, "chat")
+    async with stage.running(chat, mail, fallback="mail"):
+        await stage.until(f"{failure}-chat", dead)
+        await stage.until(f"{failure}-mail-for-chat", sent)
+        stage.later(1)
+        await mail.attempts(2)
+        await stage.until(f"{recovery}-mail-for-chat", sent)
+    assert [message.event.id for message in mail.got] == [failure, recovery]
+    assert [one.serial for one in mail.got[1].event.recoveries] == ["V2AB0001", "V2AB0002"]
+    assert len(chat.got[1].event.recoveries) == 3
+
+
+async def test_a_recovery_goes_to_no_fallback_that_was_told_no_failure(stage: Stage) -> None:
+    """What the sink took itself concerns nobody else."""
+    chat, mail = Scripted("chat"), Scripted("mail")
+    _failure, recovery = await _fail_then_recover(stage, "chat")
+    async with stage.running(chat, mail, fallback="mail"):
+        await chat.attempts(1)
+        stage.later(1)
+        await stage.until(f"{recovery}-chat", sent)
+    assert not mail.got
+    assert await stage.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
+
+
+@pytest.mark.parametrize("second", [SENT, Rejected("too large")])
+async def test_a_fallback_that_wants_no_recoveries_is_handed_none(stage: Stage, second: SendOutcome) -> None:
+    """Whether the sink takes its own or not."""
+    chat, mail = Scripted("chat", Rejected("too large"), second), Scripted("mail")
+    failure, recovery = await _fail_then_recover(stage, "chat")
+    async with stage.running(chat, mail, fallback="mail", send_resolved=False):
+        await stage.until(f"{failure}-chat", dead)
+        await stage.until(f"{failure}-mail-for-chat", sent)
+        stage.later(1)
+        await stage.until(f"{recovery}-chat", lambda row: row.finished_at is not None)
+    assert len(mail.got) == 1
+    assert await stage.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
 
 
 async def test_an_interim_state_is_handed_to_no_fallback(stage: Stage) -> None:

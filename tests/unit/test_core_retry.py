@@ -67,6 +67,21 @@ def test_what_was_accepted_is_done() -> None:
     assert done.fallback is None
 
 
+def test_a_resolve_that_was_accepted_names_what_the_fallback_may_get() -> None:
+    """Nothing else that was sent does."""
+    done = decide(
+        Sent("ts-1"),
+        attempts=1,
+        now=NOW,
+        deadline_at=DEADLINE,
+        policy=POLICY,
+        chance=0.0,
+        fallback=FALLBACK,
+        resolves=True,
+    )
+    assert (done.state, done.fallback) == (DeliveryState.SENT, FALLBACK)
+
+
 def test_what_will_never_be_taken_is_dead_at_once() -> None:
     """Rejected is a dead letter, and the fallback goes out."""
     dead = verdict(Rejected("too long"))

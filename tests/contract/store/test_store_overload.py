@@ -1,15 +1,16 @@
 """What the store does with deliveries that are too late, pointless or nobody's, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import update
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
-from cmc_notify.core.events import EventType
+from cmc_notify.core.events import EventType, Failure, Recovery
 from cmc_notify.core.model import JobState
 from cmc_notify.ports import Delivery, DeliveryFilter, PollCommit
 from cmc_notify.store import Store
@@ -19,6 +20,9 @@ from cmc_notify.store.tables import deliveries
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
 Tell = Callable[..., Awaitable[list[str]]]
+End = Callable[..., Awaitable[str]]
+Fail = Callable[..., Awaitable[list[str]]]
+Recover = Callable[..., Awaitable[str]]
 Happen = Callable[..., Awaitable[str]]
 
 SENT = Verdict(state=DeliveryState.SENT)
@@ -155,6 +159,121 @@ async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
     assert await claimed(store, "mail") == []
     assert await store.outbox.record(f"{trigger}-mail", owner="me", verdict=SENT)
     assert await claimed(store, "mail") == [f"{resolve}-mail"]
+
+
+def _copy(of: Delivery, sink: str = "mail") -> NewDelivery:
+    """What ``sink`` is told in place of another."""
+    return NewDelivery(
+        id=f"{of.event_id}-{sink}-for-{of.sink}",
+        event_id=of.event_id,
+        sink=sink,
+        subject=of.subject,
+        ordering_key=of.ordering_key,
+        shown=of.shown,
+        due_at=of.due_at,
+        deadline_at=of.deadline_at,
+    )
+
+
+@pytest.fixture
+def end(store: Store) -> End:
+    """``end(delivery, state)``: claimed by its sink, and with its end a copy goes to mail; its id."""
+
+    async def finish(delivery_id: str, state: DeliveryState, *, to: str = "mail") -> str:
+        delivery = await row(store, delivery_id)
+        assert delivery_id in await claimed(store, delivery.sink)
+        copy = _copy(delivery, to)
+        assert await store.outbox.record(delivery_id, owner="me", verdict=Verdict(state=state, fallback=copy))
+        return copy.id
+
+    return finish
+
+
+@pytest.fixture
+def recover(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Recover:
+    """``recover(*serials, **delivery)``: one event of pairs that work again; its delivery's id."""
+
+    async def commit(*serials: str, **delivery: object) -> str:
+        version = (await store.poll.load_snapshot("emea")).version
+        new = make_commit(
+            version, make_state(9), deliveries=(delivery,), event_type=EventType.APPLIANCE_RECOVERED
+        )
+        over = tuple(Recovery(serial, None, 3, "QoS", "2026-11-23T09:00:00Z", 1) for serial in serials)
+        (event,) = new.events
+        await store.poll.commit_poll(replace(new, events=(replace(event, recoveries=over),)))
+        return new.deliveries[0].id
+
+    return commit
+
+
+@pytest.fixture
+def fail(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Fail:
+    """``fail(job, serials, *deliveries)``: one event of failed pairs; its deliveries' ids."""
+
+    async def commit(job: int, serials: Sequence[str], *told: dict[str, object]) -> list[str]:
+        version = (await store.poll.load_snapshot("emea")).version
+        new = make_commit(version, make_state(job), deliveries=told)
+        pairs = tuple(Failure(serial, None, 3, "QoS", "no route", new=True) for serial in serials)
+        (event,) = new.events
+        await store.poll.commit_poll(replace(new, events=(replace(event, failures=pairs),)))
+        return [delivery.id for delivery in new.deliveries]
+
+    return commit
+
+
+async def test_a_resolve_that_was_sent_follows_the_failures_that_were_handed_over(
+    store: Store, fail: Fail, recover: Recover, end: End
+) -> None:
+    """The fallback is told, once and after its failure, what it was shown as failed, and no more."""
+    (taken,) = await fail(1, ["A"], {"subject": "job-1"})
+    (refused,) = await fail(2, ["B", "C", "D"], {"subject": "job-2", "shown": (0, 2)})
+    resolve = await recover("A", "B", "C", "D", subject="job-9", waits_for=(taken, refused))
+    claims = await claimed(store)
+    assert claims == [taken, refused]
+    await store.outbox.record(taken, owner="me", verdict=SENT)
+    verdict = Verdict(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
+    await store.outbox.record(refused, owner="me", verdict=verdict)
+    copy = await end(resolve, DeliveryState.SENT)
+    assert (await row(store, resolve)).state is DeliveryState.SENT
+    assert (await row(store, copy)).shown == (1, 3)
+    (trigger,) = await claimed(store, "mail")
+    assert await claimed(store, "mail") == []
+    await store.ledger.retry([resolve], now=0.0)
+    await end(resolve, DeliveryState.SENT)
+    await store.outbox.record(trigger, owner="me", verdict=SENT)
+    assert await claimed(store, "mail") == [copy]
+    assert await claimed(store, "mail") == []
+
+
+async def test_a_resolve_follows_through_every_fallback(
+    store: Store, fail: Fail, recover: Recover, end: End
+) -> None:
+    """A failure that went on to the fallback's fallback takes its resolve there too."""
+    (failure,) = await fail(1, ["A"], {"subject": "job-1"})
+    resolve = await recover("A", subject="job-9", waits_for=(failure,))
+    second = await end(failure, DeliveryState.DEAD)
+    await end(second, DeliveryState.DEAD, to="pager")
+    copy = await end(await end(resolve, DeliveryState.SENT), DeliveryState.SENT, to="pager")
+    (failure,) = await claimed(store, "pager")
+    await store.outbox.record(failure, owner="me", verdict=SENT)
+    assert await claimed(store, "pager") == [copy]
+    assert (await row(store, copy)).shown is None
+
+
+async def test_a_resolve_goes_to_no_fallback_that_was_told_none_of_it(
+    store: Store, fail: Fail, recover: Recover, end: End
+) -> None:
+    """Nor where its own route showed it other failures of the same event."""
+    mail = {"subject": "job-1", "sink": "mail", "shown": (1,)}
+    (failure, own) = await fail(1, ["A", "B"], {"subject": "job-1", "shown": (0,)}, mail)
+    (other,) = await fail(2, ["C"], {"subject": "job-2"})
+    resolve = await recover("A", "C", subject="job-9", waits_for=(failure, other))
+    await claimed(store)
+    for each in (failure, other):
+        await store.outbox.record(each, owner="me", verdict=SENT)
+    copy = await end(resolve, DeliveryState.SENT)
+    assert await store.ledger.delivery(copy) is None
+    assert await claimed(store, "mail") == [own]
 
 
 async def test_what_is_given_back_is_as_it_was(store: Store, tell: Tell, hands: SimpleNamespace) -> None:

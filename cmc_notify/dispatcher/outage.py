@@ -1,0 +1,34 @@
+"""Says once that the store is away from a sink's deliveries, and once that it is back."""
+
+from time import monotonic
+
+import structlog
+
+from cmc_notify.errors import StoreError
+
+_log = structlog.get_logger(__name__)
+
+
+class Outage:
+    """Of the store, as the worker of one sink sees it."""
+
+    def __init__(self, sink: str) -> None:
+        self._sink = sink
+        self._since: float | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the store failed when it was last asked."""
+        return self._since is not None
+
+    def shows(self, error: StoreError) -> None:
+        """The store failed."""
+        if self._since is None:
+            self._since = monotonic()
+            _log.error("outbox.unavailable", sink=self._sink, error=str(error))
+
+    def is_over(self) -> None:
+        """The store answers again."""
+        if self._since is not None:
+            _log.info("outbox.available", sink=self._sink, away=round(monotonic() - self._since, 1))
+            self._since = None
