@@ -20,6 +20,8 @@ async def upgrade(database: Database) -> None:
 
     Raises StoreError for a newer one.
     """
+    if database.path is None and await _is_newest(database):
+        return  # an ordinary start: there, a server that hangs must be noticed
     async with database.upgrade() as connection:
         if database.path is None:  # replicas that start together wait for the first
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
@@ -46,6 +48,11 @@ async def verify(database: Database) -> None:
             f"{database.place}: its schema {current} is older than this program; "
             "restart the bridge with this version, which upgrades it"
         )
+
+
+async def _is_newest(database: Database) -> bool:
+    async with database.read() as connection:
+        return await connection.run_sync(_current) == _scripts().get_current_head()
 
 
 def _upgrade(connection: Connection, place: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 from bridge_process import BridgeProcess, Log
+from postgres import PostgresServer
+from sqlalchemy import make_url
 from typing_extensions import override
 
 from cmc_notify.simulator import OPEN, Simulator
@@ -148,6 +150,46 @@ async def test_a_secret_that_can_not_be_used_leaves_the_old_one(mount: Path) -> 
                 assert text not in str(process.log)
         finally:
             await process.kill()
+
+
+async def test_a_rotated_password_of_the_database(mount: Path, postgresql_server: PostgresServer) -> None:
+    """The new one in the address's file is enough: the bridge signs in with it where it connects anew."""
+    plain = make_url(await postgresql_server.new_database())
+    access = postgresql_server.data / "pg_hba.conf"
+    rules = access.read_text()
+
+    async def sql(statement: str) -> None:
+        await asyncio.to_thread(postgresql_server.run, statement)
+
+    def write_url(password: str) -> None:
+        url = plain.set(username="bridge", password=password)
+        (mount / "url").write_text(url.render_as_string(hide_password=False))
+
+    await sql("CREATE ROLE bridge LOGIN SUPERUSER PASSWORD 'hunter1';")
+    access.write_text(f"local {plain.database} bridge scram-sha-256\n{rules}")
+    await sql("SELECT pg_reload_conf();")
+    write_url("hunter1")
+    async with Simulator(auth=OPEN) as sim, Receiver(secrets=[OLD]) as receiver:
+        process = Watchful(mount, config(sim, receiver, mount) | {"store": {"url_file": str(mount / "url")}})
+        try:
+            await process.start()
+            await sql("ALTER ROLE bridge PASSWORD 'hunter2';")
+            await sql(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{plain.database}';"
+            )
+            await process.wait(lambda log: "see the user and password in store.url" in str(log))
+            write_url("hunter2")
+            await process.wait(lambda log: bool(named(log, "bridge.reloaded")))
+            fail_a_job(sim)
+            await receiver.wait(lambda r: len(r.accepted) == 1)
+            assert not named(process.log, "bridge.reload_partial")
+            assert await process.stop() == 0
+            assert "hunter" not in str(process.log)
+        finally:
+            await process.kill()
+            access.write_text(rules)
+            await sql("SELECT pg_reload_conf();")
+            await sql("DROP ROLE bridge;")
 
 
 async def test_a_secret_that_is_rotated_while_the_bridge_waits_for_its_store(mount: Path) -> None:

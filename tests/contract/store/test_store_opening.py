@@ -318,6 +318,23 @@ async def test_an_upgrade_takes_its_time(
         await asyncio.gather(*(store.close() for store in stores))
 
 
+async def test_a_server_that_hangs_at_an_ordinary_start(
+    postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is to be upgraded the limits hold: a start that gets no answer is refused."""
+    url = await postgresql_server.new_database()
+    await (await open_store(url, clock=clock, exclusive=True)).close()
+    current = schema._current
+
+    def ask_slowly(connection: Connection) -> str | None:
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+        return current(connection)
+
+    monkeypatch.setattr("cmc_notify.store.engine._COMMAND_TIMEOUT", 0.2)
+    monkeypatch.setattr(schema, "_current", ask_slowly)
+    assert isinstance(await refusal(url), StoreUnavailable)
+
+
 @pytest.fixture
 def locked_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder that this user can't write."""
