@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,7 +16,9 @@ LEADS = """SELECT name FROM leaders WHERE owner LIKE '%-{pid}-%'"""
 PENDING = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
 EVENTS = "SELECT id, type, controller, job_id, revision, document FROM events ORDER BY id"
 DELIVERIES = """SELECT "key", event_id, sink, state FROM deliveries ORDER BY seq"""
-_ANSWER_WITHIN = 2.0
+_ANSWER_WITHIN = 10.0
+_LEASES_LAST = 15.0
+"""Seconds: less than a delivery's lease. Until then, what a dead process held can still be asked."""
 _LEADS_POLLS = "poll:"
 
 Rows = Sequence[Sequence[Any]]
@@ -107,9 +110,13 @@ class PostgresqlStore:
 
 
 async def leased_by(store: Store, pid: int) -> frozenset[str] | None:
-    """The keys of the deliveries that a process holds; None where the store can't be asked."""
-    rows = await store.rows(LEASES.format(pid=pid))
-    return None if rows is None else frozenset(row[0] for row in rows)
+    """The keys of the deliveries that a process holds; None where the store can't be asked in time."""
+    began = time.monotonic()
+    while (rows := await store.rows(LEASES.format(pid=pid))) is None:
+        if time.monotonic() - began > _LEASES_LAST:
+            return None
+        await asyncio.sleep(0.1)
+    return frozenset(row[0] for row in rows)
 
 
 async def led_by(store: Store, pid: int) -> frozenset[str]:
