@@ -18,7 +18,7 @@ from typing import Protocol
 
 import structlog
 
-from cmc_notify.core.spread import surplus, turn_to_take
+from cmc_notify.core.spread import sends_to, surplus, turn_to_take
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Attendance, Fence, Leadership
 from cmc_notify.telemetry import Metrics
@@ -87,6 +87,7 @@ class Leading:
         self._turn = turn
         self._follower: Follower | None = None
         self._controllers: frozenset[str] = frozenset()
+        self._sinks: frozenset[str] = frozenset()
         self._leads: dict[str, _Lead] = {}
         self._seen = _NOBODY
         self._free_since: dict[str, float] = {}
@@ -96,10 +97,14 @@ class Leading:
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    def serve(self, controllers: Collection[str], follower: Follower) -> None:
-        """Lead these for this follower; what is led already goes on under the same fence."""
+    def serve(self, controllers: Collection[str], follower: Follower, *, sinks: Collection[str] = ()) -> None:
+        """Lead these for this follower; what is led already goes on under the same fence.
+
+        ``sinks`` is what we send to: the others are told, so that none ends what waits for them.
+        """
         known = self._controllers | set(controllers)
         self._controllers = frozenset(controllers)
+        self._sinks = frozenset(sinks)
         self._follower = follower
         for name in known:
             self._show(name)
@@ -167,7 +172,7 @@ class Leading:
                     await self._wake.wait()
 
     async def _look(self) -> None:
-        wanted = [polls_of(name) for name in self._controllers]
+        wanted = [polls_of(name) for name in self._controllers] + [sends_to(name) for name in self._sinks]
         self._seen = await self._store.attend(self.owner, wanted, ttl=self._ttl)
         await self._renew_all()
         self._give_back()

@@ -117,7 +117,7 @@ class Engine:
                 self._metrics.leads.labels(name).set(1)
                 self._scheduler.lead(name, None)
         if self.leading:
-            self.leading.serve(self.pollers, self._scheduler)
+            self.leading.serve(self.pollers, self._scheduler, sinks=self.sinks)
         self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
         self._scheduler.every(LOOK_UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()

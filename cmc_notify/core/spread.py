@@ -12,6 +12,11 @@ Loads = Mapping[str, int]
 """By replica, how many names it leads; none is left out as well as written 0."""
 
 
+def sends_to(sink: str) -> str:
+    """What a replica that serves the sink names beside what it would lead; nobody leads it."""
+    return f"sink:{sink}"
+
+
 def turn_to_take(name: str, me: str, loads: Loads, candidates: Candidates) -> bool:
     """Whether no other replica that would lead the name has less to do."""
     mine = loads.get(me, 0)

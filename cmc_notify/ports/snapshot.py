@@ -64,10 +64,14 @@ class SavedJob(Struct, frozen=True):
 
 
 class Fence(Struct, frozen=True):
-    """Proof of leadership. ``token`` grows with each change of the leader, so an older one tells itself."""
+    """Proof of leadership. ``token`` grows with each change of the leader, so an older one tells itself.
+
+    A database that failed over may have lost the last change, and give its token out again: to another owner.
+    """
 
     name: str
     token: int
+    owner: str
 
 
 class Attendance(Struct, frozen=True, kw_only=True):
@@ -145,7 +149,8 @@ class Leadership(Protocol):
     async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
         """Say that we are there for ``ttl`` and would lead ``names``; returns who else is, and who leads.
 
-        Who has not said so for the ``ttl`` that it gave is forgotten.
+        Who has not said so for the ``ttl`` that it gave is there no longer; nor is who seems to be for more
+        than twice ours, nor leads: the store's clock was set back.
         """
         ...
 

@@ -7,7 +7,7 @@ bridge, and at its start nobody leads: whoever did is dead, since the file is ou
 from collections.abc import Collection, Mapping
 
 import msgspec
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
@@ -18,6 +18,10 @@ from cmc_notify.store.rows import dump
 from cmc_notify.store.tables import leaders, replicas
 from cmc_notify.store.unbroken import unbroken
 
+KNOWN_FOR = 600.0
+"""Seconds that what a replica would serve is known after it has gone: it may just be restarting."""
+_TOO_FAR = 2
+"""So many times the ``ttl`` ahead no end can lie, unless the clock was set back: it counts as passed."""
 _NAMES = msgspec.json.Decoder(frozenset[str])
 
 
@@ -44,33 +48,27 @@ class Leaders:
                     "token": leaders.c.token + case((ours, 0), else_=1),
                     "leads_until": now + ttl,
                 },
-                where=or_(ours, leaders.c.owner.is_(None), leaders.c.leads_until <= now),
+                where=or_(ours, leaders.c.owner.is_(None), ~_lasts(leaders.c.leads_until, now, ttl)),
             ).returning(leaders.c.token)
             token: int | None = await connection.scalar(taken)
         if token is None:
             return None
         reached(Boundary.LEAD_TAKEN)
-        return Fence(name, token)
+        return Fence(name, token, owner)
 
     @unbroken
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
         """Lead for ``ttl`` seconds from now on; False where another has taken over, or we gave up."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
-            held = update(leaders).where(
-                leaders.c.name == fence.name, leaders.c.token == fence.token, leaders.c.owner.is_not(None)
-            )
-            return (await connection.execute(held.values(leads_until=now + ttl))).rowcount == 1
+            held = update(leaders).where(_held(fence)).values(leads_until=now + ttl)
+            return (await connection.execute(held)).rowcount == 1
 
     @unbroken
     async def release(self, fence: Fence) -> None:
         """Let another lead at once; nothing happens where one does already."""
         async with self._database.write() as connection:
-            await connection.execute(
-                update(leaders)
-                .where(leaders.c.name == fence.name, leaders.c.token == fence.token)
-                .values(owner=None)
-            )
+            await connection.execute(update(leaders).where(_held(fence)).values(owner=None))
         reached(Boundary.LEAD_GIVEN_UP)
 
     @unbroken
@@ -81,25 +79,28 @@ class Leaders:
             row = {"owner": owner, "names": dump(sorted(names)), "attends_until": now + ttl}
             await connection.execute(self._database.upsert(replicas).values(row))
             # What another replica is about to delete, or to renew at the last moment, is left to it.
+            ends = replicas.c.attends_until
             silent = select(replicas.c.owner).where(
-                replicas.c.attends_until <= now, replicas.c.owner != owner
+                or_(ends <= now - KNOWN_FOR, ends > now + _TOO_FAR * ttl), replicas.c.owner != owner
             )
             await connection.execute(
                 delete(replicas).where(replicas.c.owner.in_(silent.with_for_update(skip_locked=True)))
             )
             there = await connection.execute(
                 select(replicas.c.owner, replicas.c.names).where(
-                    or_(replicas.c.attends_until > now, replicas.c.owner == owner)
+                    or_(_lasts(ends, now, ttl), replicas.c.owner == owner)
                 )
             )
             candidates = {name: _NAMES.decode(wanted) for name, wanted in there}
-            return Attendance(candidates=candidates, leaders=await _leaders(connection, now))
+            return Attendance(candidates=candidates, leaders=await _leaders(connection, now, ttl))
 
     @unbroken
     async def leave(self, owner: str) -> None:
         """Be there no longer, at once."""
         async with self._database.write() as connection:
-            await connection.execute(delete(replicas).where(replicas.c.owner == owner))
+            now = await self._database.lease_clock(connection)
+            left = update(replicas).where(replicas.c.owner == owner)
+            await connection.execute(left.values(attends_until=now))
 
     @unbroken
     async def leaders(self) -> Mapping[str, str]:
@@ -108,19 +109,33 @@ class Leaders:
             return await _leaders(connection, await self._database.lease_clock(connection))
 
 
-async def _leaders(connection: AsyncConnection, now: float) -> dict[str, str]:
+async def _leaders(connection: AsyncConnection, now: float, ttl: float | None = None) -> dict[str, str]:
     rows = await connection.execute(
         select(leaders.c.name, leaders.c.owner).where(
-            leaders.c.owner.is_not(None), leaders.c.leads_until > now
+            leaders.c.owner.is_not(None), _lasts(leaders.c.leads_until, now, ttl)
         )
     )
     return dict(rows.all())
 
 
+def _lasts(until: ColumnElement[float], now: float, ttl: float | None) -> ColumnElement[bool]:
+    lasts = until > now
+    return lasts if ttl is None else and_(lasts, until <= now + _TOO_FAR * ttl)
+
+
+def _held(fence: Fence) -> ColumnElement[bool]:
+    return and_(leaders.c.name == fence.name, leaders.c.token == fence.token, leaders.c.owner == fence.owner)
+
+
+async def served_lately(connection: AsyncConnection, name: str, now: float) -> bool:
+    """Whether a replica that is there, or was until ``KNOWN_FOR`` ago, named it when it attended."""
+    there = select(replicas.c.names).where(replicas.c.attends_until > now - KNOWN_FOR)
+    return any(name in _NAMES.decode(names) for names in await connection.scalars(there))
+
+
 async def require(connection: AsyncConnection, fence: Fence) -> None:
     """Raise Deposed where the fence is no longer the newest, even if no other work was done since."""
-    newest = await connection.scalar(select(leaders.c.token).where(leaders.c.name == fence.name))
-    if newest != fence.token:
+    if await connection.scalar(select(leaders.c.token).where(_held(fence))) is None:
         raise Deposed(f"{fence.name}: another replica leads by now; this poll is left to it")
 
 

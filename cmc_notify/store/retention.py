@@ -10,14 +10,16 @@ from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
+from cmc_notify.core.spread import sends_to
 from cmc_notify.store.engine import Database
+from cmc_notify.store.leadership import served_lately
 from cmc_notify.store.tables import deliveries, events, incidents, jobs, pending
 from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
 UNSERVED_AFTER = 600.0
 """Seconds that a due delivery must have been left lying before one of several replicas calls its sink
-removed: while a new config is rolled out, another one may serve sinks that this one does not know.
+removed: another that has just been given a new config, with a sink more, has yet to say that it serves it.
 """
 _later = events.alias("later")
 
@@ -62,7 +64,10 @@ class Retention:
         while True:
             async with self._database.write() as connection:
                 now = self._database.clock()
-                lapsed = deliveries.c.leased_until <= await self._database.lease_clock(connection)
+                lease_now = await self._database.lease_clock(connection)
+                if await served_lately(connection, sends_to(sink), lease_now):
+                    return ended
+                lapsed = deliveries.c.leased_until <= lease_now
                 unserved = [
                     pending(),
                     deliveries.c.sink == sink,

@@ -28,7 +28,7 @@ class FarStore:
         """It is free."""
         assert (owner, ttl) == ("a", TTL)
         await asyncio.sleep(0.03)
-        return Fence(name, 1)
+        return Fence(name, 1, owner)
 
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
         """It is still ours."""

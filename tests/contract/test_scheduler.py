@@ -225,7 +225,7 @@ async def test_polls_do_not_go_in_step(scheduler: Scheduler, monkeypatch: pytest
 
 def fence(token: int) -> Fence:
     """Of the one controller."""
-    return Fence("poll:emea", token)
+    return Fence("poll:emea", token, "me")
 
 
 async def test_without_a_lead_nothing_is_asked(scheduler: Scheduler) -> None:

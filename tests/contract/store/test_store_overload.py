@@ -13,7 +13,7 @@ from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
 from cmc_notify.core.events import EventType, Failure, Recovery
 from cmc_notify.core.model import JobState
 from cmc_notify.ports import Delivery, DeliveryFilter, PollCommit
-from cmc_notify.store import Store
+from cmc_notify.store import Store, leadership
 from cmc_notify.store.retention import UNSERVED_AFTER
 from cmc_notify.store.tables import deliveries
 
@@ -418,6 +418,21 @@ async def test_what_another_is_sending_is_not_called_dead(
     assert await store.housekeeping.end_unserved(["chat"]) == {"pager": 1}
     assert await states(store, sending, lapsed) == ["pending", "dead"]
     assert (await row(store, lapsed)).unclear
+
+
+async def test_what_another_replica_serves_is_not_called_dead(
+    store: Store, tell: Tell, hands: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it has been due, as behind a blocked sink; nor while that replica may be restarting."""
+    (held,) = await tell({"sink": "pager"})
+    await store.leadership.attend("other", ["poll:emea", "sink:pager"], ttl=5000)
+    hands.now += UNSERVED_AFTER
+    assert await store.housekeeping.end_unserved(["chat"]) == {}
+    await store.leadership.leave("other")
+    assert await store.housekeeping.end_unserved(["chat"]) == {}
+    assert await states(store, held) == ["pending"]
+    monkeypatch.setattr(leadership, "KNOWN_FOR", 0.0)
+    assert await store.housekeeping.end_unserved(["chat"]) == {"pager": 1}
 
 
 async def test_however_much_is_unserved_it_ends_in_one_call(
