@@ -117,7 +117,8 @@ def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy
         told_final=job.status if job.finished else None,
         started_at=now if job.status == Status.IN_PROGRESS else None,
     )
-    return Change(state=state, job=job)
+    late = _overdue(state, job, now=now, controller_now=controller_now, policy=policy)
+    return Change(state=replace(state, overdue_told=late is not None), job=job)
 
 
 def _announced(job: Job, controller_now: float, rule: FirstRun | None) -> bool:

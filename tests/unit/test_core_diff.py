@@ -483,6 +483,18 @@ def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: 
     assert silent.new(kind) == {P1}
 
 
+def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
+    """Silence covers a push that had run too long already; one that comes to do so later is told."""
+    silent = Watcher(replace(POLICY, first_run="none"))
+    silent.look(OPEN, controller_now=9000)
+    silent.policy = POLICY
+    assert silent.wait(10, controller_now=9010) == []
+    punctual = Watcher(replace(POLICY, first_run="none"))
+    punctual.look(OPEN, controller_now=310)
+    punctual.policy = POLICY
+    assert punctual.wait(10, controller_now=9010) == ["job.overdue"]
+
+
 def test_a_silent_pair_seen_otherwise_is_told_when_it_fails_again() -> None:
     """Silence covers the failure that was there, not a later one."""
     silent = Watcher(replace(POLICY, first_run="none"))
