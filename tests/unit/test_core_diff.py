@@ -485,12 +485,13 @@ def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: 
 
 def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
     """Silence covers a push that had run too long already; one that comes to do so later is told."""
+    running = job("InProgress", push_time=200)
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(OPEN, controller_now=9000)
+    silent.look(running, controller_now=9000)
     silent.policy = POLICY
     assert silent.wait(10, controller_now=9010) == []
     punctual = Watcher(replace(POLICY, first_run="none"))
-    punctual.look(OPEN, controller_now=310)
+    punctual.look(running, controller_now=310)
     punctual.policy = POLICY
     assert punctual.wait(10, controller_now=9010) == ["job.overdue"]
 
