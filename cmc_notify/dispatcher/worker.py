@@ -108,10 +108,10 @@ class Worker:
         """Claim and send until told to stop; whatever fails is tried again."""
         while not self.stopping:
             self.wake.clear()
-            claimed = False
+            more = False
             try:
-                claimed = await self._claim()
-                wait = None if claimed else await self._time_to_next()
+                more = await self._claim()
+                wait = None if more else await self._time_to_next()
                 if self._outage.lasts:
                     # There may have been nothing to ask the store for.
                     await self._outbox.next_due(self._name)
@@ -122,7 +122,7 @@ class Worker:
             except Exception:  # noqa: BLE001  logged; a sink that nobody serves would lose every alert
                 _log.exception("dispatcher.bug", sink=self._name)
                 wait = STORE_PAUSE
-            if not claimed and not self.stopping:
+            if not more and not self.stopping:
                 await self._sleep(wait)
 
     async def keep_leases(self) -> None:
@@ -149,16 +149,16 @@ class Worker:
                 task.cancel()
 
     async def _claim(self) -> bool:
-        """Claim what there is room for and send it; False where there was nothing to do."""
+        """Claim what there is room for and send it; False where there was less: then there is no more."""
         if self._recorder.owes:
             return False
-        room = self._keeper.room(len(self.in_flight))
-        if room <= 0:
+        asked = self._keeper.room(len(self.in_flight))
+        if asked <= 0:
             return await self._expire()
         claims = await self._outbox.claim(
             self._name,
             owner=self._owner,
-            limit=room,
+            limit=asked,
             lease=self._lease,
             # While one message at a time tries, one that is never taken must not be the one each time.
             in_turn=self._keeper.gate.state is not GateState.CLOSED,
@@ -169,7 +169,7 @@ class Worker:
         for claim in new[:room]:
             self._begin(claim)
         await self._recorder.give_back(new[room:])
-        return bool(claims)
+        return len(claims) >= asked
 
     def _not_held(self, claims: Sequence[Claim]) -> list[Claim]:
         """Where our own lease has lapsed, the delivery is ours already: its end need only be written down.
