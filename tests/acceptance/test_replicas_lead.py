@@ -1,6 +1,7 @@
 """Real bridges on one real PostgreSQL: one at a time polls a controller, whatever becomes of it."""
 
 import asyncio
+import json
 import os
 import signal
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import asyncpg
 from aiohttp import ClientSession
 from bridge_process import BridgeProcess, Log
 from postgres import PostgresServer
@@ -63,6 +65,17 @@ class Fleet:
         for wait in done:
             wait.result()
         return monotonic() - begun
+
+    async def attending(self) -> list[list[str]]:
+        """What each replica says that it would poll and sends to, as the store has it."""
+        connection = await asyncpg.connect(self._store)
+        try:
+            return [
+                sorted(json.loads(row["names"]))
+                for row in await connection.fetch("SELECT names FROM replicas")
+            ]
+        finally:
+            await connection.close()
 
     def loads(self) -> list[int]:
         """How many controllers each bridge leads that runs."""
@@ -137,6 +150,7 @@ async def test_a_leader_is_replaced(postgresql_server: PostgresServer, tmp_path:
         await first.polls(1)
         second = await fleet.add()
         await second.wait(lambda _log: led_by(first) == {"emea"})
+        assert await fleet.attending() in ([["poll:emea", "sink:hook"]] * several for several in (1, 2))
         await fleet.told()
         _, document = await get(second, "/api/v1/status")
         [controller] = document["controllers"]
