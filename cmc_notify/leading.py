@@ -39,6 +39,8 @@ last. A part of the store's connections, so that polls and deliveries get theirs
 """
 RELEASE_WITHIN = 1.0
 """Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
+MOST_REASONS = 5
+"""That are logged in one outage."""
 _POLLS = "poll:"
 _NOBODY = Attendance(candidates={}, leaders={})
 
@@ -93,7 +95,7 @@ class Leading:
         self._free_since: dict[str, float] = {}
         self._avoided_until: dict[str, float] = {}
         self._gives_from = 0.0
-        self._trouble = False
+        self._trouble: set[str] = set()
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -165,7 +167,7 @@ class Leading:
             except Exception:  # noqa: BLE001  whatever it is, this replica must not stop looking
                 _log.exception("leading.bug")
             else:
-                self._trouble = False
+                self._trouble.clear()
             pause = self._turn * (1 - JITTER * random.random())  # noqa: S311  spreads looks, guards nothing
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -305,9 +307,10 @@ class Leading:
         return any(owner != self.owner and wanted in names for owner, names in self._seen.candidates.items())
 
     def _tell_trouble(self, error: str) -> None:
-        if not self._trouble:
+        """Each reason once in an outage: what breaks connections is often not why new ones can't be had."""
+        if error not in self._trouble and len(self._trouble) < MOST_REASONS:
+            self._trouble.add(error)
             _log.error("leading.failed", error=error, remedy="leads lapse until the store answers again")
-        self._trouble = True
 
     @staticmethod
     def _now() -> float:
