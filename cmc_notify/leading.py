@@ -21,7 +21,7 @@ import structlog
 from cmc_notify.core.spread import sends_to, surplus, turn_to_take
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Attendance, Fence, Leadership
-from cmc_notify.telemetry import Metrics
+from cmc_notify.telemetry import Metrics, Reasons
 
 _log = structlog.get_logger(__name__)
 
@@ -39,8 +39,6 @@ last. A part of the store's connections, so that polls and deliveries get theirs
 """
 RELEASE_WITHIN = 1.0
 """Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
-MOST_REASONS = 5
-"""That are logged in one outage."""
 _POLLS = "poll:"
 _NOBODY = Attendance(candidates={}, leaders={})
 
@@ -95,7 +93,7 @@ class Leading:
         self._free_since: dict[str, float] = {}
         self._avoided_until: dict[str, float] = {}
         self._gives_from = 0.0
-        self._trouble: set[str] = set()
+        self._trouble = Reasons()
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -307,9 +305,7 @@ class Leading:
         return any(owner != self.owner and wanted in names for owner, names in self._seen.candidates.items())
 
     def _tell_trouble(self, error: str) -> None:
-        """Each reason once in an outage: what breaks connections is often not why new ones can't be had."""
-        if error not in self._trouble and len(self._trouble) < MOST_REASONS:
-            self._trouble.add(error)
+        if self._trouble.tells_more(error):
             _log.error("leading.failed", error=error, remedy="leads lapse until the store answers again")
 
     @staticmethod

@@ -135,6 +135,30 @@ def _renderer(style: Literal["json", "console"], stream: TextIO) -> list[Process
     ]
 
 
+class Reasons:
+    """Which reasons of an outage were logged: each once, and of many no more than a few.
+
+    What breaks a connection is often not why the next one can't be had, and that names the remedy. A reason
+    that is never twice the same must not fill the log.
+    """
+
+    MOST = 5
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tells_more(self, reason: str) -> bool:
+        """Whether to log this one, which counts as logged from now on."""
+        if reason in self._told or len(self._told) >= self.MOST:
+            return False
+        self._told.add(reason)
+        return True
+
+    def clear(self) -> None:
+        """The outage is over."""
+        self._told.clear()
+
+
 # --- metrics ------------------------------------------------------------------------------------------
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)

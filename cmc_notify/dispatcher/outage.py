@@ -5,11 +5,9 @@ from time import monotonic
 import structlog
 
 from cmc_notify.errors import StoreError
+from cmc_notify.telemetry import Reasons
 
 _log = structlog.get_logger(__name__)
-
-MOST_REASONS = 5
-"""In one outage; a reason that is never twice the same must not fill the log."""
 
 
 class Outage:
@@ -18,7 +16,7 @@ class Outage:
     def __init__(self, sink: str) -> None:
         self._sink = sink
         self._since: float | None = None
-        self._told: set[str] = set()
+        self._reasons = Reasons()
 
     @property
     def lasts(self) -> bool:
@@ -29,9 +27,7 @@ class Outage:
         """The store failed."""
         if self._since is None:
             self._since = monotonic()
-        # What breaks a connection is often not why the next one can't be had, and that names the remedy.
-        if (reason := str(error)) not in self._told and len(self._told) < MOST_REASONS:
-            self._told.add(reason)
+        if self._reasons.tells_more(reason := str(error)):
             _log.error("outbox.unavailable", sink=self._sink, error=reason)
 
     def is_over(self) -> None:
@@ -39,4 +35,4 @@ class Outage:
         if self._since is not None:
             _log.info("outbox.available", sink=self._sink, away=round(monotonic() - self._since, 1))
             self._since = None
-            self._told.clear()
+            self._reasons.clear()
