@@ -35,7 +35,7 @@ wheel: .venv/.dev ## the installable package, into dist/
 ##@ Develop
 .PHONY: test
 test: .venv/.dev ## every test, JOBS at a time (many wait more than they work); ARGS goes to pytest
-	$(venv) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(venv) -m pytest -n $(JOBS) --dist load --maxschedchunk 1 $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## style, format, types, and the bands between modules
