@@ -3,14 +3,13 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +152,11 @@ def remount(disk: Path, mode: str) -> None:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte on it; the file to remove again."""
+    """Leave no byte on it, whoever else writes there meanwhile; the file to remove again."""
     ballast = disk / "ballast"
-    with ballast.open("ab") as file:
-        while free := shutil.disk_usage(disk).free:
-            file.write(bytes(free))
-            file.flush()
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
     return ballast
 
 
