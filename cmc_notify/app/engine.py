@@ -9,9 +9,8 @@ from datetime import datetime
 
 import structlog
 
-from cmc_notify.app.making import Plugins, make_plan, make_renderer, make_route, make_sink
+from cmc_notify.app.making import Plugins, make_plan, make_renderer, make_route, make_rule, make_sink
 from cmc_notify.controller import Controller
-from cmc_notify.core.announce import SinkRule
 from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
 from cmc_notify.dispatcher import Dispatcher, HealthTelling
@@ -62,10 +61,7 @@ class Engine:
         self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
         telling = Telling(
             routes=tuple(make_route(route) for route in settings.routes),
-            sinks={
-                name: SinkRule(deadline=sink.retry.deadline, send_resolved=sink.send_resolved)
-                for name, sink in settings.sinks.items()
-            },
+            sinks={name: make_rule(sink) for name, sink in settings.sinks.items()},
             redact=settings.redact,
         )
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from cmc_notify.core.announce import SinkRule
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.dispatcher import SinkPlan
@@ -48,6 +49,18 @@ def make_route(route: RouteSettings) -> Route:
         ),
         sinks=route.sinks,
         proceed=route.continue_,
+        per_incident=route.per == "incident",
+        max_per_job=route.max_per_job,
+    )
+
+
+def make_rule(settings: SinkSettings) -> SinkRule:
+    """What of a sink matters before anything is sent."""
+    return SinkRule(
+        deadline=settings.retry.deadline,
+        send_resolved=settings.send_resolved,
+        tickets=settings.opens_tickets,
+        updates_every=settings.updates_every,
     )
 
 

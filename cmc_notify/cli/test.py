@@ -15,7 +15,7 @@ from cmc_notify.cli.output import FAILED, say, warn
 from cmc_notify.core.events import EventType, event_id, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import sample
-from cmc_notify.ports import Message
+from cmc_notify.ports import Message, Posting
 from cmc_notify.settings import Settings
 
 
@@ -50,7 +50,7 @@ async def _send(name: str, settings: Settings, plugins: Plugins, message: Messag
     timeout = settings.sinks[name].timeout
     sink = make_sink(name, settings.sinks[name], plugins, renderer)
 
-    async def record(_part: str, _receipt: str) -> None:
+    async def record(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
         """Nothing is kept of a test."""
 
     try:

@@ -44,8 +44,10 @@ class SinkRule(Struct, frozen=True, kw_only=True):
     deadline: float = 86400.0
     """Seconds after which an undelivered message is a dead letter."""
     send_resolved: bool = True
-    updates: bool = False
-    """Whether it changes messages in place, and so wants ``job.progress``."""
+    tickets: bool = False
+    """Whether it opens and closes tickets, and is told only of what does either."""
+    updates_every: float | None = None
+    """For a sink that changes its messages in place and so wants ``job.progress``: how many seconds apart."""
 
 
 class Announcer:
@@ -176,7 +178,7 @@ class Announcer:
         if event.recoveries:
             plan = self._followers(ended)
         else:
-            updating = {name for name, rule in self._sinks.items() if rule.updates}
+            updating = {name for name, rule in self._sinks.items() if rule.updates_every is not None}
             shown = route(event, self._routes, updating_sinks=updating)
             plan = {sink: (indices, ()) for sink, indices in shown.items()}
         told: dict[str, tuple[str, Sequence[int] | None]] = {}

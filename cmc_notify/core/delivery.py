@@ -13,8 +13,21 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
     UNROUTED = "unrouted"
     """The event matched no route; nothing is sent."""
+    SILENCED = "silenced"
+    """Everybody who would be told of the event is kept from it by a silence; nothing is sent."""
     SUPERSEDED = "superseded"
     """An interim state of a job that was not told before a newer one was there to tell; nothing is sent."""
+
+
+class Purpose(StrEnum):
+    """What a delivery is for, beyond telling its event."""
+
+    TELL = "tell"
+    """People are told, anew."""
+    FOLLOW = "follow"
+    """What stands there already (a message, a ticket) is brought up to date; nobody is told anew."""
+    CLOSE = "close"
+    """What the ticket is about is over: it is closed with this."""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
@@ -33,6 +46,7 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     """Indices of the failures (or recoveries) that the route lets through; None for all."""
     waits_for: tuple[str, ...] = ()
     """Deliveries that must be sent or dead before this one is due (a resolve after its triggers)."""
+    purpose: Purpose = Purpose.TELL
     due_at: float
     deadline_at: float
 

@@ -179,6 +179,10 @@ class JobState(Struct, frozen=True, kw_only=True):
     overdue_told: bool = False
     vanished: bool = False
     """Whether the controller no longer had it when last asked."""
+    followers: frozenset[str] = frozenset()
+    """The sinks that show this job in a message of their own, which is kept up to date."""
+    progress_due: float = 0.0
+    """When the last progress that was told was due at the earliest."""
 
     @property
     def open(self) -> bool:
@@ -208,6 +212,8 @@ class Incident(Struct, frozen=True, kw_only=True):
     failed_order: tuple[int, int]
     """``order`` of that job: only a later push can close the incident."""
     audience: dict[str, tuple[str, ...]] = {}
+    tickets: dict[str, str] = {}
+    """Of each sink that opens tickets, the subject of the ticket that stands for it."""
     closed_at: float | None = None
     closed_by: str | None = None
     """``job ID`` or ``operator``."""

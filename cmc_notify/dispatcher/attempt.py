@@ -11,7 +11,7 @@ from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.events import Event
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Claim, Delivery, Message, Outbox, Sink
+from cmc_notify.ports import Claim, Delivery, Message, Outbox, Posting, Sink
 
 _log = structlog.get_logger(__name__)
 
@@ -60,9 +60,9 @@ class Attempts:
         """Send it once. Raises nothing, unless the task that calls is cancelled."""
         delivery = claim.delivery
 
-        async def record(part: str, receipt: str) -> None:
+        async def record(part: str, receipt: str, *, posting: Posting | None = None) -> None:
             reached(Boundary.DELIVERY_PART_ACCEPTED)
-            await self._outbox.record_part(delivery.id, str(part), str(receipt))
+            await self._outbox.record_part(delivery.id, str(part), str(receipt), posting=posting)
             reached(Boundary.DELIVERY_PART_RECORDED)
 
         try:
@@ -101,4 +101,8 @@ class Attempts:
             attempt=delivery.attempts + 1,
             unclear=delivery.unclear,
             parts=delivery.parts,
+            purpose=delivery.purpose,
+            posting=claim.posting,
+            tickets=claim.tickets,
+            acknowledged=claim.acknowledged,
         )

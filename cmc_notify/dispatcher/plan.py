@@ -41,6 +41,7 @@ def replacement(
         subject=dead.subject,
         ordering_key=dead.ordering_key,
         shown=dead.shown,
+        purpose=dead.purpose,
         due_at=now,
         deadline_at=now + fallback_plan.retry.deadline,
     )

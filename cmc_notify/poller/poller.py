@@ -245,7 +245,7 @@ class Poller:
             settle=self._settings.poll.settle,
             overdue={operation.lower(): limit for operation, limit in self._settings.overdue.items()},
             first_run=None if self.meta.first_run_done else self._settings.first_run,
-            progress=any(rule.updates for rule in self._telling.sinks.values()),
+            progress=any(rule.updates_every is not None for rule in self._telling.sinks.values()),
         )
 
     async def _announcer(

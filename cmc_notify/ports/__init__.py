@@ -3,11 +3,12 @@
 Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs them together.
 """
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose, Verdict
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, LedgerRow, OutboxDepth
 from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
+from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
@@ -23,6 +24,7 @@ from cmc_notify.ports.snapshot import (
 )
 
 __all__ = [
+    "Acknowledgement",
     "Announcements",
     "Attendance",
     "Claim",
@@ -46,12 +48,15 @@ __all__ = [
     "PartRecorder",
     "PollCommit",
     "PollStore",
+    "Posting",
     "PreviewDocument",
     "Previewing",
+    "Purpose",
     "Rendered",
     "Renderer",
     "SavedJob",
     "Sink",
     "Snapshot",
+    "Ticket",
     "Verdict",
 ]

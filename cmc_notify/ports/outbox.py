@@ -5,9 +5,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
 from cmc_notify.core.events import Event
 from cmc_notify.core.sink_health import SinkNews, SinkStanding
+from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -32,13 +33,19 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Whether an earlier attempt may have arrived, so that the sink reconciles first."""
     receipt: str | None = None
     parts: dict[str, str] = {}
+    purpose: Purpose = Purpose.TELL
 
 
 class Claim(Struct, frozen=True):
-    """A delivery that this process may send until its lease ends, with its whole event."""
+    """A delivery that this process may send until its lease ends, with its whole event and what stands
+    already: at its sink for its subject, and as tickets for what the event is about.
+    """
 
     delivery: Delivery
     event: Event
+    posting: Posting | None = None
+    tickets: tuple[Ticket, ...] = ()
+    acknowledged: Acknowledgement | None = None
 
 
 class Outbox(Protocol):
@@ -66,8 +73,10 @@ class Outbox(Protocol):
         """
         ...
 
-    async def record_part(self, delivery_id: str, part: str, receipt: str) -> None:
-        """Remember that one part of a message was accepted."""
+    async def record_part(
+        self, delivery_id: str, part: str, receipt: str, *, posting: Posting | None = None
+    ) -> None:
+        """Remember that one part of a message was accepted, and with it what stands there now."""
         ...
 
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:

@@ -5,7 +5,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event
+from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
 
 
 class Rendered(Struct, frozen=True):
@@ -29,6 +31,13 @@ class Message(Struct, frozen=True, kw_only=True):
     """An earlier attempt may have arrived: look before sending again, where that is possible."""
     parts: Mapping[str, str] = {}
     """Parts accepted by earlier attempts, with their receipts: do not send them again."""
+    purpose: Purpose = Purpose.TELL
+    posting: Posting | None = None
+    """What stands at this sink for the subject, by earlier messages or earlier attempts at this one."""
+    tickets: tuple[Ticket, ...] = ()
+    """What was opened elsewhere for the same job, controller or sink."""
+    acknowledged: Acknowledgement | None = None
+    """Who has taken the job upon them."""
 
 
 class Renderer(Protocol):

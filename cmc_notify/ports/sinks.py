@@ -1,15 +1,23 @@
 """What a place where people are told can do."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.ports.postings import Posting
 from cmc_notify.ports.rendering import Message
 
-PartRecorder = Callable[[str, str], Awaitable[None]]
-"""``await record(part, receipt)`` as soon as the other side has accepted a part of the message."""
+
+class PartRecorder(Protocol):
+    """Remembers what the other side has accepted."""
+
+    async def __call__(self, part: str, receipt: str, /, *, posting: Posting | None = None) -> None:
+        """As soon as a part of the message was accepted; ``posting`` is what stands there now for the
+        message's subject, and is written with it. The next message about the subject gets it.
+        """
+        ...
 
 
 class Sink(Protocol):

@@ -209,3 +209,17 @@ class SinkSettings(Part):
     proxy: Proxy = None
     tls: TlsSettings = TlsSettings()
     send_resolved: bool = True
+
+    @property
+    def opens_tickets(self) -> bool:
+        """Whether it opens a ticket for a failure, and closes it: then a route's ``per`` counts, and only
+        what opens, changes or closes a ticket is sent.
+        """
+        return False
+
+    @property
+    def updates_every(self) -> float | None:
+        """Seconds at least between two updates of a job's message; None for a sink whose messages stay as
+        they were sent, which then gets no ``job.progress``.
+        """
+        return None

@@ -114,16 +114,10 @@ _TEXTS = {
 """By pydantic's error type; what is not here keeps pydantic's own words, which hold no value."""
 
 
-_LATER = frozenset({"preset", "per", "max_per_job"})
-"""Keys of the documented config file that come with a later version."""
-
-
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
     """What to say of a key that its place does not know."""
     if ":" in key or " " in key:
         return "is no key; write `key: value`, with a space after the colon"
-    if key in _LATER:
-        return "not in this version yet; remove it"
     return f"unknown key; {did_you_mean(key, known) or f'remove it{_known(known)}'}"
 
 

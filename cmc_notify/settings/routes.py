@@ -4,7 +4,7 @@ Patterns are shell globs (``*``, ``?``, ``[abc]``) over the whole value, in its 
 """
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -76,5 +76,11 @@ class RouteSettings(Part):
 
     match: MatchSettings = MatchSettings()
     sinks: SinkNames
+    per: Literal["job", "incident"] = "job"
+    """What one ticket is about, for those of ``sinks`` that open tickets: a job with all its failures, or one
+    incident (controller, serial, feature).
+    """
+    max_per_job: Annotated[int, Field(ge=1)] = 50
+    """With ``per: incident``: a job with more failures than this gets one ticket, its job's."""
     continue_: bool = Field(default=False, alias="continue")
     """Whether the routes below are asked too."""

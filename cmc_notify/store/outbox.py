@@ -16,10 +16,11 @@ from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.events import EventType
-from cmc_notify.ports import Claim
+from cmc_notify.ports import Claim, Posting
 from cmc_notify.store.collapsing import supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.handing_over import follow, hand_over
+from cmc_notify.store.postings import load_standing, write_posting
 from cmc_notify.store.rows import delivery_of
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 from cmc_notify.store.unbroken import unbroken
@@ -100,6 +101,7 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
+            standing = await load_standing(connection, rows)
         return [
             Claim(
                 msgspec.structs.replace(
@@ -108,6 +110,7 @@ class DeliveryQueue:
                     unclear=row["unclear"] or row["leased_until"] is not None,
                 ),
                 told[row["event_id"]],
+                *msgspec.structs.astuple(standing[row["id"]]),
             )
             for row in rows
         ]
@@ -132,7 +135,9 @@ class DeliveryQueue:
         return frozenset(ours)
 
     @unbroken
-    async def record_part(self, delivery_id: str, part: str, receipt: str) -> None:
+    async def record_part(
+        self, delivery_id: str, part: str, receipt: str, *, posting: Posting | None = None
+    ) -> None:
         """Remember that one part was accepted. True whoever holds the lease, so it is not asked for."""
         async with self._database.write() as connection:
             await connection.execute(
@@ -140,6 +145,8 @@ class DeliveryQueue:
                     delivery_id=delivery_id, part=part, receipt=receipt
                 )
             )
+            if posting is not None:
+                await write_posting(self._database, connection, delivery_id, posting)
 
     @unbroken
     async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import DeliveryState, NewDelivery
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
 from cmc_notify.core.model import Incident, Pair, Status
 from cmc_notify.ports import Delivery, SavedJob
 
@@ -86,6 +86,7 @@ def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[s
         "ordering_key": new.ordering_key,
         "state": (DeliveryState.PENDING if routed else DeliveryState.UNROUTED).value,
         "shown": None if new.shown is None else dump(new.shown),
+        "purpose": new.purpose.value,
         "attempts": 0,
         "created_at": now,
         "due_at": new.due_at,
@@ -132,4 +133,5 @@ def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
         unclear=row["unclear"],
         receipt=row["receipt"],
         parts=dict(parts),
+        purpose=Purpose(row["purpose"]),
     )

@@ -132,6 +132,7 @@ deliveries = Table(
     Column("finished_at", Double),
     # The event's: so that the newest of one controller are found without a look at all the others'.
     Column("controller", Words),
+    Column("purpose", Words, nullable=False, server_default="tell"),
     UniqueConstraint("event_id", "sink", "subject", name="deliveries_once"),
     # A million finished rows cost a claim nothing: it walks these two, which hold the pending ones alone.
     Index("deliveries_pending", "sink", "seq", sqlite_where=_pending, postgresql_where=_pending),
@@ -223,4 +224,53 @@ replicas = Table(
     # JSON list of what it would lead.
     Column("names", Text, nullable=False),
     Column("attends_until", Double, nullable=False),
+)
+
+# What stands at a receiver for one subject: a message that is updated in place, a ticket.
+postings = Table(
+    "postings",
+    metadata,
+    Column("sink", Words, primary_key=True),
+    Column("subject", Words, primary_key=True),
+    # The event's that it was last changed for: its job, so that other messages about the job can show it.
+    Column("controller", Words),
+    Column("job_uid", Words),
+    Column("reference", Words, nullable=False),
+    # Null for what people have no name for, and so are not shown.
+    Column("label", Words),
+    Column("url", Words),
+    Column("open", Boolean, nullable=False),
+    # JSON object.
+    Column("notes", Words, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Index("postings_by_job", "controller", "job_uid"),
+    Index("postings_by_age", "changed_at"),
+)
+
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("subject", Words, primary_key=True),
+    Column("by", Words, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("starts_at", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Column("document", Words, nullable=False),
+    Index("silences_by_end", "ends_at"),
+)
+
+# What people did by way of chat, or were refused.
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("document", Words, nullable=False),
+    Index("actions_by_age", "at"),
 )

@@ -6,14 +6,14 @@ import html
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from recorded import Parts
 
 from cmc_notify.core.events import (
     ApplianceCounts,
@@ -114,21 +114,6 @@ class PlainRenderer:
 def renderer() -> PlainRenderer:
     """A renderer without templates."""
     return PlainRenderer()
-
-
-@dataclass
-class Parts:
-    """A PartRecorder that remembers."""
-
-    recorded: dict[str, str] = field(default_factory=dict)
-
-    async def __call__(self, part: str, receipt: str) -> None:
-        """Remember that ``part`` was accepted."""
-        self.recorded[part] = receipt
-
-    def resumed(self, message: Message) -> Message:
-        """The message as the outbox hands it out again."""
-        return msgspec.structs.replace(message, parts=dict(self.recorded))
 
 
 @pytest.fixture

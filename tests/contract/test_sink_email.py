@@ -14,7 +14,7 @@ import pytest
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Renderer
+from cmc_notify.ports import Message, Posting, Renderer
 from cmc_notify.simulator.mailbox import Mail, Mailbox
 from cmc_notify.sinks.email import PLUGIN, EmailSettings, EmailSink
 from cmc_notify.sinks.email.composing import LARGEST_MAIL
@@ -384,7 +384,7 @@ async def test_a_store_that_fails_is_not_the_servers_fault(
     """Where an accepted part can't be recorded, the store's own error goes up; it is no outcome."""
     office = await start_post_office()
 
-    async def broken(_part: str, _receipt: str) -> None:
+    async def broken(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):

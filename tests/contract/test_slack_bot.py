@@ -7,10 +7,10 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from recorded import Parts
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import HOSTILE_TEXT
@@ -28,21 +28,6 @@ POST = "chat.postMessage"
 COMPLETE = "files.completeUploadExternal"
 URL = "https://bridge.example.net/events/1?expires=1&signature=abc"
 MANY = tuple(f"error {number} " + "x" * 500 for number in range(200))
-
-
-class Parts:
-    """A PartRecorder that remembers."""
-
-    def __init__(self) -> None:
-        self.recorded: dict[str, str] = {}
-
-    async def __call__(self, part: str, receipt: str) -> None:
-        """Remember that ``part`` was accepted."""
-        self.recorded[part] = receipt
-
-    def resumed(self, message: Message, *, unclear: bool = False) -> Message:
-        """The message as the outbox hands it out again."""
-        return msgspec.structs.replace(message, parts=dict(self.recorded), unclear=unclear, attempt=2)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import html
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
+from recorded import Parts
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message
@@ -17,21 +17,6 @@ from cmc_notify.sinks.slack.limits import violations
 
 MakeMessage = Callable[..., Message]
 URL = "https://bridge.example.net/events/1?expires=1&signature=abc"
-
-
-class Parts:
-    """A PartRecorder that remembers."""
-
-    def __init__(self) -> None:
-        self.recorded: dict[str, str] = {}
-
-    async def __call__(self, part: str, receipt: str) -> None:
-        """Remember that ``part`` was accepted."""
-        self.recorded[part] = receipt
-
-    def resumed(self, message: Message, *, unclear: bool = False) -> Message:
-        """The message as the outbox hands it out again."""
-        return msgspec.structs.replace(message, parts=dict(self.recorded), unclear=unclear, attempt=2)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ TELLING = Told(
         Route(match=Match(serial=(PARTIAL_SERIAL,)), sinks=(PARTIAL,), proceed=True),
         Route(sinks=(CHAT, MUTE)),
     ),
-    sinks={CHAT: SinkRule(updates=True), PARTIAL: SinkRule(), MUTE: SinkRule(send_resolved=False)},
+    sinks={CHAT: SinkRule(updates_every=0.0), PARTIAL: SinkRule(), MUTE: SinkRule(send_resolved=False)},
 )
 SETTINGS: dict[str, Any] = {
     "url": "http://controller.test",

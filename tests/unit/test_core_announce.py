@@ -324,7 +324,7 @@ def test_what_was_not_announced_opens_no_incident() -> None:
 @pytest.mark.parametrize("updates", [True, False])
 def test_progress_reaches_only_sinks_that_update(*, updates: bool) -> None:
     """The announcer tells routing which those are."""
-    bridge = Bridge(chat=SinkRule(updates=updates))
+    bridge = Bridge(chat=SinkRule(updates_every=0.0 if updates else None))
     policy = Policy(progress=True)
     state: JobState | None = None
     for outcome in ("pending", "running"):

@@ -1,0 +1,143 @@
+"""What stands at receivers: read with each claim, written with the part of a message that made it."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import RowMapping, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.ports import Acknowledgement, Posting, Ticket
+from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.rows import dump
+from cmc_notify.store.tables import acknowledgements, deliveries, events, postings
+
+_NOTES = msgspec.json.Decoder(dict[str, str])
+_About = tuple[str, str]
+"""Controller and uid of what an event is about, as its row has them."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What was found for one claim."""
+
+    posting: Posting | None = None
+    tickets: tuple[Ticket, ...] = ()
+    acknowledged: Acknowledgement | None = None
+
+
+async def load_standing(connection: AsyncConnection, claimed: Sequence[RowMapping]) -> dict[str, Standing]:
+    """By the id of each claimed delivery, what stands at its sink, and what else stands for its event."""
+    subjects = {row["subject"] for row in claimed}
+    own = await _load_own(connection, {row["sink"] for row in claimed}, subjects)
+    about = await _load_about(connection, {row["event_id"] for row in claimed})
+    tickets = await _load_tickets(connection, set(about.values()))
+    taken = await _load_acknowledged(connection, subjects)
+    return {
+        row["id"]: Standing(
+            own.get((row["sink"], row["subject"])),
+            tuple(
+                ticket
+                for ticket in tickets.get(about.get(row["event_id"], ("", "")), ())
+                if (ticket.sink, ticket.subject) != (row["sink"], row["subject"])
+            ),
+            taken.get(row["subject"]),
+        )
+        for row in claimed
+    }
+
+
+async def write_posting(
+    database: Database, connection: AsyncConnection, delivery_id: str, posting: Posting
+) -> None:
+    """What stands now at the delivery's sink for its subject."""
+    row = (
+        await connection.execute(
+            select(deliveries.c.sink, deliveries.c.subject, events.c.controller, events.c.job_uid)
+            .join(events, events.c.id == deliveries.c.event_id)
+            .where(deliveries.c.id == delivery_id)
+        )
+    ).one_or_none()
+    if row is None:  # forgotten meanwhile
+        return
+    await connection.execute(
+        database.upsert(postings).values(
+            sink=row.sink,
+            subject=row.subject,
+            controller=row.controller,
+            job_uid=row.job_uid,
+            reference=posting.reference,
+            label=posting.label,
+            url=posting.url,
+            open=posting.open,
+            notes=dump(posting.notes),
+            changed_at=database.clock(),
+        )
+    )
+
+
+def posting_of(row: RowMapping) -> Posting:
+    """A row of the table ``postings`` as the domain knows it."""
+    return Posting(
+        reference=row["reference"],
+        label=row["label"],
+        url=row["url"],
+        open=row["open"],
+        notes=_NOTES.decode(row["notes"]),
+    )
+
+
+def ticket_of(row: RowMapping) -> Ticket:
+    """A row of ``postings`` that has a label."""
+    return Ticket(row["sink"], row["subject"], row["label"], row["url"], row["open"])
+
+
+async def _load_own(
+    connection: AsyncConnection, sinks: Collection[str], subjects: Collection[str]
+) -> dict[tuple[str, str], Posting]:
+    found: dict[tuple[str, str], Posting] = {}
+    for chunk in in_chunks(subjects):
+        rows = await connection.execute(
+            select(postings).where(postings.c.sink.in_(sinks), postings.c.subject.in_(chunk))
+        )
+        found.update(((row["sink"], row["subject"]), posting_of(row)) for row in rows.mappings())
+    return found
+
+
+async def _load_about(connection: AsyncConnection, event_ids: Collection[str]) -> Mapping[str, _About]:
+    found: dict[str, _About] = {}
+    for chunk in in_chunks(event_ids):
+        rows = await connection.execute(
+            select(events.c.id, events.c.controller, events.c.job_uid).where(
+                events.c.id.in_(chunk), events.c.job_uid.is_not(None)
+            )
+        )
+        found.update((event_id, (controller, uid)) for event_id, controller, uid in rows)
+    return found
+
+
+async def _load_tickets(
+    connection: AsyncConnection, about: Collection[_About]
+) -> Mapping[_About, list[Ticket]]:
+    if not about:
+        return {}
+    rows = await connection.execute(
+        select(postings)
+        .where(
+            postings.c.label.is_not(None),
+            tuple_(postings.c.controller, postings.c.job_uid).in_(sorted(about)),
+        )
+        .order_by(postings.c.sink, postings.c.label)
+    )
+    found: dict[_About, list[Ticket]] = {}
+    for row in rows.mappings():
+        found.setdefault((row["controller"], row["job_uid"]), []).append(ticket_of(row))
+    return found
+
+
+async def _load_acknowledged(
+    connection: AsyncConnection, subjects: Collection[str]
+) -> dict[str, Acknowledgement]:
+    found: dict[str, Acknowledgement] = {}
+    for chunk in in_chunks(subjects):
+        rows = await connection.execute(select(acknowledgements).where(acknowledgements.c.subject.in_(chunk)))
+        found.update((row.subject, Acknowledgement(row.by, row.at)) for row in rows)
+    return found
