@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cmc_notify.core.events import rfc3339
 from cmc_notify.core.grouping import Group, group_failures, group_recoveries
 from cmc_notify.ports import Message
 from cmc_notify.rendering.filters import listing, shorten
@@ -41,7 +42,15 @@ def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]
         "names_limit": BRIEF_NAMES if brief else None,
         "is_test": message.is_test,
         "possible_repeat": message.unclear,
+        "tickets": message.tickets,
+        "acknowledged": _acknowledged(message),
     }
+
+
+def _acknowledged(message: Message) -> dict[str, str | None] | None:
+    """Who and when, the time in the form of all others."""
+    found = message.acknowledged
+    return {"by": found.by, "at": rfc3339(found.at)} if found else None
 
 
 def shown(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:

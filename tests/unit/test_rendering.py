@@ -13,7 +13,7 @@ from cmc_notify.core.events import Event, EventType, Failure, decode
 from cmc_notify.core.samples import HOSTILE_TEXT, sample, samples
 from cmc_notify.core.text import visible
 from cmc_notify.errors import ConfigError, TemplateError
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Acknowledgement, Message, Rendered, Ticket
 from cmc_notify.rendering import Renderer, builtin_templates
 
 DOCUMENTS = [
@@ -357,6 +357,19 @@ def test_the_plain_message_stands_for_any_event(extension: str, brief: bool, tem
         assert event.type in rendered.text
         if extension == "json":
             json.loads(rendered.text)
+
+
+def test_templates_know_tickets_and_who_has_taken_it(templates: Templates) -> None:
+    """What stands elsewhere for the job, and who acknowledged it and when, can be shown."""
+    source = "{{ tickets[0].label }} {{ acknowledged.by }} {{ acknowledged.at | time }}"
+    renderer = templates(console__job_failed_txt_j2=source)
+    message = msgspec.structs.replace(
+        _message(sample(EventType.JOB_FAILED)),
+        tickets=(Ticket("snow", "job:emea:1", "INC0012345", None, open=True),),
+        acknowledged=Acknowledgement("anna", 1795425600.0),
+    )
+    expected = "INC0012345 anna 2026-11-23 09:20:00 UTC"
+    assert renderer.render_strictly("console", "txt", message) == expected
 
 
 def test_an_unknown_time_zone_is_refused() -> None:
