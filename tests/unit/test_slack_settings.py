@@ -54,6 +54,51 @@ def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
     assert "s3cr3t" not in repr(found)
 
 
+BOT = {"token": "xoxb-s3cr3t", "channel": "#netops"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({**BOT, "allow": {"cancel": ["*"]}}, "allow: nothing that is pressed would reach the bridge"),
+        ({**BOT, "app_token": "xoxb-s3cr3t"}, "app_token: is no app-level token; those begin with xapp-"),
+        ({**BOT, "signing_secret": " "}, "signing_secret: is empty"),
+        ({**BOT, "signing_secret": "s3cr3t", "allow": {"cancel": ["@anna"]}}, "must be a member id"),
+        ({**BOT, "signing_secret": "s3cr3t", "allow": {"silence": ["C0NETOPS"]}}, "must be a member id"),
+        ({**BOT, "signing_secret": "s3cr3t", "allow": {"restart": ["*"]}}, "allow.restart"),
+        ({**BOT, "update_every": "0s"}, "update_every"),
+        ({"webhook_url": HOOK, "app_token": "xapp-s3cr3t"}, "app_token: has no use with webhook_url"),
+        ({"webhook_url": HOOK, "allow": {"cancel": ["*"]}}, "allow: has no use with webhook_url"),
+        ({"webhook_url": HOOK, "update_every": "5s"}, "update_every: has no use with webhook_url"),
+    ],
+)
+def test_buttons_that_could_not_work_are_refused(given: dict[str, Any], told: str) -> None:
+    """Nobody is left with a button that leads nowhere, or with a setting that does nothing."""
+    with pytest.raises(ValidationError) as caught:
+        settings(**given)
+    assert told in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_what_makes_buttons_work() -> None:
+    """A way in and somebody who may; and none of it shows a secret."""
+    assert not settings(**BOT).interactive
+    assert not settings(**BOT).allow
+    found = settings(
+        **BOT, app_token="xapp-s3cr3t", signing_secret="s3cr3t", allow={"cancel": ["U012AB3CD", "S0NETOPS"]}
+    )
+    assert found.interactive
+    assert found.allow.cancel == ("U012AB3CD", "S0NETOPS")
+    assert "s3cr3t" not in repr(found)
+
+
+def test_only_a_bot_updates_its_messages() -> None:
+    """An incoming webhook can't, and so gets no progress."""
+    assert settings(**BOT).updates_every == 5
+    assert settings(**BOT, update_every="1m").updates_every == 60
+    assert settings(webhook_url=HOOK).updates_every is None
+
+
 def test_the_plugin_names_its_documents() -> None:
     """What ``preview`` and ``check`` ask templates for."""
     assert PLUGIN.settings is SlackSettings

@@ -1,10 +1,41 @@
 """The Slack sink's part of the config: a bot token with its channel, or an incoming webhook's address."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from cmc_notify.settings.base import SinkSettings, web_address
+from cmc_notify.settings.base import Duration, Part, SinkSettings, web_address
+
+ANYBODY = "*"
+_PERSON = re.compile(r"[UWS][A-Z0-9]{2,}")
+
+
+def _person(value: str) -> str:
+    if value != ANYBODY and not _PERSON.fullmatch(value):
+        raise ValueError(
+            'must be a member id (U… or W…) or a user group id (S…), as Slack shows it, or "*" for everybody'
+        )
+    return value
+
+
+People = tuple[Annotated[str, AfterValidator(_person)], ...]
+"""Slack's ids of members and user groups, or ``*`` for everybody who can see the channel."""
+
+
+class AllowSettings(Part):
+    """Who may do what from Slack. An action that is allowed to nobody has no button."""
+
+    cancel: People = ()
+    """Cancel a queued or running job on its controller."""
+    acknowledge: People = ()
+    """Take a failed or overdue job upon them, as its message then shows."""
+    silence: People = ()
+    """Keep a job's news from everybody for a while."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody may do anything."""
+        return bool(self.cancel or self.acknowledge or self.silence)
 
 
 class SlackSettings(SinkSettings):
@@ -13,7 +44,8 @@ class SlackSettings(SinkSettings):
     With a token (scope ``chat:write``) long lists follow as files in the thread (``files:write``), and after
     a lost answer the message is looked for before it is sent again (``channels:history`` or
     ``groups:history``, and ``channels:read`` or ``groups:read`` where ``channel`` is a name). An incoming
-    webhook can do neither.
+    webhook can do neither. What people do with the buttons beneath a message comes in by Socket Mode
+    (``app_token``) or as signed requests (``signing_secret``).
     """
 
     type: Literal["slack"] = "slack"
@@ -22,6 +54,23 @@ class SlackSettings(SinkSettings):
     """An id (``C0123ABCD``) or a name (``#netops``)."""
     api_url: str = "https://slack.com/api/"
     webhook_url: SecretStr | None = None
+    update_every: Annotated[Duration, Field(gt=0)] = 5.0
+    """Seconds at least between two updates of a job's message."""
+    app_token: SecretStr | None = None
+    """An app-level token (``xapp-…``, scope ``connections:write``): interactions come by Socket Mode."""
+    signing_secret: SecretStr | None = None
+    """Verifies interactions that Slack sends over HTTP."""
+    allow: AllowSettings = AllowSettings()
+
+    @property
+    def updates_every(self) -> float | None:
+        """A bot updates a job's message; what an incoming webhook has posted stays as it is."""
+        return None if self.webhook_url is not None else self.update_every
+
+    @property
+    def interactive(self) -> bool:
+        """Whether what people press can reach the bridge."""
+        return self.app_token is not None or self.signing_secret is not None
 
     @field_validator("api_url")
     @classmethod
@@ -54,4 +103,23 @@ class SlackSettings(SinkSettings):
             or not self.token.get_secret_value().strip()
         ):
             raise ValueError("token is empty or holds a line break; copy it again")
+        return self
+
+    @model_validator(mode="after")
+    def _buttons_work(self) -> Self:
+        if self.webhook_url is not None:
+            for key in ("app_token", "signing_secret", "allow", "update_every"):
+                if key in self.model_fields_set:
+                    raise ValueError(
+                        f"{key}: has no use with webhook_url; remove it, or give token and channel instead"
+                    )
+        if self.app_token is not None and not self.app_token.get_secret_value().strip().startswith("xapp-"):
+            raise ValueError("app_token: is no app-level token; those begin with xapp-")
+        if self.signing_secret is not None and not self.signing_secret.get_secret_value().strip():
+            raise ValueError("signing_secret: is empty; copy it from the app's Basic Information")
+        if self.allow and not self.interactive:
+            raise ValueError(
+                "allow: nothing that is pressed would reach the bridge; give app_token (Socket Mode) or "
+                "signing_secret (HTTP) as well"
+            )
         return self
