@@ -1,7 +1,8 @@
 """Escaping by format: whatever text comes from outside, it stays text in the document.
 
 The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` (Slack),
-``subject``; anything else is plain text. All but ``json`` are for people and show hidden characters.
+``subject`` (also ``topic``); anything else is plain text. All but ``json`` are for people and show hidden
+characters.
 """
 
 import re
@@ -72,6 +73,7 @@ _FORMATS = {
     "json": Format("json", json_string, _valid_json),
     "mrkdwn": Format("mrkdwn", mrkdwn),
     "subject": Format("subject", subject, one_line),
+    "topic": Format("subject", subject, one_line),
 }
 
 

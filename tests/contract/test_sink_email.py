@@ -1,6 +1,8 @@
 """The email sink against a real mail server on loopback."""
 
 import asyncio
+import csv
+import io
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -70,6 +72,13 @@ def content(mail: EmailMessage, kind: str) -> str:
     assert part is not None
     text: str = part.get_content().replace("\r\n", "\n")
     return text if kind == "plain" else _Words(text).text
+
+
+def rows_of(table: Any) -> list[dict[str, str]]:
+    """An attached table as a spreadsheet reads it."""
+    text = table.get_content()
+    assert text.startswith("\ufeff")
+    return [*csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))]
 
 
 async def test_hostile_texts_arrive_complete_and_harmless(
@@ -298,13 +307,58 @@ async def test_a_long_list_is_attached_whole(
     texts = tuple(f"{number:02} é " + chr(97 + number % 26) * 20_000 for number in range(50))
     assert isinstance(await sink_for(office.port, renderer).send(make_message(texts=texts), record), Sent)
     mail = parsed(office.mails[0])
-    [attachment] = mail.iter_attachments()
+    attachment, table = mail.iter_attachments()
     assert attachment.get_filename() == "failures-job-42.txt"
     assert attachment.get_content_charset() == "utf-8"
     listed = attachment.get_content()
     assert all(text in listed for text in texts)
+    assert [row["error_text"] for row in rows_of(table)] == list(texts)
     assert len(content(mail, "plain")) < 100_000
     assert len(content(mail, "html")) < 100_000
+
+
+async def test_a_screenful_needs_no_table(
+    make_message: MakeMessage, renderer: Renderer, record: Any, start_post_office: StartPostOffice
+) -> None:
+    """With 20 failures the mail is all; with one more, each is a row of a table besides."""
+    office = await start_post_office()
+    sink = sink_for(office.port, renderer)
+    texts = tuple(f"={number} é\r\nline" for number in range(21))
+    for number in (20, 21):
+        assert isinstance(await sink.send(make_message(texts=texts[:number]), record), Sent)
+    without, with_table = map(parsed, office.mails)
+    assert [*without.iter_attachments()] == []
+    [table] = with_table.iter_attachments()
+    assert table.get_filename() == "failures-job-42.csv"
+    assert table.get_content_type() == "text/csv"
+    assert rows_of(table)[3] == {
+        "serial": "V2AB0004",
+        "appliance": "edge-4",
+        "feature_id": "3",
+        "feature": "QoS",
+        "error_text": "'=3 é\nline",
+        "new": "yes",
+        "controller": "emea",
+        "job": "42",
+    }
+    assert [row["error_text"] for row in rows_of(table)] == ["'" + visible(text) for text in texts]
+
+
+async def test_a_table_is_left_out_before_any_failure_is(
+    make_message: MakeMessage,
+    renderer: Renderer,
+    record: Any,
+    start_post_office: StartPostOffice,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the list alone fits, it is attached whole, without the table that would say it again."""
+    monkeypatch.setattr("cmc_notify.sinks.email.sink.LARGEST_MAIL", 1_000_000)
+    office = await start_post_office()
+    texts = tuple(f"{number:04}" + "x" * 2000 for number in range(300))
+    assert isinstance(await sink_for(office.port, renderer).send(make_message(texts=texts), record), Sent)
+    [attachment] = parsed(office.mails[0]).iter_attachments()
+    assert attachment.get_content_type() == "text/plain"
+    assert all(text in attachment.get_content() for text in texts)
 
 
 async def test_past_a_mails_end_the_rest_is_counted(

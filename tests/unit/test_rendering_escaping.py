@@ -66,7 +66,10 @@ class _Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, attrs))
+        if tag == "br":  # how a text's lines are kept apart
+            self.text += "\n"
+        else:
+            self.tags.append((tag, attrs))
 
     def handle_endtag(self, tag: str) -> None:
         self.tags.append(tag)

@@ -1,6 +1,7 @@
 """The email sink. Guarantee: at least once for each recipient, always under the same Message-ID.
 
-What each file is about: ``settings`` the config, ``composing`` the message, ``transfer`` the talk with the
+What each file is about: ``settings`` the config, ``composing`` the message, ``table`` its
+failures for a spreadsheet, ``transfer`` the talk with the
 mail server, ``sink`` what comes of it.
 """
 
@@ -10,4 +11,4 @@ from cmc_notify.sinks.plugin import SinkPlugin
 
 __all__ = ["PLUGIN", "EmailSettings", "EmailSink"]
 
-PLUGIN = SinkPlugin(settings=EmailSettings, build=build, extensions=("subject", "txt", "html"))
+PLUGIN = SinkPlugin(settings=EmailSettings, build=build, extensions=("subject", "topic", "txt", "html"))

@@ -1,4 +1,5 @@
 """An event as a mail: text and HTML, both complete; past their size brief, with the whole list attached.
+More than a screenful of failures is attached as a table besides, where there is room for it.
 
 Pure but for the renderer. No header takes a line break, and every line of the result is 7-bit ASCII of at
 most 998 bytes (RFC 5322), whatever the texts hold.
@@ -11,9 +12,11 @@ from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+from cmc_notify.core.events import Event
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.email.settings import EmailSettings
+from cmc_notify.sinks.email.table import SCREENFUL, failure_table
 
 LARGEST_BODY = 100_000
 """Bytes of the text or of the HTML; mail readers cut longer ones off."""
@@ -24,11 +27,21 @@ LONGEST_SUBJECT = 250
 _POLICY = policy.SMTP.clone(cte_type="7bit")
 
 
-def compose(message: Message, settings: EmailSettings, renderer: Renderer, *, date: datetime) -> bytes:
-    """The whole mail as it goes over the wire. ``date`` is that of the attempt, with its zone."""
+def compose(
+    message: Message,
+    settings: EmailSettings,
+    renderer: Renderer,
+    *,
+    date: datetime,
+    limit: int = LARGEST_MAIL,
+) -> bytes:
+    """The whole mail as it goes over the wire. ``date`` is that of the attempt, with its zone.
+
+    May be larger than ``limit`` bytes; the table is left out before it makes the mail so.
+    """
     mail = EmailMessage(policy=_POLICY)
-    subject = _subject(renderer.render("email", "subject", message).text)
-    mail["Subject"] = subject
+    extension = "subject" if settings.subject_per == "event" else "topic"
+    mail["Subject"] = _subject(renderer.render("email", extension, message).text)
     mail["From"] = settings.sender
     mail["To"] = settings.to
     if settings.cc:
@@ -38,7 +51,7 @@ def compose(message: Message, settings: EmailSettings, renderer: Renderer, *, da
     mail["Date"] = date
     _name(mail, message, settings.sender.domain)
     _fill(mail, message, renderer)
-    return mail.as_bytes()
+    return _with_table(mail, message, limit)
 
 
 def readable(content: bytes) -> Iterator[PreviewDocument]:
@@ -97,13 +110,33 @@ def _fill(mail: EmailMessage, message: Message, renderer: Renderer) -> None:
         _attach(mail, message, attached)
 
 
+def _with_table(mail: EmailMessage, message: Message, limit: int) -> bytes:
+    without = mail.as_bytes()
+    if len(message.event.failures) <= SCREENFUL:
+        return without
+    omitted = message.event.failures_omitted
+    mail.add_attachment(
+        failure_table(message.event),
+        maintype="text",
+        subtype="csv",
+        # A table has no place for a remark, and nobody should take a part for the whole.
+        filename=f"{_list_name(message.event)}{'-incomplete' if omitted else ''}.csv",
+        params={"charset": "utf-8", "header": "present"},
+    )
+    whole = mail.as_bytes()
+    return whole if len(whole) <= limit else without
+
+
+def _list_name(event: Event) -> str:
+    return f"failures-job-{event.job.id}" if event.job else _token(event.type)
+
+
 def _attach(mail: EmailMessage, message: Message, text: str) -> None:
-    job = message.event.job
     mail.add_attachment(
         _encodable(text + _what_is_left_out(message)).encode(),
         maintype="text",
         subtype="plain",
-        filename=f"failures-job-{job.id}.txt" if job else f"{_token(message.event.type)}.txt",
+        filename=f"{_list_name(message.event)}.txt",
         params={"charset": "utf-8"},
     )
 

@@ -66,6 +66,11 @@ class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
     to: Annotated[Mailboxes, Field(min_length=1)]
     cc: Mailboxes = ()
     reply_to: Mailbox | None = None
+    subject_per: Literal["event", "job"] = "event"
+    """``job``: all mails about one job have the same subject, which says nothing of how it stands. Clients
+    that thread by ``References`` need no such thing; Gmail begins a new conversation when the subject
+    changes (https://support.google.com/mail/answer/5900).
+    """
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ is rejected where nobody was served at all.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,10 +50,7 @@ class EmailSink:
         waiting = [recipient for recipient in self._settings.recipients if recipient not in served]
         if not waiting:
             return Sent()
-        now = datetime.now(UTC)
-        mail = await fit_aside(
-            message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
-        )
+        mail = await fit_aside(message, self._composer(), LARGEST_MAIL)
         if mail is None:
             return Rejected(_TOO_LARGE)
         talk = Conversation(self._settings)
@@ -68,10 +65,7 @@ class EmailSink:
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """The mail as it would go over the wire, and its parts as a reader sees them."""
-        now = datetime.now(UTC)
-        content = fit(
-            message, lambda shown: compose(shown, self._settings, self._renderer, date=now), LARGEST_MAIL
-        )
+        content = fit(message, self._composer(), LARGEST_MAIL)
         if content is None:
             return [PreviewDocument("mail.txt", _TOO_LARGE)]
         return [*readable(content), PreviewDocument("mail.eml", content.decode("ascii", "replace"))]
@@ -90,6 +84,10 @@ class EmailSink:
         if len(talk.transfer.refused) + len(talk.transfer.later) < len(self._settings.recipients):
             return Sent(f"refused: {refused}" if refused else None)
         return RetryLater(f"put off: {later}") if later else Blocked(f"refused: {refused}")
+
+    def _composer(self) -> Callable[[Message], bytes]:
+        now = datetime.now(UTC)
+        return lambda shown: compose(shown, self._settings, self._renderer, date=now, limit=LARGEST_MAIL)
 
     async def _talk(
         self, talk: Conversation, recipients: Sequence[str], mail: bytes | None
