@@ -4,14 +4,19 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from cmc_notify.core.events import EventType
-from cmc_notify.core.samples import many_failures, samples
+from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, samples
 from cmc_notify.errors import TemplateError
-from cmc_notify.ports import Message
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Ticket
 from cmc_notify.rendering.blocks import stray_blocks
 from cmc_notify.rendering.formats import format_of
 from cmc_notify.rendering.renderer import Renderer
 
 _DEFAULT = "default"
+_TICKETS = (
+    Ticket("tickets", "job:emea:42", "INC0012345", "https://tickets.example.net/INC0012345", open=True),
+    Ticket("tickets", "job:emea:42", HOSTILE_TEXT, None, open=False),
+)
+_TAKEN = Acknowledgement(HOSTILE_TEXT, 1795425600.0)
 
 
 def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
@@ -25,7 +30,15 @@ def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list
     for extension in extensions:
         for event in samples():
             for brief in (False, True):
-                message = Message(key="sample", event=event, is_test=brief, unclear=brief)
+                message = Message(
+                    key="sample",
+                    event=event,
+                    is_test=brief,
+                    unclear=brief,
+                    purpose=Purpose.FOLLOW if brief else Purpose.TELL,
+                    tickets=_TICKETS if brief else (),
+                    acknowledged=_TAKEN if brief else None,
+                )
                 try:
                     renderer.render_strictly(sink_type, extension, message, brief=brief)
                 except TemplateError as fault:

@@ -42,6 +42,7 @@ def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]
         "names_limit": BRIEF_NAMES if brief else None,
         "is_test": message.is_test,
         "possible_repeat": message.unclear,
+        "purpose": str(message.purpose),
         "tickets": message.tickets,
         "acknowledged": _acknowledged(message),
     }

@@ -117,6 +117,33 @@ def duration(start: str | float | None, end: str | None = None) -> str:
     return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number) or "0 s"
 
 
+_DONE, _OPEN = "▓", "░"
+_WIDEST_BAR = 100
+
+
+def bar(done: int, total: int, width: int = 12) -> str:
+    """``▓▓▓▓▓▓▓░░░░░ 58 %``: full only at the end, and not empty once something is done; nothing of none."""
+    if total <= 0:
+        return ""
+    done, width = min(max(done, 0), total), min(max(width, 2), _WIDEST_BAR)
+    blocks = width * done // total or min(done, 1)
+    return f"{_DONE * blocks}{_OPEN * (width - blocks)} {100 * done // total} %"
+
+
+_LONGEST_ADDRESS = 500
+_NOT_IN_A_LINK = {character: f"%{ord(character):02X}" for character in "<>|\"'`\\^{}"}
+
+
+def address(url: str | None) -> str:
+    """The address as it may stand in any format's link; empty for none, and for what can't be one: another
+    scheme than http(s), white space or characters that show nothing, more than 500 characters.
+    """
+    found = (url or "").strip()
+    usable = found.startswith(("https://", "http://")) and found.isprintable() and " " not in found
+    encoded = "".join(_NOT_IN_A_LINK.get(character, character) for character in found)
+    return encoded if usable and len(encoded) <= _LONGEST_ADDRESS else ""
+
+
 def times(zone: ZoneInfo) -> Callable[..., str]:
     """The filters ``time`` and ``localtime``: ``2026-11-23 10:20:00 CET``, ``unknown`` without one.
 
@@ -149,6 +176,8 @@ def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
         appliances,
         features,
         duration,
+        bar,
+        address,
     )
     local = times(zone)
     named: dict[str, Callable[..., Any]] = {"time": local, "localtime": local, "by_error": group_by_error}

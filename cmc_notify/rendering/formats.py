@@ -1,8 +1,8 @@
 """Escaping by format: whatever text comes from outside, it stays text in the document.
 
-The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` (Slack),
-``subject`` (also ``topic``); anything else is plain text. All but ``json`` are for people and show hidden
-characters.
+The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` and
+``card`` (Slack), ``subject`` (also ``topic``); anything else is plain text. All but ``json`` are for people
+and show hidden characters.
 """
 
 import re
@@ -67,11 +67,13 @@ def _valid_json(document: str) -> str:
 
 
 PLAIN = Format("plain", visible)
+_MRKDWN = Format("mrkdwn", mrkdwn)
 _FORMATS = {
     "html": Format("html", html),
     "xml": Format("html", html),
     "json": Format("json", json_string, _valid_json),
-    "mrkdwn": Format("mrkdwn", mrkdwn),
+    "mrkdwn": _MRKDWN,
+    "card": _MRKDWN,
     "subject": Format("subject", subject, one_line),
     "topic": Format("subject", subject, one_line),
 }

@@ -13,7 +13,7 @@ from cmc_notify.core.events import Event, EventType, Failure, decode
 from cmc_notify.core.samples import HOSTILE_TEXT, sample, samples
 from cmc_notify.core.text import visible
 from cmc_notify.errors import ConfigError, TemplateError
-from cmc_notify.ports import Acknowledgement, Message, Rendered, Ticket
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Rendered, Ticket
 from cmc_notify.rendering import Renderer, builtin_templates
 
 DOCUMENTS = [
@@ -24,6 +24,7 @@ DOCUMENTS = [
     ("slack", "mrkdwn"),
     ("slack", "txt"),
     ("webhook", "json"),
+    ("slack", "card"),
 ]
 Templates = Callable[..., Renderer]
 
@@ -128,7 +129,8 @@ def test_a_success_that_left_appliances_failed_says_so_in_its_headline() -> None
 
 
 @pytest.mark.parametrize(
-    ("sink", "extension"), [("slack", "mrkdwn"), ("email", "txt"), ("email", "html"), ("console", "txt")]
+    ("sink", "extension"),
+    [("slack", "mrkdwn"), ("slack", "card"), ("email", "txt"), ("email", "html"), ("console", "txt")],
 )
 def test_what_matters_comes_first(sink: str, extension: str) -> None:
     """A phone shows the headline, notes, what failed or works again, and only then the facts."""
@@ -205,6 +207,34 @@ def test_brief_shows_the_largest_and_counts_the_rest(sink: str, extension: str) 
         assert "more error texts in the attached list." in text
         assert "more characters)" in text
         assert text.index("common") < text.index("more characters)")
+
+
+def test_a_card_shows_how_far_the_job_is_and_what_stands_for_it() -> None:
+    """State, progress, duration; who has taken it; its tickets, no text of which makes a link of its own."""
+    message = Message(
+        key="k",
+        event=sample(EventType.JOB_PROGRESS),
+        tickets=(
+            Ticket("snow", "job:emea:42", "INC1 <!channel>", "https://snow.example.net/?a|b>", open=True),
+            Ticket("snow", "job:emea:42", "INC2", "javascript:alert(1)", open=False),
+        ),
+        acknowledged=Acknowledgement("anna <@U1>", 1795425600.0),
+    )
+    text = Renderer().render_strictly("slack", "card", message, brief=True)
+    assert text.startswith("🔵 emea: push job 42 in progress: 7 of 12 results (QoS, SNMP)\n")
+    assert "*Status:* InProgress · ▓▓▓▓▓▓▓░░░░░ 58 % · 6 appliances · 7 min 30 s so far\n" in text
+    assert "*Acknowledged:* anna &lt;@U1&gt;, 2026-11-23 09:20:00 UTC\n" in text
+    link = "<https://snow.example.net/?a%7Cb%3E|INC1 &lt;!channel&gt;>"
+    assert f"*Ticket:* {link} (open)\n*Ticket:* INC2 (closed)\n" in text
+
+
+@pytest.mark.parametrize(("purpose", "said"), [(Purpose.TELL, True), (Purpose.FOLLOW, False)])
+def test_a_card_says_what_its_thread_has(purpose: Purpose, *, said: bool) -> None:
+    """Only where this very event goes into the thread: what merely follows is told nowhere else."""
+    message = Message(key="k", event=sample(EventType.JOB_FAILED), purpose=purpose)
+    text = Renderer().render_strictly("slack", "card", message, brief=True)
+    assert ("The thread has every failure" in text) is said
+    assert "|All details>" in text
 
 
 def test_the_webhook_gets_the_whole_document_even_in_brief() -> None:
@@ -328,7 +358,7 @@ def _assert_plain(rendered: Rendered, extension: str, event: Event) -> None:
             shown = html.unescape(rendered.text)
             assert all(visible(text) in shown for text in texts)
             assert "<script" not in rendered.text
-        case "mrkdwn":
+        case "mrkdwn" | "card":
             assert rendered.text.count("```") == 2
             assert "<" not in rendered.text
         case _:

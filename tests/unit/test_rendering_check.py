@@ -11,7 +11,7 @@ from cmc_notify.rendering import Renderer, check
 BUILTIN = {
     "console": ("txt",),
     "email": ("subject", "txt", "html"),
-    "slack": ("mrkdwn", "txt"),
+    "slack": ("card", "mrkdwn", "txt"),
     "webhook": ("json",),
 }
 
@@ -62,7 +62,7 @@ def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
             "slack/job.fialed.mrkdwn.j2",
             "is never used: no event type is called 'job.fialed'; did you mean 'job.failed'?",
         ),
-        ("slack/job.failed.html.j2", "is never used: this sink asks for *.mrkdwn.j2, *.txt.j2"),
+        ("slack/job.failed.html.j2", "is never used: this sink asks for *.card.j2, *.mrkdwn.j2, *.txt.j2"),
         ("slack/job.failed.mrkdwn", "is never used: name it <event type>.<extension>.j2"),
         (
             "slack/zzz.txt.j2",

@@ -8,8 +8,10 @@ from cmc_notify.core.events import Failure, FeatureRef
 from cmc_notify.core.grouping import Member
 from cmc_notify.rendering.filters import (
     FilterError,
+    address,
     all_filters,
     appliances,
+    bar,
     duration,
     features,
     indent,
@@ -147,3 +149,45 @@ def test_identical_errors_are_one_group_whatever_the_feature() -> None:
         1,
     )
     assert second.members == (a,)
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "shown"),
+    [
+        (0, 12, "░░░░░░░░░░░░ 0 %"),
+        (1, 10_000, "▓░░░░░░░░░░░ 0 %"),
+        (7, 12, "▓▓▓▓▓▓▓░░░░░ 58 %"),
+        (9_999, 10_000, "▓▓▓▓▓▓▓▓▓▓▓░ 99 %"),
+        (12, 12, "▓▓▓▓▓▓▓▓▓▓▓▓ 100 %"),
+        (13, 12, "▓▓▓▓▓▓▓▓▓▓▓▓ 100 %"),
+        (0, 0, ""),
+    ],
+)
+def test_a_bar_is_full_only_at_the_end(done: int, total: int, shown: str) -> None:
+    """And it is empty only where nothing is done; a job without rows has none."""
+    assert bar(done, total) == shown
+
+
+@pytest.mark.parametrize("width", [-1, 0, 5, 10_000_000])
+def test_a_bar_has_a_reasonable_width(width: int) -> None:
+    """Whatever a template asks for."""
+    blocks, _, _ = bar(1, 2, width).partition(" ")
+    assert 2 <= len(blocks) <= 100
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://snow.example.net/nav?uri=a&b=1", "https://snow.example.net/nav?uri=a&b=1"),
+        ("https://x.example/<!channel>|me", "https://x.example/%3C!channel%3E%7Cme"),
+        ("https://x.example/\"onclick='x", "https://x.example/%22onclick=%27x"),
+        ("javascript:alert(1)", ""),
+        ("https://x.example/a b", ""),
+        ("https://x.example/a\nb", ""),
+        ("https://x.example/" + "a" * 500, ""),
+        (None, ""),
+    ],
+)
+def test_an_address_can_end_no_link(url: str | None, shown: str) -> None:
+    """A ticketing system's address is outside text, too; one that is not for a link is left out."""
+    assert address(url) == shown

@@ -102,4 +102,4 @@ def test_only_a_bot_updates_its_messages() -> None:
 def test_the_plugin_names_its_documents() -> None:
     """What ``preview`` and ``check`` ask templates for."""
     assert PLUGIN.settings is SlackSettings
-    assert PLUGIN.extensions == ("mrkdwn", "txt")
+    assert PLUGIN.extensions == ("card", "mrkdwn", "txt")

@@ -21,4 +21,4 @@ def build(name: str, settings: Any, renderer: Renderer) -> Sink:
     return kind(name, settings, renderer)
 
 
-PLUGIN = SinkPlugin(SlackSettings, build, ("mrkdwn", "txt"))
+PLUGIN = SinkPlugin(SlackSettings, build, ("card", "mrkdwn", "txt"))
