@@ -24,6 +24,8 @@ from cmc_notify.core.events import (
 from cmc_notify.core.incidents import Incidents, recovery
 from cmc_notify.core.model import Incident, Job, JobState, Names
 from cmc_notify.core.routing import Route, route
+from cmc_notify.core.silences import Silence, audible, ending
+from cmc_notify.core.silences import reason as silences_in_words
 
 _BEFORE_RECOVERIES = frozenset(
     {
@@ -62,6 +64,7 @@ class Announcer:
         routes: Sequence[Route],
         sinks: Mapping[str, SinkRule],
         incidents: Incidents,
+        silences: Sequence[Silence] = (),
         stored_job: Callable[[str], JobState | None] = lambda _uid: None,
     ) -> None:
         """``stored_job(uid)`` gives the state of a job that this poll does not change."""
@@ -71,11 +74,16 @@ class Announcer:
         self._routes = routes
         self._sinks = sinks
         self._incidents = incidents
+        self._silences = silences
         self._stored_job = stored_job
         self.events: list[Event] = []
         self.deliveries: list[NewDelivery] = []
         self.event_uids: dict[str, tuple[str, int]] = {}
         self.states: dict[str, JobState] = {}
+        self.silenced: dict[str, str] = {}
+        """By event, the silences that kept it from everybody, in words."""
+        self.ended_silences: dict[str, None] = {}
+        """Those that end with a job which ended."""
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -88,10 +96,22 @@ class Announcer:
             self._announce_change(change)
 
     def tell_controller(
-        self, kind: EventType, *, reason: str | None = None, since: float | None = None
-    ) -> None:
-        """Tell that the controller itself is lost, refuses us, or is back."""
-        self._emit(kind, None, None, 0, subject=f"controller:{self._controller}", reason=reason, since=since)
+        self,
+        kind: EventType,
+        *,
+        reason: str | None = None,
+        since: float | None = None,
+        silenced_by: str | None = None,
+    ) -> str | None:
+        """Tell that the controller itself is lost, refuses us, or is back; returns what silenced that.
+
+        ``silenced_by`` is what silenced all that was told of the outage, so that its end isn't told either.
+        """
+        subject = f"controller:{self._controller}"
+        event, _ = self._emit(
+            kind, None, None, 0, subject=subject, reason=reason, since=since, silenced_by=silenced_by
+        )
+        return self.silenced.get(event.id)
 
     def _announce_change(self, change: Change) -> None:
         state = change.state
@@ -143,6 +163,7 @@ class Announcer:
         subject: str | None = None,
         reason: str | None = None,
         since: float | None = None,
+        silenced_by: str | None = None,
     ) -> tuple[Event, dict[str, tuple[str, Sequence[int] | None]]]:
         """Make the event and its deliveries; returns what each sink is told by which delivery."""
         uid = state.uid if state else None
@@ -170,27 +191,33 @@ class Announcer:
             self.event_uids[event.id] = (state.uid, revision)
             subject = f"job:{self._controller}:{state.uid}"
         assert subject is not None
-        return event, self._deliver(event, subject, ended)
+        self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
+        return event, self._deliver(event, subject, ended, silenced_by)
 
     def _deliver(
-        self, event: Event, subject: str, ended: Sequence[Incident]
+        self, event: Event, subject: str, ended: Sequence[Incident], silenced_by: str | None
     ) -> dict[str, tuple[str, Sequence[int] | None]]:
         if event.recoveries:
             plan = self._followers(ended)
         else:
             updating = {name for name, rule in self._sinks.items() if rule.updates_every is not None}
-            shown = route(event, self._routes, updating_sinks=updating)
+            routed = route(event, self._routes, updating_sinks=updating)
+            shown, by = audible(event, routed, self._silences, subject=subject, now=self._now)
+            if silenced_by or (by and not shown):
+                shown, self.silenced[event.id] = {}, silenced_by or silences_in_words(by)
             plan = {sink: (indices, ()) for sink, indices in shown.items()}
         told: dict[str, tuple[str, Sequence[int] | None]] = {}
+        nowhere = "silenced" if event.id in self.silenced else "unrouted"
         for sink, (indices, waits_for) in plan.items() or {"": (None, ())}.items():
             delivery = NewDelivery(
-                id=f"{event.id}-{sink}" if sink else f"{event.id}-unrouted",
+                id=f"{event.id}-{sink or nowhere}",
                 event_id=event.id,
                 sink=sink,
                 subject=subject,
                 ordering_key=subject,
                 shown=indices,
                 waits_for=waits_for,
+                silenced_by=self.silenced.get(event.id),
                 due_at=self._now,
                 deadline_at=self._now + (self._sinks[sink].deadline if sink else 0.0),
             )

@@ -37,7 +37,7 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     """Also the first idempotency key. Holds no dot."""
     event_id: str
     sink: str
-    """Empty for an event that matched no route (state ``unrouted``)."""
+    """Empty for an event that matched no route (state ``unrouted``), and for one that is silenced."""
     subject: str
     """What the delivery is about at the receiver: the job, the controller, a ticket."""
     ordering_key: str
@@ -47,6 +47,8 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     waits_for: tuple[str, ...] = ()
     """Deliveries that must be sent or dead before this one is due (a resolve after its triggers)."""
     purpose: Purpose = Purpose.TELL
+    silenced_by: str | None = None
+    """The silences that kept the event from everybody, in words; then there is no ``sink``."""
     due_at: float
     deadline_at: float
 

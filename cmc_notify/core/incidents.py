@@ -83,6 +83,7 @@ class Incidents:
                 serial=failure.serial,
                 feature_id=failure.feature_id,
                 feature=failure.feature,
+                feature_name=_feature_name(event, failure),
                 appliance=failure.appliance,
                 error_text=failure.error_text,
                 opened_at=now,
@@ -158,6 +159,11 @@ def recovery(incident: Incident, names: Names) -> Recovery:
 
 def _key(pair: Pair, job_uid: str) -> Key:
     return pair, "" if pair.named else job_uid
+
+
+def _feature_name(event: Event, failure: Failure) -> str | None:
+    features = event.job.features if event.job else ()
+    return next((each.name for each in features if each.id == failure.feature_id), None)
 
 
 def _extended(incident: Incident, failure: Failure, state: JobState, audience: Audience) -> Incident:

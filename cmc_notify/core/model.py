@@ -201,6 +201,8 @@ class Incident(Struct, frozen=True, kw_only=True):
     serial: str | None
     feature_id: int | None
     feature: str | None
+    feature_name: str | None = None
+    """The feature's short name, beside the label that people are shown."""
     appliance: str | None
     error_text: str | None
     opened_at: float

@@ -61,43 +61,47 @@ def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[s
     return result
 
 
-def _shown(event: Event, match: Match) -> Shown:
-    """None: all is shown; a tuple: these failures; an empty tuple: no match."""
-    if match.event and not _any_glob(match.event, event.type):
-        return ()
-    if match.controller and not _any_glob(match.controller, event.controller):
-        return ()
-    if match.site_id and not (event.job and set(match.site_id) & set(event.job.targets.site_ids)):
-        return ()
-    if not match.feature and not match.serial:
-        return None
-    if event.failures:
-        indices = tuple(i for i, failure in enumerate(event.failures) if _pair_matches(failure, event, match))
-        return None if len(indices) == len(event.failures) else indices
-    return None if event.job and _targets_match(event.job, match) else ()
-
-
-def _pair_matches(failure: Failure, event: Event, match: Match) -> bool:
-    if match.serial and not _any_glob(match.serial, failure.serial):
+def failure_matches(failure: Failure, event: Event, match: Match) -> bool:
+    """Whether the failure has what ``match`` asks of serial and feature; a feature by label or name."""
+    if match.serial and not any_glob(match.serial, failure.serial):
         return False
     if not match.feature:
         return True
     names = [failure.feature]
     if event.job:
         names += [feature.name for feature in event.job.features if feature.id == failure.feature_id]
-    return any(_any_glob(match.feature, name) for name in names)
+    return any(any_glob(match.feature, name) for name in names)
+
+
+def any_glob(patterns: Sequence[str], value: str | None) -> bool:
+    """Whether any of the shell globs matches the whole value, in its exact case."""
+    return value is not None and any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _shown(event: Event, match: Match) -> Shown:
+    """None: all is shown; a tuple: these failures; an empty tuple: no match."""
+    if match.event and not any_glob(match.event, event.type):
+        return ()
+    if match.controller and not any_glob(match.controller, event.controller):
+        return ()
+    if match.site_id and not (event.job and set(match.site_id) & set(event.job.targets.site_ids)):
+        return ()
+    if not match.feature and not match.serial:
+        return None
+    if event.failures:
+        indices = tuple(
+            i for i, failure in enumerate(event.failures) if failure_matches(failure, event, match)
+        )
+        return None if len(indices) == len(event.failures) else indices
+    return None if event.job and _targets_match(event.job, match) else ()
 
 
 def _targets_match(job: JobInfo, match: Match) -> bool:
-    if match.serial and not any(_any_glob(match.serial, serial) for serial in job.targets.serials):
+    if match.serial and not any(any_glob(match.serial, serial) for serial in job.targets.serials):
         return False
     return not match.feature or any(
-        _any_glob(match.feature, name) for feature in job.features for name in (feature.label, feature.name)
+        any_glob(match.feature, name) for feature in job.features for name in (feature.label, feature.name)
     )
-
-
-def _any_glob(patterns: Sequence[str], value: str | None) -> bool:
-    return value is not None and any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def _union(one: Shown, other: Shown) -> Shown:

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from cmc_notify.core.announce import Announcer
+from cmc_notify.core.events import EventType
 from cmc_notify.core.model import STATUSES, JobState
 from cmc_notify.poller.asking import Asked
 from cmc_notify.poller.looks import Looks, first_seen_order
@@ -23,6 +24,7 @@ def meta_after(meta: ControllerMeta, looks: Looks, asked: Asked, now: float) -> 
         failing_since=None,
         unreachable_since=None,
         unauthorized_since=None,
+        silenced_by=None,
         last_full_sync=now if asked.listed is not None else meta.last_full_sync,
         filters=asked.filters,
         malformed=tuple(sorted(looks.malformed[digest] for digest in unreadable)),
@@ -38,6 +40,18 @@ def meta_after_failure(meta: ControllerMeta, error: Exception, now: float) -> Co
         last_error=str(error),
         failed_polls=meta.failed_polls + 1,
         failing_since=meta.failing_since or now,
+    )
+
+
+def meta_after_outage(meta: ControllerMeta, told: EventType, silenced_by: str | None) -> ControllerMeta:
+    """The controller's record once its outage is told, or silenced. Its end is silenced only if all was."""
+    unauthorized = told is EventType.CONTROLLER_UNAUTHORIZED
+    first = meta.unreachable_since is None and meta.unauthorized_since is None
+    return replace(
+        meta,
+        unreachable_since=meta.unreachable_since if unauthorized else meta.failing_since,
+        unauthorized_since=meta.failing_since if unauthorized else meta.unauthorized_since,
+        silenced_by=silenced_by if first or meta.silenced_by else None,
     )
 
 
@@ -69,6 +83,7 @@ def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: Anno
         events=tuple(announcer.events),
         deliveries=tuple(announcer.deliveries),
         incidents=announcer.incidents,
+        ended_silences=tuple(announcer.ended_silences),
         event_uids=announcer.event_uids,
     )
 

@@ -20,9 +20,10 @@ from cmc_notify.core.announce import Announcer, SinkRule
 from cmc_notify.core.diff import Change, Policy
 from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Job, JobState, Names, Pair
+from cmc_notify.core.model import Incident, Job, JobState, Names, Pair
 from cmc_notify.core.redaction import redact
 from cmc_notify.core.routing import Route
+from cmc_notify.core.silences import Silence
 from cmc_notify.errors import (
     ControllerError,
     ControllerUnreachable,
@@ -32,7 +33,13 @@ from cmc_notify.errors import (
     Unauthorized,
 )
 from cmc_notify.poller.asking import Asked, ask
-from cmc_notify.poller.commits import commit_of_failure, commit_of_poll, meta_after, meta_after_failure
+from cmc_notify.poller.commits import (
+    commit_of_failure,
+    commit_of_poll,
+    meta_after,
+    meta_after_failure,
+    meta_after_outage,
+)
 from cmc_notify.poller.finding import Judge, successes
 from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs, Memory, waits
@@ -213,7 +220,9 @@ class Poller:
         changes = await self._changes(memory, looks, asked, now)
         announcer = await self._announcer(memory, changes, names, now)
         if since := self.meta.unreachable_since or self.meta.unauthorized_since:
-            announcer.tell_controller(EventType.CONTROLLER_RECOVERED, since=since)
+            announcer.tell_controller(
+                EventType.CONTROLLER_RECOVERED, since=since, silenced_by=self.meta.silenced_by
+            )
         announcer.announce(changes.values())
         meta = meta_after(self.meta, looks, asked, now)
         for status in set(meta.unknown_statuses) - set(self.meta.unknown_statuses):
@@ -249,15 +258,24 @@ class Poller:
         )
 
     async def _announcer(
-        self, memory: Memory, changes: Mapping[str, Sequence[Change]], names: Names, now: float
+        self,
+        memory: Memory,
+        changes: Mapping[str, Sequence[Change]],
+        names: Names,
+        now: float,
+        *,
+        outage: EventType | None = None,
     ) -> Announcer:
-        """Load what decides which incidents open and close."""
+        """Load what decides which incidents open and close, and what people asked not to be told."""
         steps = [step for steps in changes.values() for step in steps]
         told = [step for step in steps if any(draft.pairs for draft in step.drafts)]
-        incidents = []
+        incidents: list[Incident] = []
+        silences: Sequence[Silence] = ()
         if steps:
             pairs = {pair for step in told for draft in step.drafts for pair in draft.pairs}
             incidents = list(await self._store.load_incidents(self.name, pairs))
+        if steps or outage:
+            silences = await self._store.load_silences(self.name, now=now)
         later: dict[str, JobState] = {}
         if told:
             first = min(step.job.order for step in told)
@@ -278,6 +296,7 @@ class Poller:
             routes=self._telling.routes,
             sinks=self._telling.sinks,
             incidents=Incidents(self.name, incidents, later_success),
+            silences=silences,
             stored_job=later.get,
         )
 
@@ -301,18 +320,22 @@ class Poller:
         meta = meta_after_failure(self.meta, error, now)
         since = meta.failing_since
         settled = self._judge(now).settled(memory.states)
-        announcer = await self._announcer(memory, settled, self._names.known(), now)
+        outage = self._outage(meta, error)
+        announcer = await self._announcer(memory, settled, self._names.known(), now, outage=outage)
         announcer.announce(settled.values())
-        if isinstance(error, Unauthorized):
-            if meta.unauthorized_since is None:
-                meta = replace(meta, unauthorized_since=since)
-                announcer.tell_controller(EventType.CONTROLLER_UNAUTHORIZED, reason=str(error), since=since)
-        elif meta.unreachable_since is None and meta.failed_polls >= self._settings.poll.unreachable_after:
-            meta = replace(meta, unreachable_since=since)
-            announcer.tell_controller(EventType.CONTROLLER_UNREACHABLE, reason=str(error), since=since)
+        if outage:
+            silenced_by = announcer.tell_controller(outage, reason=str(error), since=since)
+            meta = meta_after_outage(meta, outage, silenced_by)
         _log.warning("poll.failed", error=str(error), failed_polls=meta.failed_polls)
         await self._write(memory, commit_of_failure(self.name, memory, meta, announcer))
         return PollResult(ok=False, busy=bool(memory.wanted(now)), error=str(error))
+
+    def _outage(self, meta: ControllerMeta, error: ControllerError) -> EventType | None:
+        """What is told of a controller that fails, if it is not told yet."""
+        if isinstance(error, Unauthorized):
+            return None if meta.unauthorized_since else EventType.CONTROLLER_UNAUTHORIZED
+        lasting = meta.failed_polls >= self._settings.poll.unreachable_after
+        return EventType.CONTROLLER_UNREACHABLE if lasting and meta.unreachable_since is None else None
 
     def _report(self, commit: PollCommit, jobs: Sequence[Job]) -> None:
         memory = self._memory

@@ -10,6 +10,7 @@ from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, Ledger
 from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
 from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer
+from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
     Attendance,
@@ -55,6 +56,7 @@ __all__ = [
     "Rendered",
     "Renderer",
     "SavedJob",
+    "Silences",
     "Sink",
     "Snapshot",
     "Ticket",

@@ -82,7 +82,7 @@ class Ledger(Protocol):
         """Make deliveries due now, with a fresh deadline; None means all dead ones.
 
         The key and the accepted parts stay, unless ``again`` asks for a new key and a whole new message.
-        Returns the ids that were changed; pending ones count, unrouted and superseded ones do not.
+        Returns the ids that were changed; pending ones count; unrouted, silenced and superseded ones do not.
         """
         ...
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import Event
 from cmc_notify.core.model import Incident, JobState, Pair
+from cmc_notify.core.silences import Silence
 
 
 class KnownJob(Struct, frozen=True, kw_only=True):
@@ -39,6 +40,8 @@ class ControllerMeta(Struct, frozen=True, kw_only=True):
     """Set while ``controller.unreachable`` stands told."""
     unauthorized_since: float | None = None
     """Set while ``controller.unauthorized`` stands told."""
+    silenced_by: str | None = None
+    """The silences that kept all that stands told of the outage from everybody: then so is its end."""
     last_full_sync: float | None = None
     filters: str = "unproven"
     """``proven``, ``ignored`` (one unfiltered list per poll is enough) or ``incomplete`` (they miss jobs)."""
@@ -98,6 +101,8 @@ class PollCommit(Struct, frozen=True, kw_only=True):
     """After a full list: the uids that it showed. Others may be forgotten once retention allows."""
     event_uids: Mapping[str, tuple[str, int]] = {}
     """Event id to (job uid, revision), for events about a job; makes (uid, revision, type) unique."""
+    ended_silences: tuple[str, ...] = ()
+    """Silences that end with their job."""
     fence: Fence | None = None
     """The leadership under which the controller was polled: once another leads, nothing is written."""
 
@@ -119,6 +124,10 @@ class PollStore(Protocol):
 
     async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[Incident]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
+        ...
+
+    async def load_silences(self, controller: str, *, now: float) -> Sequence[Silence]:
+        """The silences that act now and could concern the controller."""
         ...
 
     async def commit_poll(self, commit: PollCommit) -> int:

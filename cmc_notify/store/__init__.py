@@ -19,6 +19,7 @@ from cmc_notify.store.ledger import Records
 from cmc_notify.store.lock import FileLock, held
 from cmc_notify.store.outbox import DeliveryQueue
 from cmc_notify.store.retention import Retention
+from cmc_notify.store.silences import SilenceRecords
 from cmc_notify.store.snapshot import PollRecords
 from cmc_notify.store.tables import deliveries, pending
 
@@ -35,6 +36,7 @@ class Store:
     ledger: Records
     housekeeping: Retention
     leadership: Leaders
+    silences: SilenceRecords
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -100,6 +102,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
         ledger=Records(database),
         housekeeping=Retention(database),
         leadership=Leaders(database),
+        silences=SilenceRecords(database),
         _database=database,
         _lock=lock,
     )

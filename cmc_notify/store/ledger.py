@@ -153,8 +153,8 @@ class Records:
             values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
             values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
         change = update(deliveries).values(**values).returning(deliveries.c.seq, deliveries.c.id)
-        nowhere = (DeliveryState.UNROUTED.value, DeliveryState.SUPERSEDED.value)
-        routed = deliveries.c.state.not_in(nowhere)
+        nowhere = (DeliveryState.UNROUTED, DeliveryState.SILENCED, DeliveryState.SUPERSEDED)
+        routed = deliveries.c.state.not_in([state.value for state in nowhere])
         dead = deliveries.c.state == DeliveryState.DEAD.value
         async with self._database.write() as connection:
             if delivery_ids is None:
@@ -206,7 +206,7 @@ class Records:
         async with self._database.read() as connection:
             counts: dict[str, dict[str, int]] = {}
             for sink, state, count in await connection.execute(counted):
-                if state != DeliveryState.UNROUTED:
+                if state not in (DeliveryState.UNROUTED, DeliveryState.SILENCED):
                     counts.setdefault(sink, {})[state] = count
             since = dict((await connection.execute(oldest)).all())
         return [

@@ -13,7 +13,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.spread import sends_to
 from cmc_notify.store.engine import Database
 from cmc_notify.store.leadership import served_lately
-from cmc_notify.store.tables import deliveries, events, incidents, jobs, pending
+from cmc_notify.store.tables import deliveries, events, incidents, jobs, pending, silences
 from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
@@ -32,7 +32,8 @@ class Retention:
 
     @unbroken
     async def forget(self, *, before: float) -> int:
-        """Delete what finished, closed or fell out of the full lists before ``before``. Returns rows deleted.
+        """Delete what finished, closed, ended or fell out of the full lists before ``before``. Returns rows
+        deleted.
 
         Kept: pending deliveries and their events, the events that opened what is still open with their
         deliveries, the news that a sink fails until its recovery is told, and every job that the controller
@@ -48,6 +49,7 @@ class Retention:
             + await self._delete(events, told)
             + await self._delete(incidents, incidents.c.closed_at < before)
             + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_spoken_of())
+            + await self._delete(silences, silences.c.ends_at < before)
         )
 
     @unbroken

@@ -72,11 +72,12 @@ def event_row(event: documents.Event, origin: tuple[str, int] | None, now: float
 
 
 def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[str, object]:
-    """The columns of a new delivery; one without a sink is finished from the start, as unrouted.
+    """The columns of a new delivery; one without a sink is finished from the start: unrouted, or silenced.
 
     ``controller`` is its event's.
     """
     routed = bool(new.sink)
+    nowhere = DeliveryState.SILENCED if new.silenced_by else DeliveryState.UNROUTED
     return {
         "id": new.id,
         "key": new.id,
@@ -84,7 +85,8 @@ def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[s
         "sink": new.sink,
         "subject": new.subject,
         "ordering_key": new.ordering_key,
-        "state": (DeliveryState.PENDING if routed else DeliveryState.UNROUTED).value,
+        "state": (DeliveryState.PENDING if routed else nowhere).value,
+        "last_error": new.silenced_by,
         "shown": None if new.shown is None else dump(new.shown),
         "purpose": new.purpose.value,
         "attempts": 0,

@@ -13,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.model import Incident, JobState, Pair
+from cmc_notify.core.silences import Silence
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.collapsing import hold, supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.leadership import require
 from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
+from cmc_notify.store.silences import end_silences, load_active
 from cmc_notify.store.tables import (
     controllers,
     deliveries,
@@ -112,6 +114,12 @@ class PollRecords:
         return found + [_INCIDENT.decode(document) for document in closed.values()]
 
     @unbroken
+    async def load_silences(self, controller: str, *, now: float) -> Sequence[Silence]:
+        """The silences that act now and could concern the controller."""
+        async with self._database.read() as connection:
+            return await load_active(connection, controller, now=now)
+
+    @unbroken
     async def commit_poll(self, commit: PollCommit) -> int:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
@@ -123,6 +131,7 @@ class PollRecords:
             await self._write_events(connection, commit)
             await self._write_deliveries(connection, commit)
             await self._write_incidents(connection, commit.incidents)
+            await end_silences(connection, commit.ended_silences, now=self._database.clock())
             if commit.listed is not None:
                 await self._mark_listed(connection, commit.controller, commit.listed)
             reached(Boundary.POLL_WRITTEN)

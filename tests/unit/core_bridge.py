@@ -13,6 +13,7 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.incidents import Incidents
 from cmc_notify.core.model import Feature, Incident, Job, JobState, Names, Outcome, Pair, Row
 from cmc_notify.core.routing import Route
+from cmc_notify.core.silences import Silence
 
 NAMES = Names({3: Feature(3, "qos", "QoS")}, {"V1": "paris-edge-1"})
 EVERYWHERE = (Route(sinks=("chat", "mail")),)
@@ -46,6 +47,7 @@ class Bridge:
         self.policy = Policy(settle=0)
         self.states: dict[str, JobState] = {}
         self.incidents: dict[str, Incident] = {}
+        self.silences: list[Silence] = []
         self.now = 1_000_000.0
         self.events: list[Event] = []
         """What the last poll told."""
@@ -89,6 +91,7 @@ class Bridge:
             routes=self.routes,
             sinks=self.sinks,
             incidents=Incidents("emea", self.incidents.values(), later),
+            silences=self.silences,
             stored_job=self.states.get,
         )
         announcer.announce(changes.values())
@@ -96,6 +99,7 @@ class Bridge:
         self.incidents |= _stored({each.id: each for each in announcer.incidents}, Incident)
         self.events, self.deliveries = announcer.events, announcer.deliveries
         self.event_uids = announcer.event_uids
+        self.silences = [each for each in self.silences if each.id not in announcer.ended_silences]
         return [f"{event.job.id if event.job else '-'} {event.type.value}" for event in self.events]
 
     def close_by_hand(self) -> None:
