@@ -16,6 +16,7 @@ import typer
 
 from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings
+from cmc_notify.cli.mail_picture import SUFFIX, mail_page, mail_text
 from cmc_notify.cli.options import ConfigOption, single
 from cmc_notify.cli.output import fail, note, say, warn
 from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
@@ -133,13 +134,21 @@ def _event(kind: EventType, settings: Settings) -> Event:
 
 
 def _print(place: Place, documents: Sequence[PreviewDocument]) -> None:
+    """On a terminal as the reader will see it; a pipe gets the very documents."""
+    for document in _as_seen(documents) if sys.stdout.isatty() else documents:
+        if not document.name.endswith(SUFFIX):  # the others say the same, readable
+            title = f"──── {place[0]} · {place[1]} · {document.name} ────"
+            say(title, document.text.rstrip("\n"), "")
+
+
+def _as_seen(documents: Sequence[PreviewDocument]) -> Iterator[PreviewDocument]:
+    mails = [document for document in documents if document.name.endswith(SUFFIX)]
+    if mails:
+        yield from (PreviewDocument("mail", mail_text(mail.text)) for mail in mails)
+        return
     for document in documents:
-        if document.name.endswith(".eml"):  # the others show the same, readable
-            continue
-        text = document.text
-        if sys.stdout.isatty() and is_slack_message(text):  # a pipe gets the very JSON
-            text = slack_text(text)
-        say(f"──── {place[0]} · {place[1]} · {document.name} ────", text.rstrip("\n"), "")
+        shown = slack_text(document.text) if is_slack_message(document.text) else document.text
+        yield PreviewDocument(document.name, shown)
 
 
 def _write(folder: Path, previews: Sequence[Preview]) -> Path:
@@ -149,22 +158,28 @@ def _write(folder: Path, previews: Sequence[Preview]) -> Path:
         for (name, kind), documents in previews:
             below = folder / name / kind
             below.mkdir(parents=True, exist_ok=True)
-            for document in documents:
-                path = below / document.name
-                path.write_text(document.text, encoding="utf-8", errors="replace")
+            for file, text, remark in _files(documents):
+                path = below / file
+                path.write_text(text, encoding="utf-8", errors="replace", newline="")
                 shown = html.escape(str(path.relative_to(folder)))
-                links.append(f'<li><a href="{shown}">{shown}</a>')
-                if is_slack_message(document.text):
-                    page = below / f"{path.stem}.html"
-                    page.write_text(slack_page(document.text), encoding="utf-8", errors="replace")
-                    shown = html.escape(str(page.relative_to(folder)))
-                    links.append(f'<li><a href="{shown}">{shown}</a> (as Slack shows it)')
+                links.append(f'<li><a href="{shown}">{shown}</a>{remark}')
         index = folder / "index.html"
         head = "<!doctype html><meta charset=utf-8><title>cmc-notify preview</title><ul>"
         index.write_text(f"{head}\n{chr(10).join(links)}\n</ul>\n", encoding="utf-8")
     except OSError as error:
         fail(f"error: {error.filename}: can't be written: {error.strerror}; choose another folder with --out")
     return index
+
+
+def _files(documents: Sequence[PreviewDocument]) -> Iterator[tuple[str, str, str]]:
+    """Name, content and remark of each file: first the page that shows all of it, then what is sent."""
+    if any(is_slack_message(document.text) for document in documents):
+        yield "slack.html", slack_page(*documents), " (as Slack shows it, with the thread)"
+    for document in documents:
+        if document.name.endswith(SUFFIX):
+            yield "mail.html", mail_page(document.text), " (as a mail reader shows it)"
+    for document in documents:
+        yield document.name, document.text, ""
 
 
 app = single(preview)

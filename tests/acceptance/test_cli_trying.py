@@ -58,7 +58,7 @@ def test_preview_writes_files(tmp_path: Path) -> None:
     )
     assert code == 0
     names = {path.name for path in (folder / "mail" / "job.failed").iterdir()}
-    assert names == {"headers.txt", "body.txt", "body.html", "mail.eml"}
+    assert names == {"headers.txt", "body.txt", "body.html", "mail.eml", "mail.html"}
     assert "mail/job.failed/body.html" in (folder / "index.html").read_text()
 
 
@@ -238,16 +238,17 @@ def test_an_unknown_command_is_2() -> None:
     assert "Did you mean 'jobs'?" in done.err
 
 
-def test_preview_writes_a_picture_of_slack_messages(tmp_path: Path) -> None:
-    """Beside the JSON lies a page that shows the message, and the index leads to it."""
-    file, folder = written(tmp_path, config(SINKS)), tmp_path / "out"
+@pytest.mark.parametrize(("sink", "file"), [("chat", "slack.html"), ("mail", "mail.html")])
+def test_preview_writes_a_picture(sink: str, file: str, tmp_path: Path) -> None:
+    """Beside what is sent lies a page that shows it as its reader sees it, and the index leads to it."""
+    made, folder = written(tmp_path, config(SINKS)), tmp_path / "out"
     code, _, _ = in_process(
-        "preview", "--config", str(file), "--event", "job.failed", "--sink", "chat", "--out", str(folder)
+        "preview", "--config", str(made), "--event", "job.failed", "--sink", sink, "--out", str(folder)
     )
     assert code == 0
-    page = (folder / "chat" / "job.failed" / "message.html").read_text()
+    page = (folder / sink / "job.failed" / file).read_text()
     assert "class &#x27;voice&#x27; is not defined" in page
-    assert "chat/job.failed/message.html" in (folder / "index.html").read_text()
+    assert f"{sink}/job.failed/{file}" in (folder / "index.html").read_text()
 
 
 async def test_preview_watches(tmp_path: Path) -> None:

@@ -1,17 +1,26 @@
 # ruff: noqa: E501  a message is easier to read on its line
-"""What ``preview`` shows of a Slack message, and how it notices that something was saved."""
+"""What ``preview`` shows of Slack messages and mails, and how it notices that something was saved."""
 
 import json
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cmc_notify.cli.mail_picture import mail_page, mail_text
 from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
 from cmc_notify.cli.watching import changes
-from cmc_notify.core.samples import HOSTILE_TEXT
+from cmc_notify.core.events import EventType, Failure
+from cmc_notify.core.samples import HOSTILE_TEXT, sample
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, PreviewDocument
+from cmc_notify.rendering import Renderer
+from cmc_notify.sinks.email import EmailSettings
+from cmc_notify.sinks.email.composing import compose
 
 
 def _message(text: str) -> str:
@@ -25,6 +34,10 @@ def _message(text: str) -> str:
         {"type": "new_kind"},
     ]  # fmt: skip
     return json.dumps({"text": text, "blocks": blocks})
+
+
+def _document(text: str, name: str = "message.json") -> PreviewDocument:
+    return PreviewDocument(name, _message(text))
 
 
 class _Tags(HTMLParser):
@@ -43,19 +56,79 @@ class _Tags(HTMLParser):
 @example('<https://a" onmouseover="x|y>')
 def test_no_text_becomes_markup(text: str) -> None:
     """Whatever a message holds, its page has no script, no image, no handler, and links only to http(s)."""
-    found = _Tags(slack_page(_message(text))).found
+    found = _Tags(slack_page(_document(text))).found
     assert not {"script", "img", "iframe", "onmouseover", "onerror", "src"} & {name for name, _ in found}
     assert all((value or "").startswith(("http://", "https://")) for name, value in found if name == "href")
 
 
 def test_a_message_looks_as_in_slack() -> None:
     """Header, bold, link, code, rule and button are there, in HTML and as text."""
-    page = slack_page(_message("a &lt; b"))
+    page = slack_page(_document("a &lt; b"))
     for part in ("<strong>QoS:</strong>", '<a href="https://a.example/?b=1"', "<pre>a &lt; b</pre>", "<hr>", "Cancel job"):  # fmt: skip
         assert part in page
     shown = slack_text(_message("a &lt; b"))
     assert "  │ a < b" in shown
     assert "[ Cancel job ]" in shown
+
+
+def test_a_thread_and_files_stand_beneath_their_message() -> None:
+    """Replies and attached lists are shown below, a table or menu as what it is, other documents not."""
+    menu = {
+        "type": "static_select",
+        "placeholder": {"type": "plain_text", "text": "Silence…"},
+        "options": [
+            {"text": {"type": "plain_text", "text": label}, "value": label} for label in ("1 h", "4 h")
+        ],
+    }
+    card = json.dumps({"blocks": [
+        {"type": "section", "text": {"type": "mrkdwn", "text": "> `a*b*` <!date^1^x|today> <@U1>"}, "accessory": menu},
+        {"type": "actions", "elements": [menu]}]})  # fmt: skip
+    page = slack_page(
+        PreviewDocument("card.json", card),
+        _document("reply", "thread-1.json"),
+        PreviewDocument("failures.txt", "V1 <failed>"),
+        PreviewDocument("notes.json", "{}"),
+    )
+    assert (
+        page.index("Silence…")
+        < page.index("2 replies")
+        < page.index("reply</h2>")
+        < page.index("V1 &lt;failed&gt;")
+    )
+    assert "<code>a*b*</code>" in page
+    assert '<span class="mention">today</span> <span class="mention">@U1</span>' in page
+    assert "[ Silence… ▾ 1 h | 4 h ]" in slack_text(card)
+
+
+def _mail(**more: Any) -> str:
+    event = msgspec.structs.replace(sample(EventType.JOB_FAILED), **more)
+    settings = EmailSettings.model_validate(
+        {"host": "a.example", "from": "CMC <cmc@example.net>", "to": "noc@example.net"}
+    )
+    made = compose(
+        Message(key="k", event=event), settings, Renderer(), date=datetime(2026, 11, 23, tzinfo=UTC)
+    )
+    return made.decode("ascii")
+
+
+def test_a_mail_looks_as_in_its_reader() -> None:
+    """Headers, the text and what is attached are there; the HTML stands in a frame that runs nothing."""
+    failures = tuple(Failure(f"V{n}", None, 3, "QoS", HOSTILE_TEXT, new=True) for n in range(21))
+    content = _mail(failures=failures)
+    page = mail_page(content)
+    tags = _Tags(page)
+    assert ("sandbox", None) in tags.found
+    assert not {"script", "img", "src", "onerror"} & {name for name, _ in tags.found}
+    [frame] = [value for name, value in tags.found if name == "srcdoc" and value]
+    assert "21 appliances" in frame
+    assert not {"script", "img", "onerror"} & {name for name, _ in _Tags(frame).found}
+    assert "CMC &lt;cmc@example.net&gt;" in page
+    assert "failures-job-42.csv" in page
+    shown = mail_text(content)
+    assert shown.startswith("[cmc-notify] emea: push job 42 failed")
+    assert "To:       noc@example.net" in shown
+    assert "Attached: failures-job-42.csv (" in shown
+    assert visible(HOSTILE_TEXT) in shown
 
 
 def test_only_messages_are_messages() -> None:

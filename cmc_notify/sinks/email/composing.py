@@ -60,10 +60,10 @@ def readable(content: bytes) -> Iterator[PreviewDocument]:
     yield PreviewDocument("headers.txt", "".join(f"{name}: {value}\n" for name, value in mail.items()))
     for part in mail.walk():
         if not part.is_multipart():
+            file = part.get_filename()
             kind = "html" if part.get_content_subtype() == "html" else "txt"
-            yield PreviewDocument(
-                part.get_filename() or f"body.{kind}", part.get_content().replace("\r\n", "\n")
-            )
+            text = part.get_content()
+            yield PreviewDocument(file or f"body.{kind}", text if file else text.replace("\r\n", "\n"))
 
 
 def _subject(text: str) -> str:
