@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 
-from cmc_notify.simulator.slack_workspace import SlackMessage, SlackWorkspace
+from cmc_notify.simulator.slack_messages import SlackMessage
+from cmc_notify.simulator.slack_workspace import SlackWorkspace
 
 __all__ = ["WEBHOOK", "Fault", "SlackMessage", "SlackServer", "refusal_with"]
 

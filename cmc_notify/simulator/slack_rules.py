@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 _TEXT_OBJECTS = {"plain_text", "mrkdwn"}
+_PLAIN = {"plain_text"}
 
 
 def refusal(message: dict[str, Any]) -> str | None:
@@ -19,7 +20,8 @@ def refusal(message: dict[str, Any]) -> str | None:
         return "msg_too_long"
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         return "invalid_blocks_format"
-    if len(blocks) > 50 or not all(map(_good_block, blocks)):  # noqa: PLR2004  documented
+    ids = [block["block_id"] for block in blocks if block.get("block_id")]
+    if len(blocks) > 50 or len(ids) != len(set(ids)) or not all(map(_good_block, blocks)):  # noqa: PLR2004  documented
         return "invalid_blocks"
     if sum(len(json.dumps(block, ensure_ascii=False)) for block in blocks) > 13_000:  # noqa: PLR2004  as reported
         return "msg_blocks_too_long"
@@ -42,7 +44,7 @@ def _good_block(block: dict[str, Any]) -> bool:
         return False
     kind = block.get("type")
     if kind == "header":
-        return _good_text(block.get("text"), 150, {"plain_text"})
+        return _good_text(block.get("text"), 150, _PLAIN)
     if kind == "section":
         fields = block.get("fields", [])
         has_text = "text" in block
@@ -57,17 +59,55 @@ def _good_block(block: dict[str, Any]) -> bool:
         return 1 <= len(elements) <= 10 and all(_good_text(element, 3000) for element in elements)  # noqa: PLR2004  documented
     if kind == "actions":
         elements = block.get("elements", [])
-        return 1 <= len(elements) <= 25 and all(map(_good_button, elements))  # noqa: PLR2004  documented
+        return 1 <= len(elements) <= 25 and _good_elements(elements)  # noqa: PLR2004  documented
     return kind == "divider"
+
+
+def _good_elements(elements: list[dict[str, Any]]) -> bool:
+    ids = [element.get("action_id") for element in elements if element.get("action_id")]
+    return len(ids) == len(set(ids)) and all(map(_good_element, elements))
+
+
+def _good_element(element: dict[str, Any]) -> bool:
+    known = {"button": _good_button, "static_select": _good_select, "overflow": _good_overflow}
+    good = known.get(str(element.get("type")))
+    return (
+        good is not None
+        and good(element)
+        and len(element.get("action_id", "")) <= 255  # noqa: PLR2004  documented
+        and ("confirm" not in element or _good_confirm(element["confirm"]))
+    )
 
 
 def _good_button(element: dict[str, Any]) -> bool:
     return (
-        _good_text(element.get("text"), 75, {"plain_text"})
+        _good_text(element.get("text"), 75, _PLAIN)
         and len(element.get("value", "")) <= 2000  # noqa: PLR2004  documented
         and len(element.get("url", "")) <= 3000  # noqa: PLR2004  documented
-        and len(element.get("action_id", "")) <= 255  # noqa: PLR2004  documented
+        and element.get("style", "danger") in {"primary", "danger"}
     )
+
+
+def _good_select(element: dict[str, Any]) -> bool:
+    placeholder = element.get("placeholder")
+    return (placeholder is None or _good_text(placeholder, 150, _PLAIN)) and _good_options(element, 100)
+
+
+def _good_overflow(element: dict[str, Any]) -> bool:
+    return _good_options(element, 5)
+
+
+def _good_options(element: dict[str, Any], most: int) -> bool:
+    options = element.get("options") or []
+    return 1 <= len(options) <= most and all(
+        _good_text(option.get("text"), 75, _PLAIN) and 0 < len(option.get("value", "")) <= 150  # noqa: PLR2004  documented
+        for option in options
+    )
+
+
+def _good_confirm(confirm: dict[str, Any]) -> bool:
+    lengths = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    return all(_good_text(confirm.get(name), most, _PLAIN) for name, most in lengths.items())
 
 
 def _good_text(found: object, most: int, kinds: set[str] = _TEXT_OBJECTS) -> bool:

@@ -4,13 +4,13 @@ It refuses what Slack refuses, by its documented codes. It is no Slack: only the
 are there.
 """
 
-import base64
 import json
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from cmc_notify.simulator.slack_messages import SlackFile, SlackMessage, described, page, shown
 from cmc_notify.simulator.slack_rules import refusal
 
 SCOPES = frozenset(
@@ -35,43 +35,8 @@ _NEEDED = {
     "files.list": "files:read",
 }
 
-
-@dataclass(slots=True)
-class SlackMessage:
-    """A message as it stands in a channel. ``raw`` is what was posted; ``thread_ts`` is set in a reply."""
-
-    channel: str
-    ts: str
-    raw: dict[str, Any]
-    thread_ts: str | None = None
-    files: list["SlackFile"] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """The notification text."""
-        return str(self.raw.get("text") or "")
-
-    @property
-    def texts(self) -> list[str]:
-        """The text of every block, in order, escaped as it was posted."""
-        return [
-            part["text"]
-            for block in self.raw.get("blocks") or []
-            for part in [block.get("text"), *block.get("elements", []), *block.get("fields", [])]
-            if isinstance(part, dict) and isinstance(part.get("text"), str)
-        ]
-
-
-@dataclass(slots=True)
-class SlackFile:
-    """An uploaded file; ``channel`` is None until it was completed."""
-
-    id: str
-    name: str
-    length: int
-    content: bytes | None = None
-    title: str | None = None
-    channel: str | None = None
+_UPDATES_A_MINUTE = 50
+"""chat.update is of Slack's tier 3."""
 
 
 class SlackWorkspace:
@@ -82,12 +47,14 @@ class SlackWorkspace:
         *,
         channels: dict[str, str] | None = None,
         on_message: Callable[[SlackMessage], None] | None = None,
+        on_update: Callable[[SlackMessage], None] | None = None,
         pace: bool = False,
     ) -> None:
         """``channels`` maps names to ids; the first is the incoming webhook's.
 
-        ``on_message`` is called with each message, reply and shared file as it is stored. ``pace`` keeps
-        Slack's one message a second per channel.
+        ``on_message`` is called with each message, reply and shared file as it is stored, ``on_update`` with
+        each message that was updated. ``pace`` keeps Slack's one message a second per channel, and its
+        fifty updates a minute.
         """
         self.channels = channels or {"netops": "C0NETOPS001"}
         self.token = "xoxb-simulated-token"  # noqa: S105  it opens nothing but this server
@@ -101,18 +68,27 @@ class SlackWorkspace:
         """Channels that the bot is in; the others answer ``not_in_channel``."""
         self.archived: set[str] = set()
         self.pace = pace
+        self.edit_window: float | None = None
+        """Seconds for which a message may be updated, where the workspace limits that."""
         self._on_message = on_message
+        self._on_update = on_update
         self._last_post: dict[str, float] = {}
+        self._last_updates: deque[float] = deque(maxlen=_UPDATES_A_MINUTE)
         self._next_ts = 0
 
     def thread(self, message: SlackMessage) -> list[SlackMessage]:
         """The replies to a message."""
-        return [reply for reply in self.messages if reply.thread_ts == message.ts]
+        return [reply for reply in self.messages if reply.thread_ts == message.ts and not reply.deleted]
 
     @property
     def parents(self) -> list[SlackMessage]:
-        """The messages that stand in a channel itself."""
-        return [message for message in self.messages if message.thread_ts is None]
+        """The messages that stand in a channel itself, without replies that are shown there, too."""
+        return [message for message in self.messages if message.thread_ts is None and not message.deleted]
+
+    def say(self, text: str, channel: str | None = None) -> SlackMessage:
+        """Somebody else writes a message."""
+        where = channel or next(iter(self.channels.values()))
+        return self._store(SlackMessage(where, self._new_ts(), {"text": text}, ours=False))
 
     def answer(
         self, method: str, arguments: dict[str, Any], header: str
@@ -153,12 +129,19 @@ class SlackWorkspace:
         if problem := self._closed(channel) or refusal(arguments):
             return _no(problem)
         thread = arguments.get("thread_ts")
-        if thread is not None and self._find(channel, str(thread)) is None:
-            return _no("thread_not_found")
+        broadcast = _true(arguments.get("reply_broadcast"))
+        if broadcast and thread is None:
+            return _no("invalid_arguments")
+        if problem := self._no_thread(channel, thread):
+            return _no(problem)
         if self._too_fast(channel):
             return _no("ratelimited")
-        message = self._store(channel, arguments, thread)
-        return {"ok": True, "channel": channel, "ts": message.ts, "message": _shown(message, metadata=False)}
+        message = self._store(
+            SlackMessage(
+                channel, self._new_ts(), arguments, str(thread) if thread else None, broadcast=broadcast
+            )
+        )
+        return {"ok": True, "channel": channel, "ts": message.ts, "message": shown(message, metadata=False)}
 
     def take_webhook(self, arguments: dict[str, Any]) -> tuple[str, int, dict[str, str]]:
         """What an incoming webhook answers: text, status and headers."""
@@ -171,25 +154,52 @@ class SlackWorkspace:
             return problem, 400, {}
         if self._too_fast(channel):
             return "rate_limited", 429, {"Retry-After": "1"}
-        self._store(channel, arguments, None)
+        self._store(SlackMessage(channel, self._new_ts(), arguments))
         return "ok", 200, {}
 
     def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        message = self._find(str(arguments.get("channel")), str(arguments.get("ts")))
-        if message is None:
-            return _no("message_not_found")
-        if problem := refusal(arguments):
+        channel = str(arguments.get("channel"))
+        if channel not in self.channels.values():
+            return _no("channel_not_found")  # an id is needed here, a name won't do
+        message = self._find(channel, str(arguments.get("ts")))
+        if problem := self._not_updated(message) or refusal(arguments):
             return _no(problem)
-        # A text without blocks takes the old blocks away, as at Slack.
-        message.raw = {"metadata": message.raw.get("metadata"), **arguments}
+        assert message is not None
+        now = time.monotonic()
+        if self.pace and len(self._last_updates) == _UPDATES_A_MINUTE and now < self._last_updates[0] + 60:
+            return _no("ratelimited")
+        self._last_updates.append(now)
+        # A text without blocks takes the old blocks away, as at Slack; metadata stay unless others come.
+        message.update({"metadata": message.raw.get("metadata"), **arguments})
+        if self._on_update:
+            self._on_update(message)
         return {"ok": True, "channel": message.channel, "ts": message.ts, "text": message.text}
+
+    def _not_updated(self, message: SlackMessage | None) -> str | None:
+        """Why Slack would not let the bot update it; documented with chat.update."""
+        if message is None:
+            return "message_not_found"
+        if not message.ours:
+            return "cant_update_message"
+        if message.channel in self.archived:
+            return "is_inactive"
+        window = self.edit_window
+        return (
+            "edit_window_closed" if window is not None and time.time() > float(message.ts) + window else None
+        )
 
     def _history(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = str(arguments.get("channel"))
         if problem := self._closed(channel):
             return _no(problem)
-        found = [message for message in reversed(self.parents) if message.channel == channel]
-        return _page(found, arguments)
+        found = [
+            message
+            for message in reversed(self.messages)
+            if message.channel == channel
+            and (message.thread_ts is None or message.broadcast)
+            and not message.deleted
+        ]
+        return page(found, arguments)
 
     def _replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = str(arguments.get("channel"))
@@ -198,7 +208,7 @@ class SlackWorkspace:
         parent = self._find(channel, str(arguments.get("ts")))
         if parent is None:
             return _no("thread_not_found")
-        return _page([parent, *self.thread(parent)], arguments)
+        return page([parent, *self.thread(parent)], arguments)
 
     def _list_channels(self, arguments: dict[str, Any]) -> dict[str, Any]:
         public = "public_channel" in str(arguments.get("types", "public_channel"))
@@ -223,7 +233,7 @@ class SlackWorkspace:
         channel, thread = str(arguments.get("channel_id")), arguments.get("thread_ts")
         if problem := self._closed(channel):
             return _no(problem)
-        if thread is not None and self._find(channel, str(thread)) is None:
+        if self._no_thread(channel, thread):
             return _no("invalid_thread_ts")
         files: list[SlackFile] = []
         for entry in listed:
@@ -232,9 +242,11 @@ class SlackWorkspace:
                 return _no("file_not_found")
             file.title, file.channel = entry.get("title") or file.name, channel
             files.append(file)
-        self._store(channel, {"text": ""}, thread, files)
+        self._store(
+            SlackMessage(channel, self._new_ts(), {"text": ""}, str(thread) if thread else None, files)
+        )
         # Slack shares files some time after its answer, which therefore names no shares.
-        return {"ok": True, "files": [{**_described(file), "shares": {}} for file in files]}
+        return {"ok": True, "files": [{**described(file), "shares": {}} for file in files]}
 
     def _list_files(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = arguments.get("channel")
@@ -242,7 +254,7 @@ class SlackWorkspace:
         count, page = int(arguments.get("count", 100)), int(arguments.get("page", 1))
         shown = found[(page - 1) * count : page * count]
         paging = {"count": count, "total": len(found), "page": page, "pages": -(-len(found) // count)}
-        return {"ok": True, "files": [_described(file) for file in shown], "paging": paging}
+        return {"ok": True, "files": [described(file) for file in shown], "paging": paging}
 
     def _closed(self, channel: str) -> str | None:
         if channel not in self.channels.values():
@@ -259,55 +271,36 @@ class SlackWorkspace:
         return False
 
     def _find(self, channel: str, ts: str) -> SlackMessage | None:
-        return next((m for m in self.messages if m.channel == channel and m.ts == ts), None)
+        return next((m for m in self.messages if m.channel == channel and m.ts == ts and not m.deleted), None)
+
+    def _no_thread(self, channel: str, thread: object) -> str | None:
+        """Why there can be no reply to what has this ts. Slack's page says to avoid a reply's own ts."""
+        if thread is None:
+            return None
+        parent = self._find(channel, str(thread))
+        if parent is None:
+            return "thread_not_found"
+        return "cannot_reply_to_message" if parent.thread_ts else None
 
     def file(self, file_id: str) -> SlackFile | None:
         """A file by its id, also one that was not completed."""
         return next((file for file in self.files if file.id == file_id), None)
 
-    def _store(
-        self, channel: str, raw: dict[str, Any], thread: object, files: list[SlackFile] | None = None
-    ) -> SlackMessage:
+    def _new_ts(self) -> str:
         self._next_ts += 1
-        ts = f"{int(time.time())}.{self._next_ts:06d}"
-        message = SlackMessage(channel, ts, raw, str(thread) if thread else None, files or [])
+        return f"{int(time.time())}.{self._next_ts:06d}"
+
+    def _store(self, message: SlackMessage) -> SlackMessage:
         self.messages.append(message)
         if self._on_message:
             self._on_message(message)
         return message
 
 
+def _true(value: object) -> bool:
+    """A flag, as JSON or as a form has it."""
+    return str(value).lower() in {"1", "true"}
+
+
 def _no(code: str, **more: Any) -> dict[str, Any]:
     return {"ok": False, "error": code, **more}
-
-
-def _described(file: SlackFile) -> dict[str, Any]:
-    return {"id": file.id, "name": file.name, "title": file.title, "size": file.length, "mode": "snippet"}
-
-
-def _shown(message: SlackMessage, *, metadata: bool) -> dict[str, Any]:
-    shown = {"type": "message", "bot_id": "B0SIMULATED", "ts": message.ts, "text": message.text}
-    found: dict[str, Any] = {**shown, "blocks": message.raw.get("blocks") or []}
-    if message.thread_ts:
-        found["thread_ts"] = message.thread_ts
-    if message.files:
-        found["files"] = [_described(file) for file in message.files]
-    if metadata and message.raw.get("metadata"):
-        found["metadata"] = message.raw["metadata"]
-    return found
-
-
-def _page(messages: list[SlackMessage], arguments: dict[str, Any]) -> dict[str, Any]:
-    oldest = float(arguments.get("oldest") or 0)
-    latest = float(arguments.get("latest") or "inf")
-    within = [message for message in messages if oldest < float(message.ts) < latest]
-    start = int(base64.b64decode(str(arguments.get("cursor") or "")) or b"0")
-    end = start + min(int(arguments.get("limit") or 100), 999)
-    metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
-    more = end < len(within)
-    return {
-        "ok": True,
-        "messages": [_shown(message, metadata=metadata) for message in within[start:end]],
-        "has_more": more,
-        "response_metadata": {"next_cursor": base64.b64encode(str(end).encode()).decode() if more else ""},
-    }

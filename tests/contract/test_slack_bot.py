@@ -18,7 +18,7 @@ from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Rendered
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
-from cmc_notify.simulator.slack_workspace import SlackMessage
+from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.sinks.slack import PLUGIN, BotSink
 from cmc_notify.sinks.slack.bot import REPEAT
 from cmc_notify.sinks.slack.limits import violations
@@ -232,7 +232,7 @@ async def test_the_look_up_reads_every_page(
     slack.fail_next(POST, Fault("drop", done=True))
     await sink.send(message, parts)
     for number in range(450):
-        slack._store("C0NETOPS001", {"text": str(number)}, None)
+        slack.say(str(number))
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
     assert len(slack.messages) == 451
 

@@ -1,8 +1,9 @@
 """Slack's limits, and a check of a whole message against them.
 
 Guarantee: a message without violations is within every limit that Slack documents for the blocks known
-here. Lengths are counted in UTF-16 units, the strictest reading of "characters". Source: Block Kit reference
-and, for all blocks together, reports of ``msg_blocks_too_long`` at 13,172 to 13,297 characters.
+here. Lengths are counted in UTF-16 units, the strictest reading of "characters". Source: Slack's reference of
+blocks, block elements and composition objects and, for all blocks together, reports of
+``msg_blocks_too_long`` at 13,172 to 13,297 characters.
 """
 
 import json
@@ -22,7 +23,11 @@ CONTEXT_ELEMENTS = 10
 ACTIONS = 25
 BUTTON_TEXT, BUTTON_VALUE, BUTTON_URL = 75, 2000, 3000
 IDENTIFIER = 255
+PLACEHOLDER = 150
+OPTIONS, OPTION_TEXT, OPTION_VALUE = 100, 75, 150
+CONFIRM_TITLE, CONFIRM_TEXT, CONFIRM_BUTTON = 100, 300, 30
 MARKDOWN = 12_000
+PLAIN = ("plain_text",)
 
 
 def length(text: str) -> int:
@@ -44,6 +49,10 @@ def _message(payload: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(blocks, list):
         yield "blocks: not a list"
         return
+    yield from _blocks(blocks)
+
+
+def _blocks(blocks: list[object]) -> Iterator[str]:
     if len(blocks) > BLOCKS:
         yield f"blocks: {len(blocks)}, at most {BLOCKS}"
     if length(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > ALL_BLOCKS:
@@ -54,6 +63,9 @@ def _message(payload: Mapping[str, Any]) -> Iterator[str]:
             yield f"blocks[{index}]: {problem}"
         if isinstance(block, dict) and block.get("type") == "markdown":
             markdown += length(str(block.get("text", "")))
+    named = [block["block_id"] for block in blocks if isinstance(block, dict) and "block_id" in block]
+    if len(set(named)) < len(named):
+        yield "blocks: a block_id stands twice"
     if markdown > MARKDOWN:
         yield f"markdown blocks: {markdown} characters in all, at most {MARKDOWN}"
 
@@ -67,7 +79,7 @@ def _block(block: object) -> Iterator[str]:
         case "divider":
             pass
         case "header":
-            yield from _text("header", block.get("text"), HEADER, ("plain_text",))
+            yield from _text("header", block.get("text"), HEADER, PLAIN)
         case "section":
             yield from _section(block)
         case "context":
@@ -108,10 +120,46 @@ def _actions(block: Block) -> Iterator[str]:
         yield f"actions: {len(elements)} elements, 1 to {ACTIONS}"
     for index, element in enumerate(elements):
         place = f"elements[{index}]"
-        yield from _text(f"{place}.text", element.get("text"), BUTTON_TEXT, ("plain_text",))
-        yield from _limit(f"{place}.value", element.get("value", ""), BUTTON_VALUE)
-        yield from _limit(f"{place}.url", element.get("url", ""), BUTTON_URL)
         yield from _limit(f"{place}.action_id", element.get("action_id", ""), IDENTIFIER)
+        match element.get("type"):
+            case "button":
+                yield from _button(place, element)
+            case "static_select":
+                yield from _select(place, element)
+            case unknown:
+                yield f"{place}: type {unknown!r} is not known here"
+        if "confirm" in element:
+            yield from _confirm(f"{place}.confirm", element["confirm"])
+    named = [element["action_id"] for element in elements if "action_id" in element]
+    if len(set(named)) < len(named):
+        yield "actions: an action_id stands twice"
+
+
+def _button(place: str, element: Block) -> Iterator[str]:
+    yield from _text(f"{place}.text", element.get("text"), BUTTON_TEXT, PLAIN)
+    yield from _limit(f"{place}.value", element.get("value", ""), BUTTON_VALUE)
+    yield from _limit(f"{place}.url", element.get("url", ""), BUTTON_URL)
+
+
+def _select(place: str, element: Block) -> Iterator[str]:
+    if "placeholder" in element:
+        yield from _text(f"{place}.placeholder", element["placeholder"], PLACEHOLDER, PLAIN)
+    options = element.get("options", [])
+    if not 0 < len(options) <= OPTIONS:
+        yield f"{place}: {len(options)} options, 1 to {OPTIONS}"
+    for index, option in enumerate(options):
+        inner = f"{place}.options[{index}]"
+        yield from _text(f"{inner}.text", option.get("text"), OPTION_TEXT, PLAIN)
+        if not option.get("value"):
+            yield f"{inner}.value: missing"
+        yield from _limit(f"{inner}.value", option.get("value", ""), OPTION_VALUE)
+
+
+def _confirm(place: str, confirm: Block) -> Iterator[str]:
+    yield from _text(f"{place}.title", confirm.get("title"), CONFIRM_TITLE, PLAIN)
+    yield from _text(f"{place}.text", confirm.get("text"), CONFIRM_TEXT, PLAIN)
+    for button in ("confirm", "deny"):
+        yield from _text(f"{place}.{button}", confirm.get(button), CONFIRM_BUTTON, PLAIN)
 
 
 def _text(
