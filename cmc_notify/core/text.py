@@ -30,3 +30,10 @@ def visible(text: str) -> str:
     if not _HIDDEN.search(text):
         return text
     return _HIDDEN.sub(lambda found: _SIGNS[found[0]], text.replace("\r\n", "\n"))
+
+
+def shorten(text: str, limit: int | None) -> str:
+    """At most ``limit`` characters and then how many more there are; None leaves the text whole."""
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from cmc_notify.core.grouping import group_by_error
+from cmc_notify.core.text import shorten
 from cmc_notify.rendering.formats import one_line
 
 _ITEM = 80
@@ -47,13 +48,6 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 def oneline(text: object) -> str:
     """The text on one line."""
     return one_line("" if text is None else str(text))
-
-
-def shorten(text: str, limit: int | None) -> str:
-    """At most ``limit`` characters and then how many more there are; None leaves the text whole."""
-    if limit is None or len(text) <= limit:
-        return text
-    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def indent(text: str, width: int = 4) -> str:

@@ -9,9 +9,7 @@ import errno
 import io
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, Literal, TextIO
 
 from rich.console import Console
@@ -21,6 +19,7 @@ from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
+from cmc_notify.sinks.aside import in_daemon_thread
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.plugin import SinkPlugin
 
@@ -58,7 +57,7 @@ class ConsoleSink:
 
         try:
             async with self._turn:
-                await _in_thread(print_it)
+                await in_daemon_thread(print_it, "console")
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             gone = isinstance(error, ValueError) or error.errno in _GONE
             reason = f"can't write to the console: {safe(error)}"
@@ -102,33 +101,6 @@ def _write(stream: TextIO, document: str) -> None:
     left = memoryview(document.encode(stream.encoding or "utf-8", "backslashreplace"))
     while left:
         left = left[os.write(descriptor, left) :]
-
-
-async def _in_thread(call: Callable[[], None]) -> None:
-    """Run ``call`` in a daemon thread. A thread of the loop's pool would be waited for at exit."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def tell(error: BaseException | None) -> None:
-        if done.done():  # cancelled
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001  it is handed to whoever awaits
-            result: Exception | None = error
-        else:
-            result = None
-        with suppress(RuntimeError):  # the loop has ended, and with it whoever awaited
-            loop.call_soon_threadsafe(tell, result)
-
-    threading.Thread(target=run, name="console", daemon=True).start()
-    await done
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> ConsoleSink:  # noqa: ARG001  it has nothing to set

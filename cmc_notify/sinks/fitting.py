@@ -1,7 +1,8 @@
 """What a medium's end does to a message: fewer failures, never a silent cut.
 
 A message that is too large for its medium loses failures from the end of its list; the document says how
-many (``failures_omitted``), and its ``url`` leads to all of them.
+many (``failures_omitted``), and its ``url`` leads to all of them. Where a medium is so small that one text
+can fill it, texts are shortened first, and each says by how much.
 """
 
 import asyncio
@@ -10,11 +11,15 @@ from itertools import accumulate
 
 import msgspec
 
+from cmc_notify.core.text import shorten
 from cmc_notify.ports import Message
 
 _SHRINK = 0.9
 _MANY = 200
 """Failures from which rendering takes long enough to hold up other work."""
+SHORT_TEXT = 200
+SHORT_ERROR = 600
+"""Characters of one failure's text, and of a pre-push error, in a medium that takes little."""
 
 
 async def fit_aside(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
@@ -45,6 +50,51 @@ def with_failures(message: Message, keep: int) -> Message:
     event = message.event
     omitted = event.failures_omitted + len(event.failures) - keep
     short = msgspec.structs.replace(event, failures=event.failures[:keep], failures_omitted=omitted)
+    return msgspec.structs.replace(message, event=short)
+
+
+def fit_text(message: Message, make: Callable[[Message], str], fits: Callable[[str], bool]) -> str | None:
+    """``make`` of the message with short texts and as many failures as ``fits`` allows; None where it does
+    not even fit without any. Renders some twice as much as fits, whatever the message holds.
+    """
+    short = with_short_texts(message)
+    total = len(message.event.failures) or len(message.event.recoveries)
+    best: str | None = None
+    low, high, keep = -1, total + 1, min(total, 1)
+    while low + 1 < high:
+        made = make(with_first(short, keep))
+        if fits(made):
+            best, low = made, keep
+            # First ever more, until it is too much; then ever closer.
+            keep = (low + high) // 2 if high <= total else min(2 * low + 1, total)
+        else:
+            high = keep
+            keep = (low + high) // 2 if low >= 0 else 0
+    return best
+
+
+def with_short_texts(message: Message, text: int = SHORT_TEXT, error: int = SHORT_ERROR) -> Message:
+    """The message with the beginning of each error's text, which says how many more characters it has."""
+    event = message.event
+    failures = tuple(
+        failure
+        if len(failure.error_text or "") <= text
+        else msgspec.structs.replace(failure, error_text=shorten(failure.error_text or "", text))
+        for failure in event.failures
+    )
+    job = event.job
+    if job and job.error_text:
+        job = msgspec.structs.replace(job, error_text=shorten(job.error_text, error))
+    return msgspec.structs.replace(message, event=msgspec.structs.replace(event, failures=failures, job=job))
+
+
+def with_first(message: Message, keep: int) -> Message:
+    """As ``with_failures``; of a message about recoveries alone, its first recoveries."""
+    event = message.event
+    if event.failures or not event.recoveries:
+        return with_failures(message, keep)
+    omitted = event.failures_omitted + len(event.recoveries) - keep
+    short = msgspec.structs.replace(event, recoveries=event.recoveries[:keep], failures_omitted=omitted)
     return msgspec.structs.replace(message, event=short)
 
 

@@ -44,7 +44,11 @@ def uncommented(folder: Path) -> Path:
     text = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
     for path in re.findall(r"_file: (/\S+)", text):
         here = folder / Path(path).name
-        shapes = {"url": "https://hooks.example.net/x", "app_token": "xapp-1"}
+        shapes = {
+            "url": "https://hooks.example.net/x",
+            "app_token": "xapp-1",
+            "urls": "noc = json://127.0.0.1",
+        }
         known = (secret for end, secret in shapes.items() if path.endswith(f"_{end}"))
         here.write_text(f"{next(known, 'whsec_' + 'c2VjcmV0' * 4)}\n")
         text = text.replace(path, str(here))

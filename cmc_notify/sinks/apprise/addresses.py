@@ -1,0 +1,92 @@
+"""What an Apprise URL stands for. Apprise itself is imported only here and where it is used, when a config
+names this sink: it is an optional extra.
+
+Guarantee: nothing that is said of a URL here shows it.
+"""
+
+import hashlib
+import logging
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+NOT_INSTALLED = "Apprise is not installed; run `pip install 'cmc-notify[apprise]'`"
+_LINE = re.compile(r"(?:(?P<tags>[\w\s,-]+?)\s*=\s*)?(?P<url>[A-Za-z][A-Za-z0-9.+-]*://\S.*)")
+_PIECES = re.compile(r"[/?&=:@#,;]+")
+_SHORTEST_SECRET = 4
+
+
+class Entry(NamedTuple):
+    """A line of Apprise's own text configuration: ``tag, tag = URL``, or a URL alone."""
+
+    tags: frozenset[str]
+    url: str
+
+
+def parse(line: str) -> Entry:
+    """The entry of a line. Raises ValueError, which does not repeat it."""
+    found = _LINE.fullmatch(line.strip())
+    if not found or not line.isprintable():
+        raise ValueError("is no Apprise URL; write one such as gotify://host/token")
+    return Entry(frozenset(re.split(r"[\s,]+", found["tags"] or "")) - {""}, found["url"])
+
+
+def part_of(url: str) -> str:
+    """What a delivery's part is called: the same wherever the URL stands in the config, and no secret."""
+    scheme = url.partition("://")[0].lower()
+    return f"{scheme}:{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def connect(url: str, *, timeout: float) -> "NotifyBase":
+    """Apprise's object for the URL, made for one message: it may be left behind in a thread.
+
+    Nothing is contacted. ``timeout`` (seconds) holds for connecting and for reading, where the URL says
+    nothing else. Raises ValueError, which does not repeat the URL, and ImportError without Apprise.
+    """
+    import apprise  # noqa: PLC0415  an optional extra
+
+    # Apprise logs whole requests and whole URLs; what of it may be told, the outcome tells.
+    logging.getLogger("apprise").propagate = False
+    asset = apprise.AppriseAsset(
+        app_id="cmc-notify",
+        app_desc="cmc-notify",
+        async_mode=False,
+        interpret_escapes=False,
+        interpret_emojis=False,
+        http_redirects=False,
+        storage_mode="memory",
+        pgp_autogen=False,
+        pem_autogen=False,
+    )
+    found = apprise.Apprise.instantiate(url, asset=asset)
+    if found is None:
+        raise ValueError(_why_not(url))
+    for name, key in (("socket_connect_timeout", "cto"), ("socket_read_timeout", "rto")):
+        if f"{key}=" not in url:
+            setattr(found, name, timeout)
+    return found
+
+
+def secrets_of(url: str, service: "NotifyBase") -> frozenset[str]:
+    """What of the URL must not be shown: all that Apprise leaves out where it shows one."""
+    shown = set(_PIECES.split(service.url(privacy=True)))
+    pieces = (piece for piece in _PIECES.split(url) if len(piece) >= _SHORTEST_SECRET)
+    return frozenset(piece for piece in pieces if piece not in shown) | {url}
+
+
+def _why_not(url: str) -> str:
+    """The remedy for a URL that Apprise does not take; of the URL only a scheme that is known is shown."""
+    from apprise.manager_plugins import NotificationManager  # noqa: PLC0415  an optional extra
+
+    known = NotificationManager()
+    scheme = url.partition("://")[0].lower()
+    if scheme not in known:
+        return "is of no service that Apprise knows; see https://appriseit.com/services/ for their URLs"
+    service = known[scheme]
+    if not service.enabled:
+        needs = service.requirements.get("packages_required") or []
+        packages = ", ".join([needs] if isinstance(needs, str) else needs)
+        return f"{scheme}:// needs more than Apprise here: install {packages or service.setup_url}"
+    return f"is no complete URL of {service.service_name} ({scheme}://); see {service.setup_url}"

@@ -1,0 +1,73 @@
+"""What became of a send: Apprise returns yes or no, and says the rest only in its log.
+
+Guarantee: no more is concluded than its words allow. A contact that was lost counts as Unclear unless it is
+certain that nothing was sent, and no reason holds a secret.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Unclear
+from cmc_notify.sinks.outcomes import OPERATOR, safe
+
+_STATUS = re.compile(r"\berror=(\d{3})\b")
+"""How nearly all of Apprise's plugins write an HTTP status."""
+_LOST = re.compile(r"connection error|socket exception|timed? ?out", re.IGNORECASE)
+_NEVER_SENT = re.compile(
+    r"NewConnectionError|Failed to establish|ConnectTimeout|NameResolution|ProxyError|SSLError|"
+    r"Connection refused|Name or service not known|Errno (?:111|113|101|-2|-3)\b"
+)
+"""Words of urllib3, requests and the system for a connection that was never there."""
+_REFUSED = re.compile(r"\(\d{3}, b['\"]")
+"""A mail server's answer as smtplib shows it: nothing was lost."""
+_SYSTEM = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
+
+
+class _Ear(logging.Handler):
+    """Keeps what is logged by threads that listen, each its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record's text for the thread that logged it."""
+        kept: list[tuple[int, str]] | None = getattr(self.heard, "kept", None)
+        if kept is not None:
+            kept.append((record.levelno, record.getMessage()))
+
+
+_EAR = _Ear()
+
+
+@contextmanager
+def listening() -> Iterator[Sequence[tuple[int, str]]]:
+    """What Apprise logs in this thread while it is open: level and text, secrets and all."""
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)  # what went wrong with a connection stands there
+    logger.addHandler(_EAR)  # once, however often
+    kept: list[tuple[int, str]] = []
+    _EAR.heard.kept = kept
+    try:
+        yield kept
+    finally:
+        _EAR.heard.kept = None
+
+
+def outcome_of(heard: Sequence[tuple[int, str]], secrets: frozenset[str]) -> SendOutcome:
+    """What a no means, by what was logged before it."""
+    warnings = [text for level, text in heard if level >= logging.WARNING]
+    everything = "\n".join(text for _, text in heard)
+    words = warnings[-1].strip() if warnings else "refused, and no reason was given"
+    if cause := _SYSTEM.search(everything):
+        words = f"{words.rstrip('.')}: {cause[1].strip().lower()}"
+    reason = safe(words, secrets)
+    if status := _STATUS.search("\n".join(warnings)):
+        return Blocked(reason) if int(status[1]) in OPERATOR else RetryLater(reason)
+    if _LOST.search(everything) and not _NEVER_SENT.search(everything) and not _REFUSED.search(everything):
+        return Unclear(reason)
+    return RetryLater(reason)

@@ -1,0 +1,72 @@
+"""``sinks.NAME`` with ``type: apprise``: whose URLs, and which of them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from cmc_notify.settings.base import SinkSettings, TlsSettings
+from cmc_notify.sinks.apprise.addresses import NOT_INSTALLED, connect, parse
+
+
+def _lines(value: object) -> object:
+    """One entry, several in a list, or (as a file has them) one a line, blank lines and comments between."""
+    if not isinstance(value, str):
+        return value
+    lines = (line.strip() for line in value.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", ";"))]
+
+
+def _usable(value: SecretStr) -> SecretStr:
+    entry = parse(value.get_secret_value())
+    try:
+        connect(entry.url, timeout=1)
+    except ImportError:
+        raise ValueError(NOT_INSTALLED) from None
+    return value
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class AppriseSettings(SinkSettings):
+    """The services that are told, each by the URL that Apprise documents for it."""
+
+    type: Literal["apprise"] = "apprise"
+    urls: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_usable)], ...],
+        BeforeValidator(_lines, json_schema_input_type=SecretStr | list[SecretStr]),
+        Field(min_length=1),
+    ]
+    """Each may have tags before it, as in Apprise's text configuration: ``night, noc = gotify://…``."""
+    tag: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
+    """Only URLs with one of these tags are told; without any, all of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _installed(cls, data: Any) -> Any:
+        try:
+            import apprise  # noqa: F401, PLC0415  an optional extra
+        except ImportError:
+            raise ValueError(f"type: {NOT_INSTALLED}") from None
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.proxy is not None:
+            raise ValueError("proxy: Apprise takes none; set HTTPS_PROXY in the bridge's environment")
+        if self.tls != TlsSettings():
+            raise ValueError(
+                "tls: Apprise takes none; set REQUESTS_CA_BUNDLE, or write verify=no into the URL"
+            )
+        if not self.chosen:
+            raise ValueError("tag: no URL has one of these tags; write `tag = URL` in urls, or remove tag")
+        if len(set(self.chosen)) < len(self.chosen):
+            raise ValueError("urls: one of them is there twice; remove one")
+        return self
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The URLs that are told, with all their secrets."""
+        entries = (parse(each.get_secret_value()) for each in self.urls)
+        return tuple(url for tags, url in entries if not self.tag or tags & {*self.tag})

@@ -1,0 +1,161 @@
+"""What comes of a message, service by service.
+
+A service that has taken it is recorded as a part and is not told again. While any has not, the delivery is
+tried again for those. One whose credentials are refused blocks the sink only where no other service has
+taken the message: the others go on being told.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
+from cmc_notify.sinks.apprise.addresses import connect, part_of, secrets_of
+from cmc_notify.sinks.apprise.hearing import listening, outcome_of
+from cmc_notify.sinks.apprise.settings import AppriseSettings
+from cmc_notify.sinks.apprise.wording import Worded, word
+from cmc_notify.sinks.aside import in_daemon_thread
+from cmc_notify.sinks.outcomes import safe
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+_SUCCESS = ("job.succeeded", "appliance.recovered", "controller.recovered", "sink.recovered")
+_KINDS = {"info": "info", "warning": "warning", "error": "failure"}
+
+
+class AppriseSink:
+    """Tells each service in a thread of its own. Safe to use from several tasks."""
+
+    def __init__(self, name: str, settings: AppriseSettings, renderer: Renderer) -> None:
+        self._name = name
+        self._timeout = settings.timeout
+        self._urls = {part_of(url): url for url in settings.chosen}
+        self._renderer = renderer
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
+        """One attempt at each service that has not taken the message yet, all at the same time."""
+        waiting = [part for part in self._urls if part not in message.parts]
+        tasks = [asyncio.create_task(self._tell(part, message)) for part in waiting]
+        outcomes: dict[str, SendOutcome] = {}
+        try:
+            for answer in asyncio.as_completed(tasks):
+                part, outcome = await answer
+                if isinstance(outcome, Sent):
+                    await record(part, outcome.receipt or "accepted")
+                outcomes[part] = outcome
+        finally:
+            for task in tasks:
+                task.cancel()
+        return _together(outcomes, told_before=bool(message.parts))
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """What each service would get, by the name of its kind."""
+        return [document for part in self._urls for document in self._shown(part, message)]
+
+    async def probe(self) -> SendOutcome:
+        """Apprise can only send: the URLs were checked with the config, and that is all that can be."""
+        return Sent("Apprise can't ask a service without telling it something; the URLs are well-formed")
+
+    async def close(self) -> None:
+        """Nothing stays open."""
+
+    async def _tell(self, part: str, message: Message) -> tuple[str, SendOutcome]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                outcome = await in_daemon_thread(lambda: self._attempt(part, message), f"apprise {part}")
+        except TimeoutError:
+            outcome = Unclear(f"{part.partition(':')[0]}: no answer within {self._timeout:g} s")
+        return part, outcome
+
+    def _attempt(self, part: str, message: Message) -> SendOutcome:
+        """Blocks until the service has answered. Apprise's own retries are passed by."""
+        url = self._urls[part]
+        service = connect(url, timeout=self._timeout)
+        secrets = secrets_of(url, service)
+        label = str(service.service_name)
+        worded = word(message, self._renderer, service)
+        with listening() as heard:
+            try:
+                taken = _notify(service, worded, _kind(message))
+            except Exception as error:  # noqa: BLE001  a hundred plugins, each with faults of its own
+                return Unclear(safe(f"{label}: Apprise failed: {type(error).__name__}: {error}", secrets))
+        if taken:
+            return Sent(label)
+        return _named(label, outcome_of(heard, secrets))
+
+    def _shown(self, part: str, message: Message) -> Sequence[PreviewDocument]:
+        service = connect(self._urls[part], timeout=self._timeout)
+        worded = word(message, self._renderer, service)
+        name = part.replace(":", "-")
+        head = {"service": str(service.service_name), "type": _kind(message), "title": worded.title}
+        if worded.name:
+            head["attached"] = worded.name
+        lines = json.dumps(head, ensure_ascii=False, indent=2)
+        documents = [PreviewDocument(f"{name}.txt", f"{lines}\n{worded.body}\n")]
+        if worded.file is not None:
+            documents.append(PreviewDocument(f"{name}-{worded.name}", worded.file.decode()))
+        return documents
+
+
+def _notify(service: "NotifyBase", worded: Worded, kind: str) -> bool:
+    from apprise import AppriseAttachment, NotifyFormat, OverflowMode  # noqa: PLC0415  an optional extra
+    from apprise.attachment.memory import AttachMemory  # noqa: PLC0415  an optional extra
+
+    attached = None
+    if worded.file is not None:
+        attached = AppriseAttachment(AttachMemory(worded.file, name=worded.name, mimetype="text/plain"))
+    # The object's own method: Apprise.notify() would heed retry=, wait= and optional= of the URL.
+    return bool(
+        service.notify(
+            body=worded.body,
+            title=worded.title,
+            notify_type=kind,
+            overflow=OverflowMode.UPSTREAM,
+            attach=attached,
+            body_format=NotifyFormat.TEXT,
+        )
+    )
+
+
+def _kind(message: Message) -> str:
+    """Apprise's word for how grave it is."""
+    return "success" if message.event.type in _SUCCESS else _KINDS[message.event.severity]
+
+
+def _named(label: str, outcome: SendOutcome) -> SendOutcome:
+    match outcome:
+        case Blocked(reason):
+            return Blocked(f"{label}: {reason}")
+        case Unclear(reason):
+            return Unclear(f"{label}: {reason}")
+        case RetryLater(reason):
+            return RetryLater(f"{label}: {reason}")
+        case _:
+            return outcome
+
+
+def _together(outcomes: Mapping[str, SendOutcome], *, told_before: bool) -> SendOutcome:
+    """What the attempt as a whole came to."""
+    accepted = [outcome for outcome in outcomes.values() if isinstance(outcome, Sent)]
+    troubles = [outcome for outcome in outcomes.values() if not isinstance(outcome, Sent)]
+    if not troubles:
+        return Sent(", ".join(sorted({each.receipt or "accepted" for each in accepted})) or None)
+    reason = safe("; ".join(dict.fromkeys(trouble.reason for trouble in troubles)))
+    if any(isinstance(trouble, Unclear) for trouble in troubles):
+        return Unclear(reason)
+    if all(isinstance(trouble, Blocked) for trouble in troubles) and not accepted and not told_before:
+        return Blocked(reason)
+    return RetryLater(reason)
+
+
+def build(name: str, settings: Any, renderer: Renderer) -> AppriseSink:
+    """The sink of these settings; nothing is contacted before the first message."""
+    return AppriseSink(name, settings, renderer)
