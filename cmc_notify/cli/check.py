@@ -55,16 +55,17 @@ def _several(word: str, names: object) -> str:
 
 
 def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
-    """Each template is rendered against samples of every event, for each type of sink that is configured."""
+    """Each template is rendered against samples of every event, for each kind of sink that is configured."""
     renderer = make_renderer(settings, lambda _error: None, plugins=plugins)
     folder = settings.templates_dir
     if folder is not None:
-        yield from _misnamed_folders(folder, [*plugins, "shared"])
+        presets = [name for plugin in plugins.values() for name in plugin.presets]
+        yield from _misnamed_folders(folder, [*plugins, *presets, "shared"])
         if unreadable := [*_unreadable(folder)]:
             yield from unreadable  # a renderer would name the file that it looked for, not this one
             return
-    for kind in sorted({sink.type for sink in settings.sinks.values()}):
-        for fault in check_templates(renderer, kind, plugins[kind].extensions):
+    for kind, extensions in sorted({plugins[each.type].documents(each) for each in settings.sinks.values()}):
+        for fault in check_templates(renderer, kind, extensions):
             yield _placed(fault, folder)
 
 

@@ -114,8 +114,8 @@ def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> 
         if isinstance(found, Previewing):
             yield (name, kind), found.preview(message)
         else:
-            type_ = settings.sinks[name].type
-            yield (name, kind), [*_rendered(renderer, type_, plugins[type_].extensions, message)]
+            folder, extensions = plugins[settings.sinks[name].type].documents(settings.sinks[name])
+            yield (name, kind), [*_rendered(renderer, folder, extensions, message)]
 
 
 def _rendered(

@@ -9,7 +9,7 @@ from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, LedgerRow, OutboxDepth
 from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
 from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
-from cmc_notify.ports.rendering import Message, Rendered, Renderer
+from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
 from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
@@ -55,6 +55,7 @@ __all__ = [
     "Purpose",
     "Rendered",
     "Renderer",
+    "Room",
     "SavedJob",
     "Silences",
     "Sink",

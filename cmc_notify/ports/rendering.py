@@ -40,12 +40,34 @@ class Message(Struct, frozen=True, kw_only=True):
     """Who has taken the job upon them."""
 
 
+class Room(Struct, frozen=True):
+    """What of an event a small document shows that has nothing attached; it counts what it leaves out."""
+
+    groups: int
+    """Groups of failures or recoveries, the largest first."""
+    names: int
+    """Names in a listing."""
+    text: int
+    """Characters of a failure's text."""
+    error: int
+    """Characters of a pre-push error or a reason."""
+
+
 class Renderer(Protocol):
     """Turns a message into one document of a medium."""
 
-    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
+    def render(
+        self,
+        sink_type: str,
+        extension: str,
+        message: Message,
+        *,
+        brief: bool = False,
+        room: Room | None = None,
+    ) -> Rendered:
         """Render ``<sink_type>/<event type>.<extension>.j2``, else its default. Never raises for a bad
         template: the plain message takes its place. With ``brief`` only the largest groups of failures
-        are shown, each error's beginning, and how many more there are: the sink attaches the whole.
+        are shown, each error's beginning, and how many more there are: the sink attaches the whole. With
+        ``room`` as much as that is shown, and where to find the rest: nothing is attached.
         """
         ...

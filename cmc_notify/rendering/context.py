@@ -4,7 +4,7 @@ from typing import Any
 
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.grouping import Group, group_failures, group_recoveries
-from cmc_notify.ports import Message
+from cmc_notify.ports import Message, Room
 from cmc_notify.rendering.filters import listing, shorten
 from cmc_notify.rendering.formats import Format
 
@@ -14,6 +14,7 @@ BRIEF_TEXT = 200
 BRIEF_ERROR = 1000
 """Characters of a pre-push error or a reason."""
 BRIEF_NAMES = 5
+BRIEF = Room(BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT, BRIEF_ERROR)
 _BRIEF_SIZE = {"mrkdwn": 7000}
 """Bytes that the groups of a brief document may take together, where a medium limits it: a Slack message
 holds about 12,000, and the facts want their share.
@@ -22,11 +23,19 @@ _AROUND = 60
 """What a template writes around a group's own text, in bytes, about."""
 
 
-def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]:
+def context_of(
+    message: Message, form: Format, *, brief: bool = False, room: Room | None = None
+) -> dict[str, Any]:
     """The variables of a template; docs/templates.md describes each for users."""
     event = message.event
     every = group_failures(event.failures)
-    groups = shown(every, form) if brief else every
+    recovered = group_recoveries(event.recoveries)
+    groups, recoveries = every, recovered
+    if room:
+        groups, recoveries = every[: room.groups], recovered[: room.groups]
+    elif brief:
+        groups = shown(every, form)
+    bounds = room or (BRIEF if brief else None)
     new = sum(group.new for group in every)
     return {
         **{field: getattr(event, field) for field in event.__struct_fields__},
@@ -34,14 +43,17 @@ def context_of(message: Message, form: Format, *, brief: bool) -> dict[str, Any]
         "groups": groups,
         "groups_hidden": len(every) - len(groups),
         "failures_hidden": len(event.failures) - sum(len(group.members) for group in groups),
-        "recovery_groups": group_recoveries(event.recoveries),
+        "recovery_groups": recoveries,
+        "recoveries_hidden": len(event.recoveries) - sum(len(group.members) for group in recoveries),
         "mark_new": 0 < new < len(event.failures),
         "brief": brief,
-        "text_limit": BRIEF_TEXT if brief else None,
-        "error_limit": BRIEF_ERROR if brief else None,
-        "names_limit": BRIEF_NAMES if brief else None,
+        "shortened": room is not None,
+        "text_limit": bounds.text if bounds else None,
+        "error_limit": bounds.error if bounds else None,
+        "names_limit": bounds.names if bounds else None,
         "is_test": message.is_test,
         "possible_repeat": message.unclear,
+        "subject": message.subject,
         "purpose": str(message.purpose),
         "tickets": message.tickets,
         "acknowledged": _acknowledged(message),

@@ -7,13 +7,15 @@ import msgspec
 from cmc_notify.core.events import Event, JobInfo
 from cmc_notify.core.grouping import group_failures, group_recoveries
 from cmc_notify.errors import TemplateError
-from cmc_notify.ports import Message
-from cmc_notify.rendering.context import BRIEF_ERROR, BRIEF_NAMES, BRIEF_TEXT, shown
+from cmc_notify.ports import Message, Room
+from cmc_notify.rendering.context import BRIEF, shown
 from cmc_notify.rendering.filters import listing, oneline, plural, shorten
 from cmc_notify.rendering.formats import Format
 
 
-def plain_message(message: Message, form: Format, error: TemplateError, *, brief: bool) -> str:
+def plain_message(
+    message: Message, form: Format, error: TemplateError, *, brief: bool = False, room: Room | None = None
+) -> str:
     """The event in the format asked for, ending with what went wrong in the template."""
     note = f"This plain message stands in for a template that failed: {error}"
     headline = ("[TEST] " if message.is_test else "") + _headline(message.event)
@@ -22,7 +24,7 @@ def plain_message(message: Message, form: Format, error: TemplateError, *, brief
     if form.name == "json":
         document = msgspec.to_builtins(message.event)
         return msgspec.json.encode({**document, "headline": headline, "template_error": note}).decode()
-    body = form.escape("\n".join(_lines(message, form, brief=brief)) + f"\n\n{note}")
+    body = form.escape("\n".join(_lines(message, form, brief=brief, room=room)) + f"\n\n{note}")
     first = form.escape(headline)
     if form.name == "html":
         return (
@@ -41,7 +43,7 @@ def _headline(event: Event) -> str:
     return ": ".join(oneline(part) for part in (event.controller, event.type, about, count) if part)
 
 
-def _lines(message: Message, form: Format, *, brief: bool) -> Iterator[str]:
+def _lines(message: Message, form: Format, *, brief: bool, room: Room | None) -> Iterator[str]:
     event = message.event
     if message.unclear:
         yield "This may be a repeat: an earlier attempt may have arrived."
@@ -49,8 +51,8 @@ def _lines(message: Message, form: Format, *, brief: bool) -> Iterator[str]:
         if value:
             yield f"{label}: {value}"
     if event.job:
-        yield from _job(event.job, brief=brief)
-    yield from _pairs(event, form, brief=brief)
+        yield from _job(event.job, room or (BRIEF if brief else None))
+    yield from _pairs(event, form, brief=brief, room=room)
     if event.failures_outside_route:
         yield f"\n{event.failures_outside_route:,} more outside this route."
     if event.failures_omitted:
@@ -59,23 +61,28 @@ def _lines(message: Message, form: Format, *, brief: bool) -> Iterator[str]:
         yield f"\nEverything: {event.url}"
 
 
-def _job(job: JobInfo, *, brief: bool) -> Iterator[str]:
+def _job(job: JobInfo, room: Room | None) -> Iterator[str]:
     yield f"Status: {job.status}"
     if job.error_text:
-        text = shorten(job.error_text, BRIEF_ERROR if brief else None)
+        text = shorten(job.error_text, room.error if room else None)
         yield f"\nThe push failed before it reached any appliance:\n{text}"
     if job.details_pending:
         yield "The controller had not reported every result yet."
 
 
-def _pairs(event: Event, form: Format, *, brief: bool) -> Iterator[str]:
+def _pairs(event: Event, form: Format, *, brief: bool, room: Room | None) -> Iterator[str]:
     every = group_failures(event.failures)
+    recovered = group_recoveries(event.recoveries)
     groups = shown(every, form) if brief else every
-    names = BRIEF_NAMES if brief else None
+    if room:
+        groups, recovered = every[: room.groups], recovered[: room.groups]
+    bounds = room or (BRIEF if brief else None)
+    names = bounds.names if bounds else None
     for group in groups:
-        text = shorten(group.error_text or "no error text given", BRIEF_TEXT if brief else None)
+        text = shorten(group.error_text or "no error text given", bounds.text if bounds else None)
         yield f"\n{group.feature or 'unnamed feature'} failed on {listing(group.members, names)}:\n{text}"
     if len(groups) < len(every):
-        yield f"\n{plural(len(every) - len(groups), 'more error text')} in the attached list."
-    for recovery in group_recoveries(event.recoveries):
+        where = "did not fit into this message" if room else "in the attached list"
+        yield f"\n{plural(len(every) - len(groups), 'more error text')} {where}."
+    for recovery in recovered:
         yield f"\n{recovery.feature or 'unnamed feature'} works again on {listing(recovery.members, names)}."

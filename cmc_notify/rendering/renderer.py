@@ -12,7 +12,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from cmc_notify.errors import ConfigError, TemplateError
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering.context import context_of
 from cmc_notify.rendering.environment import FormatEnvironment, candidates
 from cmc_notify.rendering.fallback import plain_message
@@ -65,17 +65,31 @@ class Renderer:
         self._spending = Spending(self._resting)
         self._environments: dict[str, FormatEnvironment] = {}
 
-    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
+    def render(
+        self,
+        sink_type: str,
+        extension: str,
+        message: Message,
+        *,
+        brief: bool = False,
+        room: Room | None = None,
+    ) -> Rendered:
         """The document, or the plain message in its place; never raises."""
         try:
-            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief))
+            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief, room=room))
         except TemplateError as error:
             self._on_fallback(error)
-            text = plain_message(message, format_of(extension), error, brief=brief)
+            text = plain_message(message, format_of(extension), error, brief=brief, room=room)
             return Rendered(text, fallback=str(error))
 
     def render_strictly(
-        self, sink_type: str, extension: str, message: Message, *, brief: bool = False
+        self,
+        sink_type: str,
+        extension: str,
+        message: Message,
+        *,
+        brief: bool = False,
+        room: Room | None = None,
     ) -> str:
         """The document; raises TemplateError for whatever goes wrong."""
         wanted = f"{sink_type}/{message.event.type}.{extension}.j2"
@@ -86,7 +100,7 @@ class Renderer:
             try:
                 template = self.environment(form).select_template(candidates(wanted))
                 used = template.name or wanted
-                document = template.render(context_of(message, form, brief=brief))
+                document = template.render(context_of(message, form, brief=brief, room=room))
                 return form.finish(document.encode("utf-8", "replace").decode())
             except Resting as rests:
                 fault = rests.fault

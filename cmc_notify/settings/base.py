@@ -10,8 +10,8 @@ A validator's message that begins with ``key: `` is shown at that key, and so na
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Self, get_args, get_origin
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
@@ -199,6 +199,9 @@ class RetrySettings(Part):
 class SinkSettings(Part):
     """What every sink takes. A sink's own settings derive from this and fix ``type``."""
 
+    presets: ClassVar[Mapping[str, "SinkType"]] = MappingProxyType({})
+    """What reads the settings instead, by what their ``preset`` says; for a type that has presets."""
+
     type: str
     timeout: Annotated[Duration, Field(gt=0)] = 15.0
     """One attempt."""
@@ -223,3 +226,12 @@ class SinkSettings(Part):
         they were sent, which then gets no ``job.progress``.
         """
         return None
+
+
+SinkType = type[SinkSettings]
+
+
+def chosen(kind: SinkType, written: Mapping[Any, Any]) -> SinkType:
+    """The class that reads these settings of a sink of this type: its preset's, where they name one."""
+    named = written.get("preset")
+    return kind.presets.get(named, kind) if isinstance(named, str) else kind

@@ -70,7 +70,7 @@ def _message(details: ErrorDetails, path: Path, tree: Any, shapes: Shapes) -> st
     match kind:
         case "missing":
             either = f" (or {path[-1]}_file)" if f"{path[-1]}_file" in shapes.keys(path[:-1]) else ""
-            message = f"is missing; add `{path[-1]}: …`{either}"
+            message = f"is missing; add `{path[-1]}: …`{either}{_known(shapes.keys(path))}"
         case "extra_forbidden":
             message = unknown_key(str(path[-1]), shapes.keys(path[:-1]))
         case "value_error":

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import document, environment
-from cmc_notify.settings.base import SinkSettings
+from cmc_notify.settings.base import SinkSettings, chosen
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.explain import explain, shown
 from cmc_notify.settings.files import Digests, digests, named_files
@@ -191,7 +191,7 @@ def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSe
     if not isinstance(name, str) or name not in sink_types:
         hint = did_you_mean(str(name), sink_types)
         raise ValueError(f"type: no such sink type; {f'{hint} ' if hint else ''}(installed: {known})")
-    return sink_types[name].model_validate(value)
+    return chosen(sink_types[name], value).model_validate(value)
 
 
 def _parts(

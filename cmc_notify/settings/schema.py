@@ -21,7 +21,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any]:
     """The schema, with these sink types."""
-    models: list[type[Part]] = [Settings, ControllerSettings, *sink_types.values()]
+    presets = [preset for each in sink_types.values() for preset in each.presets.values()]
+    models: list[type[Part]] = [Settings, ControllerSettings, *sink_types.values(), *presets]
     references, document = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_Generator
     )
@@ -37,7 +38,7 @@ def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any
             "allOf": [
                 {
                     "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
-                    "then": references[sink_types[name], "validation"],
+                    "then": _by_preset(sink_types[name], references),
                 }
                 for name in sorted(sink_types)
             ],
@@ -47,6 +48,21 @@ def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any
     root["required"] = ["controllers", "sinks", "routes"]
     root |= {"title": "cmc-notify configuration", "$defs": definitions}
     return {"$schema": DIALECT, **root}
+
+
+def _by_preset(plain: type[SinkSettings], references: Mapping[Any, JsonSchemaValue]) -> dict[str, Any]:
+    """What a sink type takes: without a preset, and with each."""
+    if not plain.presets:
+        return references[plain, "validation"]
+    branches = [
+        {
+            "if": {"properties": {"preset": {"const": name}}, "required": ["preset"]},
+            "then": references[preset, "validation"],
+        }
+        for name, preset in sorted(plain.presets.items())
+    ]
+    named = {"properties": {"preset": {"enum": sorted(plain.presets)}}, "required": ["preset"]}
+    return {"if": named, "then": {"allOf": branches}, "else": references[plain, "validation"]}
 
 
 def _named(value: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from cmc_notify.settings.base import SinkSettings, holds_secret
+from cmc_notify.settings.base import SinkSettings, chosen, holds_secret
 from cmc_notify.settings.document import Path
 
 _ABSENT = object()
@@ -54,11 +54,13 @@ class Shapes:
         return NoneType in found and SecretStr not in found
 
     def _dispatched(self, annotation: Any, path: Path) -> Any:
-        """The type of a sink is what its ``type`` says."""
+        """The type of a sink is what its ``type`` says, and its ``preset``."""
         if annotation is not SinkSettings:
             return annotation
-        named = value_at(self._tree, (*path, "type"))
-        return self._sink_types.get(named, annotation) if isinstance(named, str) else annotation
+        written = value_at(self._tree, path)
+        named = value_at(written, ("type",))
+        found = self._sink_types.get(named) if isinstance(named, str) else None
+        return chosen(found, written) if found else annotation
 
 
 def value_at(tree: Any, path: Path) -> Any:

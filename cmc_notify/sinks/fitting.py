@@ -15,7 +15,7 @@ from cmc_notify.core.text import shorten
 from cmc_notify.ports import Message
 
 _SHRINK = 0.9
-_MANY = 200
+MANY = 200
 """Failures from which rendering takes long enough to hold up other work."""
 SHORT_TEXT = 200
 SHORT_ERROR = 600
@@ -24,7 +24,7 @@ SHORT_ERROR = 600
 
 async def fit_aside(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
     """As ``fit``; a long message is made in a thread, so that polls and other sinks go on meanwhile."""
-    if len(message.event.failures) + len(message.event.recoveries) < _MANY:
+    if len(message.event.failures) + len(message.event.recoveries) < MANY:
         return fit(message, make, limit)
     return await asyncio.to_thread(fit, message, make, limit)
 

@@ -51,7 +51,7 @@ def ssl_context(tls: TlsSettings) -> ssl.SSLContext:
 
 
 class Answer(Struct, frozen=True):
-    """What the other side said. ``text`` is its beginning, and empty after success."""
+    """What the other side said. ``text`` is its beginning; after success only where it was asked for."""
 
     status: int
     retry_after: str | None
@@ -73,9 +73,19 @@ class HttpClient:
         self._open: tuple[aiohttp.ClientSession, ssl.SSLContext] | None = None
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, contact: Contact
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        contact: Contact,
+        read: int = 0,
     ) -> Answer:
-        """One request and its answer. Raises ConfigError for TLS files, else what aiohttp raises."""
+        """One request and its answer, with the first ``read`` bytes of what it says after success.
+
+        Raises ConfigError for TLS files, else what aiohttp raises.
+        """
         session, context = self._open = self._open or self._connect()
         # The context is given here, the pin to the connector: only so does aiohttp heed both.
         async with session.request(
@@ -88,7 +98,7 @@ class HttpClient:
             allow_redirects=False,
             trace_request_ctx=contact,
         ) as response:
-            text = "" if response.ok else await _beginning(response)
+            text = await _content(response, read) if response.ok else await _beginning(response)
             return Answer(response.status, response.headers.get("Retry-After"), text)
 
     async def close(self) -> None:
@@ -112,6 +122,14 @@ class HttpClient:
             headers={"Accept-Encoding": "identity"},
         )
         return session, context
+
+
+async def _content(response: aiohttp.ClientResponse, size: int) -> str:
+    """What was answered with success: without it nobody knows what was made, so its loss is an error."""
+    found = bytearray()
+    while len(found) < size and (piece := await response.content.read(size - len(found))):
+        found += piece
+    return found.decode("utf-8", "replace")
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:

@@ -29,6 +29,15 @@ class SinkPlugin(Struct, frozen=True):
     """A folder that holds ``<type>/…``, for a sink from another package; the user's own templates are
     searched before it, and ours after it.
     """
+    presets: Mapping[str, tuple[str, ...]] = {}
+    """For a type with presets: the extensions of each, in a template folder that is called as the preset."""
+
+    def documents(self, settings: SinkSettings) -> tuple[str, tuple[str, ...]]:
+        """The template folder, and the extensions in it, that a sink with these settings asks for."""
+        preset = getattr(settings, "preset", None)
+        if isinstance(preset, str) and preset in self.presets:
+            return preset, self.presets[preset]
+        return settings.type, self.extensions
 
 
 def load_plugins() -> Mapping[str, SinkPlugin]:

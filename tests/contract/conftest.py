@@ -27,7 +27,7 @@ from cmc_notify.core.events import (
     encode,
 )
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Message, Rendered, Room
 
 MakeMessage = Callable[..., Message]
 
@@ -90,6 +90,7 @@ class PlainRenderer:
         message: Message,
         *,
         brief: bool = False,
+        room: Room | None = None,
     ) -> Rendered:
         """The event for machines; for people a headline and every failure (with ``brief`` one)."""
         event = message.event
@@ -98,7 +99,7 @@ class PlainRenderer:
         headline = f"{event.controller}: {event.type} in job {event.job.id if event.job else '-'}"
         if extension == "subject":
             return Rendered(headline)
-        shown = event.failures[:1] if brief else event.failures
+        shown = event.failures[: 1 if brief else room.groups if room else None]
         lines = [f"{one.serial} {one.feature}: {visible(one.error_text or '')}" for one in shown]
         if event.failures_omitted:
             lines.append(f"{event.failures_omitted} more are left out")

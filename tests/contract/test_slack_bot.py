@@ -15,7 +15,7 @@ from recorded import Parts
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import HOSTILE_TEXT
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.simulator.slack_messages import SlackMessage
@@ -487,8 +487,11 @@ async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
     """The message in the channel says that the complete list follows, and the file has it."""
 
     class Wordy:
-        def render(self, _type: str, _ext: str, message: Message, *, brief: bool = False) -> Rendered:
+        def render(
+            self, _type: str, _ext: str, message: Message, *, brief: bool = False, room: Room | None = None
+        ) -> Rendered:
             assert brief in (True, False)
+            assert room is None
             return Rendered("\n".join(["Headline", *[str(f.error_text) for f in message.event.failures]]))
 
     settings = {"token": slack.token, "channel": "C0NETOPS001", "api_url": slack.api_url}

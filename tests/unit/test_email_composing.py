@@ -19,7 +19,7 @@ from cmc_notify.core.events import (
     JobInfo,
     Targets,
 )
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.sinks.email.composing import compose
 from cmc_notify.sinks.email.settings import EmailSettings
 
@@ -34,8 +34,11 @@ class Fixed:
         self.subject = subject
         self.body = body
 
-    def render(self, _sink: str, extension: str, _message: Message, *, brief: bool = False) -> Rendered:
+    def render(
+        self, _sink: str, extension: str, _message: Message, *, brief: bool = False, room: Room | None = None
+    ) -> Rendered:
         """The subject, or the body (its beginning, if brief)."""
+        assert room is None
         text = self.subject if extension == "subject" else self.body
         return Rendered(text[:100] if brief else text)
 

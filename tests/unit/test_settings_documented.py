@@ -15,6 +15,7 @@ from cmc_notify.settings.base import SinkSettings
 from cmc_notify.settings.schema import DIALECT, config_schema
 from cmc_notify.settings.shapes import Shapes, is_model
 from cmc_notify.sinks.plugin import load_plugins
+from cmc_notify.sinks.webhook.settings import EndpointSettings, PresetSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "cmc-notify.yaml"
@@ -47,6 +48,7 @@ def uncommented(folder: Path) -> Path:
         shapes = {
             "url": "https://hooks.example.net/x",
             "app_token": "xapp-1",
+            "routing_key": "a1" * 16,
             "urls": "noc = json://127.0.0.1",
         }
         known = (secret for end, secret in shapes.items() if path.endswith(f"_{end}"))
@@ -90,11 +92,14 @@ def test_the_example_has_every_key(tmp_path: Path) -> None:
     visit(tree, ())
     in_any_sink = set[str]().union(*(used[sink] for sink in sink_types().values()))
     skipped = {"proxy", "tls"}  # told in words, since mail takes no proxy
+    webhook = sink_types()["webhook"]
     shortened = {"username", "password", "header", "value"}  # alternatives, named in the line above
     for model, keys in used.items():
         known = {field.alias or name for name, field in model.model_fields.items()}
         if issubclass(model, SinkSettings):
             known -= (in_any_sink | skipped) & SinkSettings.model_fields.keys()
+            known -= webhook.model_fields.keys() - keys if issubclass(model, PresetSettings) else set()
+            known -= {"preset"} if model.presets else set()  # it is what makes it another model
         if "method" in known and "header" in known:
             known -= shortened
         missing = {key for key in known if key not in keys and f"{key}_file" not in keys}
@@ -122,7 +127,7 @@ def documented() -> tuple[dict[str, re.Match[str]], dict[str, dict[str, re.Match
     by_type: dict[str, dict[str, re.Match[str]]] = {}
     for section in re.split(r"^(?=##+ )", DOCUMENT.read_text(), flags=re.MULTILINE):
         rows = {row["key"]: row for row in ROW.finditer(section)}
-        heading = re.match(r"### `type: (\w+)`", section)
+        heading = re.match(r"### `(?:type|preset): ([\w-]+)`", section)
         if heading:
             by_type[heading[1]] = rows
         else:
@@ -168,11 +173,25 @@ def test_every_key_of_every_sink_type_is_documented_and_no_other() -> None:
         shapes = Shapes(settings, {}, {})
         own = {key_of(path) for path in leaves(shapes)}
         own -= {key_of(path) for path in leaves(Shapes(SinkSettings, {}, {}))} - {"tls"}
+        own |= {"options"} if settings.presets else set()
         inherited = {key for key in own if key.startswith("tls") and name != "email"}
         own = {"tls" if key.startswith("tls.") else key for key in own - inherited}
         if name != "email":
             own -= {"tls"}
         assert set(by_type[name]) == own, name
+
+
+PRESETS = sorted(sink_types()["webhook"].presets)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_key_of_every_preset_is_documented_and_no_other(name: str) -> None:
+    """Each preset's table has exactly what it takes beyond a webhook's keys, and ``url`` with its meaning."""
+    _, by_type = documented()
+    webhook = sink_types()["webhook"]
+    own = {key_of(path) for path in leaves(Shapes(webhook.presets[name], {}, {}))}
+    assert own >= {key_of(path) for path in leaves(Shapes(EndpointSettings, {}, {}))}
+    assert set(by_type[name]) == {key for key in own if key.startswith("options.")} | {"url"}
 
 
 def test_secrets_are_marked() -> None:
@@ -183,8 +202,9 @@ def test_secrets_are_marked() -> None:
         *parents, last = key.replace("NAME", "name").split(".")
         path = tuple(0 if part == "N" else part for part in parents)
         assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(path)), key
+    kinds = {**sink_types(), **sink_types()["webhook"].presets}
     for name, rows in by_type.items():
-        shapes = Shapes(sink_types()[name], {}, {})
+        shapes = Shapes(kinds[name], {}, {})
         for key, row in rows.items():
             *parents, last = key.split(".")
             assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(tuple(parents))), (name, key)
@@ -217,13 +237,18 @@ REQUIRED = {
     "webhook": "url: 'https://hooks.example.net'",
     "email": "host: localhost, from: a@example.net, to: b@example.net",
 }
+PRESET_REQUIRED = {
+    "pagerduty": "options: {routing_key: 0123456789abcdef0123456789abcdef}",
+}
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", [*REQUIRED, *PRESETS])
 def test_documented_defaults_of_sink_types_are_the_defaults(tmp_path: Path, name: str) -> None:
-    """The same for what each sink type takes beyond every sink's keys."""
+    """The same for what each sink type and each preset takes beyond every sink's keys."""
     file = tmp_path / "small.yaml"
-    file.write_text(SMALL.replace("{type: console}", f"{{type: {name}, {REQUIRED[name]}}}"))
+    kind = f"type: {name}, {REQUIRED[name]}" if name in REQUIRED else ""
+    kind = kind or f"type: webhook, preset: {name}, {PRESET_REQUIRED[name]}"
+    file.write_text(SMALL.replace("{type: console}", f"{{{kind}}}"))
     _, by_type = documented()
     plain = load(file, environ={}, sink_types=sink_types())
     environ = dict(variables("sinks.name.", by_type[name]))

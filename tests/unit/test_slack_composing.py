@@ -7,15 +7,24 @@ import pytest
 
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.samples import sample
-from cmc_notify.ports import Message, Rendered
+from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.sinks.slack.composing import SNIPPET, Composer
 
 
 class Bare:
     """A user's template that knows neither brevity nor what is left out."""
 
-    def render(self, sink_type: str, extension: str, message: Message, *, brief: bool = False) -> Rendered:
+    def render(
+        self,
+        sink_type: str,
+        extension: str,
+        message: Message,
+        *,
+        brief: bool = False,
+        room: Room | None = None,
+    ) -> Rendered:
         """A headline that shows how the message was asked for, and every text."""
+        assert room is None
         del sink_type, extension, brief
         event = message.event
         texts = [failure.error_text or "" for failure in event.failures]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from cmc_notify.settings.base import Part, SinkSettings
+from cmc_notify.sinks.outcomes import url_secrets
 from cmc_notify.sinks.signing import parse_secret
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -41,9 +42,9 @@ class WebhookAuth(Part):
         if extra := sorted(given - needed):
             raise ValueError(f"method {self.method} does not use {' and '.join(extra)}; remove it")
         if self.header is not None and self.value is not None:
-            _check_header(self.header, self.value)
+            check_header(self.header, self.value)
         if self.token is not None:
-            _check_header("Authorization", self.token)
+            check_header("Authorization", self.token)
         return self
 
     def headers(self) -> dict[str, str]:
@@ -58,7 +59,8 @@ class WebhookAuth(Part):
         return {}
 
 
-def _check_header(name: str, value: SecretStr) -> None:
+def check_header(name: str, value: SecretStr) -> None:
+    """Raise ValueError for a header that can't be sent, or that is the bridge's own to set."""
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} can't be the name of a header; use letters, digits and hyphens")
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
@@ -72,21 +74,18 @@ def _listed(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-class WebhookSettings(SinkSettings):
-    """``sinks.NAME`` with ``type: webhook``."""
+class EndpointSettings(SinkSettings):
+    """What every webhook takes, with a preset or without."""
 
     type: Literal["webhook"] = "webhook"
     url: SecretStr
     """Secret, since many services put a token into the path."""
-    method: Literal["POST", "PUT", "PATCH"] = "POST"
     auth: WebhookAuth = WebhookAuth()
     headers: dict[str, SecretStr] = Field(default={})
     signing_secret: Annotated[
         tuple[SecretStr, ...], BeforeValidator(_listed, json_schema_input_type=SecretStr | list[SecretStr])
     ] = ()
     """``whsec_…``; with several, each signs, so that a receiver can move from one to the next."""
-    content_type: str = "application/json"
-    """For a template of the user's own that writes something else."""
     max_body: Annotated[int, Field(ge=65536)] = 16_000_000
     """Bytes. A longer document loses failures from its end and says how many."""
 
@@ -109,7 +108,7 @@ class WebhookSettings(SinkSettings):
     @classmethod
     def _usable(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, content in value.items():
-            _check_header(name, content)
+            check_header(name, content)
         return value
 
     @field_validator("signing_secret")
@@ -119,8 +118,23 @@ class WebhookSettings(SinkSettings):
             parse_secret(secret.get_secret_value())
         return value
 
-    @field_validator("content_type")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        _check_header("content-type", SecretStr(value))
-        return value
+    def secrets(self) -> frozenset[str]:
+        """Everything that no reason may show."""
+        auth = self.auth
+        held = [*self.headers.values(), *self.signing_secret, auth.password, auth.token, auth.value]
+        values = {secret.get_secret_value() for secret in held if secret is not None}
+        urls = [self.url.get_secret_value(), *([self.proxy] if self.proxy else [])]
+        return frozenset(values.union(auth.headers().values(), *map(url_secrets, urls)))
+
+
+class PresetSettings(EndpointSettings):
+    """``sinks.NAME`` with ``type: webhook`` and a ``preset``: a preset derives from it, fixes ``preset`` and
+    says in ``options`` what else it needs. ``url`` is where the service lives; the preset knows its paths.
+    """
+
+    preset: str
+
+    @property
+    def base(self) -> str:
+        """The address that a preset's paths are appended to."""
+        return self.url.get_secret_value().rstrip("/")

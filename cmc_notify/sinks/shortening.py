@@ -1,0 +1,92 @@
+"""As much of a message as a small medium holds, where nothing can be attached.
+
+Guarantee: what comes out is within the limit, in the unit that the caller counts by, cut between characters
+only; where it is not whole it says so, with the link to the whole if there is one.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from cmc_notify.core.grouping import group_failures, group_recoveries
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, Renderer, Room
+
+Measure = Callable[[str], int]
+
+ROOMS = (
+    Room(1000, 50, 4000, 8000),
+    Room(500, 20, 1000, 4000),
+    Room(200, 20, 500, 2000),
+    Room(100, 10, 300, 2000),
+    Room(50, 10, 300, 1500),
+    Room(50, 5, 200, 1000),
+    Room(30, 5, 200, 1000),
+    Room(20, 5, 150, 600),
+    Room(10, 5, 150, 600),
+    Room(5, 3, 120, 400),
+    Room(3, 3, 100, 300),
+    Room(1, 2, 100, 200),
+    Room(1, 1, 60, 100),
+)
+"""From roomy to narrow; the first whose document fits is taken. Causes are worth more than their length."""
+
+
+def utf16(text: str) -> int:
+    """UTF-16 units, the strictest reading of a vendor's "characters"."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def json_bytes(text: str) -> int:
+    """Bytes that the text takes within a JSON string."""
+    return len(msgspec.json.encode(text)) - 2
+
+
+def shortened(
+    message: Message, renderer: Renderer, folder: str, extension: str, *, limit: int, measure: Measure
+) -> str:
+    """The template's document whole, else with as much as fits, else cut off at its end."""
+    if _smallest(message) <= limit:
+        text = renderer.render(folder, extension, message).text.strip("\n")
+        if measure(text) <= limit:
+            return text
+    text = ""
+    for room in ROOMS:
+        text = renderer.render(folder, extension, message, room=room).text.strip("\n")
+        if measure(text) <= limit:
+            return text
+    return cut(text, limit, measure, tail=_tail(message))
+
+
+def cut(text: str, limit: int, measure: Measure, *, tail: str = "…") -> str:
+    """The longest beginning of ``text`` that fits with ``tail``; the text itself where it fits."""
+    if measure(text) <= limit:
+        return text
+    low, high = 0, min(len(text), limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if measure(text[:middle]) + measure(tail) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low] + tail
+
+
+def label(text: str, limit: int = 200) -> str:
+    """A name from outside for a field of its own: one line, nothing hidden in it, at most ``limit``."""
+    plain = " ".join(visible(text).split()).encode("utf-8", "replace").decode()
+    return cut(plain, limit, utf16)
+
+
+def _tail(message: Message) -> str:
+    event = message.event
+    where = event.url or f"`cmc-notify failures` lists all, the bridge's ledger has event {event.id}"
+    return f"…\n\nCut off here: {where}"
+
+
+def _smallest(message: Message) -> int:
+    """What the whole document takes at least: to render megabytes that can't fit would be for nothing."""
+    event = message.event
+    texts = sum(len(group.error_text or "") for group in group_failures(event.failures))
+    members = len(event.failures) + sum(len(group.members) for group in group_recoveries(event.recoveries))
+    return texts + members

@@ -1,0 +1,154 @@
+"""How a webhook sink speaks to its endpoint: credentials, signature, limits, and what an answer means.
+
+Guarantee: one request per call, never repeated; every answer or error becomes an outcome that holds no
+secret; what only asks (GET, HEAD) is never unclear.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from cmc_notify import __version__
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
+from cmc_notify.errors import ConfigError
+from cmc_notify.sinks.http import Contact, HttpClient
+from cmc_notify.sinks.outcomes import from_exception, from_status, safe
+from cmc_notify.sinks.signing import parse_secret, sign
+from cmc_notify.sinks.webhook.settings import EndpointSettings
+
+JSON = "application/json"
+_ASKS = frozenset({"GET", "HEAD"})
+_ANSWER = 1_000_000
+"""Bytes of an answer that are read where its content matters."""
+
+
+class Reply(Struct, frozen=True):
+    """What came of one request. ``status`` is None where there was no answer."""
+
+    outcome: SendOutcome
+    status: int | None = None
+    text: str = ""
+
+    @property
+    def document(self) -> Any:
+        """The JSON value that was answered; None for none."""
+        try:
+            return msgspec.json.decode(self.text)
+        except msgspec.DecodeError:
+            return None
+
+
+class Line:
+    """The way to one endpoint. Nothing is opened before the first request."""
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        *,
+        content_type: str = JSON,
+        headers: dict[str, str] | None = None,
+        secrets: Iterable[str] = (),
+        words: Callable[[str], str] = str,
+    ) -> None:
+        """``headers`` and ``secrets`` are a preset's own; ``words`` makes a reason of a refusal's body."""
+        self.secrets = settings.secrets().union(secrets)
+        self._words = words
+        self._max_body = settings.max_body
+        self._keys = [parse_secret(secret.get_secret_value()) for secret in settings.signing_secret]
+        self._own = headers or {}
+        self._private = {
+            **{header: value.get_secret_value() for header, value in settings.headers.items()},
+            **self._own,
+            **settings.auth.headers(),
+        }
+        self._fixed = {"User-Agent": f"cmc-notify/{__version__}", "Content-Type": content_type}
+        self._client = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        message_id: str | None = None,
+        read: bool = False,
+    ) -> Reply:
+        """One request. ``message_id`` goes along as ``webhook-id`` and is what a signature covers; ``read``
+        also reads what is answered with success. A lost answer is Unclear, unless the request only asks.
+        """
+        if body is not None and len(body) > self._max_body:
+            return Reply(Rejected(too_large(self._max_body)))
+        headers = {**self._fixed, **self._private, **self._signed(message_id, body)}
+        if method in _ASKS:
+            headers = {name: value for name, value in headers.items() if name != "Content-Type"}
+            headers["Accept"] = JSON
+        contact = Contact()
+        try:
+            answer = await self._client.request(
+                method, url, headers=headers, body=body, contact=contact, read=_ANSWER if read else 0
+            )
+        except ConfigError as error:
+            return Reply(Blocked(safe(error, self.secrets)))
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            written = contact.written and method not in _ASKS
+            return Reply(from_exception(error, request_written=written, secrets=self.secrets))
+        ok = 200 <= answer.status < 300  # noqa: PLR2004  HTTP's own number
+        reason = "" if ok else self._words(answer.text)
+        outcome = from_status(answer.status, answer.retry_after, reason, secrets=self.secrets)
+        return Reply(outcome, answer.status, answer.text)
+
+    def head(self, method: str, url: str, message_id: str | None) -> str:
+        """The request's head for people: what only an attempt knows is named, what is secret is masked."""
+        lines = [f"{method} {self.masked(url)}"]
+        lines += [f"{name}: {value}" for name, value in self._fixed.items()]
+        lines += [f"{name}: ***" for name in self._private]
+        if message_id is not None:
+            lines += [f"webhook-id: {message_id}", "webhook-timestamp: (Unix seconds of the attempt)"]
+            if self._keys:
+                lines.append(f"webhook-signature: {' '.join(['v1,(signature)'] * len(self._keys))}")
+        return "\n".join(lines) + "\n"
+
+    def masked(self, text: str) -> str:
+        """The text without any secret that it may hold."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()
+
+    def _signed(self, message_id: str | None, body: bytes | None) -> dict[str, str]:
+        if message_id is None:
+            return {}
+        timestamp = int(time.time())
+        headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
+        if self._keys:
+            headers["webhook-signature"] = sign(
+                self._keys, message_id=message_id, timestamp=timestamp, body=body or b""
+            )
+        return headers
+
+
+def host_of(url: str) -> str:
+    """Scheme and host of an address: all of it that may be shown."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def too_large(max_body: int) -> str:
+    """Why a document is a dead letter that can't be made any smaller."""
+    return (
+        f"the document is larger than max_body ({max_body} bytes) without any failure in it; "
+        f"raise max_body or shorten the template"
+    )
+
+
+def receipt_of(reply: Reply) -> SendOutcome:
+    """The outcome, with the status as its receipt where it was taken."""
+    return Sent(f"HTTP {reply.status}") if isinstance(reply.outcome, Sent) else reply.outcome

@@ -1,0 +1,173 @@
+"""What presets are made of: words within a vendor's limits, requests over one line, a faithful preview.
+
+A preset is one module in ``presets/`` with a ``PRESET``: its settings, and a sink that derives from
+``PresetSink`` (chat) or ``ticket.TicketSink`` (what is opened and closed) and says in ``deliver`` which
+requests a message becomes. Its templates are in a folder that is called as the preset: ``subject`` and
+``txt`` make the words; a ``json`` of the user's own, unless null, is sent instead of the preset's own body.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from cmc_notify.core.outcome import SendOutcome, Sent
+from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument, Renderer, Sink
+from cmc_notify.sinks.fitting import MANY
+from cmc_notify.sinks.shortening import Measure, cut, json_bytes, shortened, utf16
+from cmc_notify.sinks.webhook.line import Line, Reply, host_of
+from cmc_notify.sinks.webhook.settings import PresetSettings
+
+EXTENSIONS = ("subject", "txt", "json")
+_AROUND = 20_000
+"""Bytes of a body that its text leaves for all the rest."""
+
+
+class Preset(Struct, frozen=True):
+    """One preset as the registry knows it."""
+
+    settings: type[PresetSettings]
+    build: Callable[[str, Any, Renderer], Sink]
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class Limits(Struct, frozen=True):
+    """The vendor's limits on the two texts, in the unit of ``measure``."""
+
+    summary: int
+    text: int
+    measure: Measure = utf16
+
+
+class Words(Struct, frozen=True):
+    """What a message says within the limits. ``body`` replaces the body that the preset would make."""
+
+    summary: str
+    text: str
+    body: bytes | None = None
+
+
+class PresetSink(ABC):
+    """Safe to use from several tasks: it keeps nothing between messages."""
+
+    folder: ClassVar[str]
+    """Of its templates; the preset's name."""
+    limits: ClassVar[Limits]
+
+    def __init__(self, name: str, settings: PresetSettings, renderer: Renderer) -> None:
+        self._name = name
+        self._renderer = renderer
+        self.base = settings.base
+        self.max_body = settings.max_body
+        self.line = self.connect(settings)
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """The line; a preset that has secrets or headers of its own overrides it."""
+        return Line(settings)
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return self._name
+
+    @abstractmethod
+    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Make the requests that this message needs. For a preview, ``line`` only notes them down."""
+
+    @abstractmethod
+    async def probe(self) -> SendOutcome:
+        """Ask something that changes nothing."""
+
+    def rehearsed(self, method: str, url: str) -> Any:  # noqa: ARG002  presets that read answers look at them
+        """What the other side would answer in a preview."""
+        return {}
+
+    async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
+        """One attempt. A long message is written in a thread, so that polls and other sinks go on."""
+        if len(message.event.failures) + len(message.event.recoveries) < MANY:
+            words = self.words(message)
+        else:
+            words = await asyncio.to_thread(self.words, message)
+        return await self.deliver(message, words, self.line, record)
+
+    def words(self, message: Message) -> Words:
+        """The message's words within the limits."""
+        limits = self.limits
+        summary = self._renderer.render(self.folder, "subject", message).text
+        room = self.max_body - _AROUND
+
+        def measure(text: str) -> int:
+            """The vendor's unit; beyond everything where ``max_body`` would not hold it."""
+            return limits.measure(text) if json_bytes(text) <= room else room + limits.text
+
+        text = shortened(message, self._renderer, self.folder, "txt", limit=limits.text, measure=measure)
+        own = self._renderer.render(self.folder, "json", message)
+        replaced = own.fallback is None and own.text.strip() != "null"
+        return Words(
+            summary=cut(summary, limits.summary, limits.measure),
+            text=text,
+            body=own.text.encode("utf-8", "replace") if replaced else None,
+        )
+
+    def preview(self, message: Message) -> Sequence[PreviewDocument]:
+        """Each request that would be made, where the other side answers as it does on a good day."""
+        rehearsal = Rehearsal(self)
+        outcome = _at_once(self.deliver(message, self.words(message), rehearsal, _forget))
+        if not rehearsal.documents:
+            said = outcome.receipt if isinstance(outcome, Sent) else outcome.reason
+            return [PreviewDocument("request.txt", f"nothing is sent: {said}\n")]
+        return rehearsal.documents
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.line.close()
+
+
+class Rehearsal(Line):
+    """Notes requests down instead of making them."""
+
+    def __init__(self, sink: PresetSink) -> None:
+        self._sink = sink
+        self._real = sink.line
+        self.documents: list[PreviewDocument] = []
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        message_id: str | None = None,
+        read: bool = False,
+    ) -> Reply:
+        """Success, with what the preset says that would be answered."""
+        del read
+        count = sum(each.name.startswith("request") for each in self.documents)
+        place = f"-{count + 1}" if count else ""
+        hidden = host_of(self._sink.base) + ("/***" if self._sink.base != host_of(self._sink.base) else "")
+        shown = hidden + url.removeprefix(self._sink.base)
+        head = self._real.head(method, shown, message_id)
+        self.documents.append(PreviewDocument(f"request{place}.txt", head))
+        if body is not None:
+            text = self._real.masked(body.decode("utf-8", "replace"))
+            self.documents.append(PreviewDocument(f"body{place}.json", text))
+        answer = msgspec.json.encode(self._sink.rehearsed(method, url)).decode()
+        return Reply(Sent(), 200, answer)
+
+
+async def _forget(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
+    """A preview leaves nothing behind."""
+
+
+def _at_once(work: Coroutine[Any, Any, SendOutcome]) -> SendOutcome:
+    """The result of a coroutine that waits for nothing, as none does that speaks over a rehearsal."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        outcome: SendOutcome = done.value
+        return outcome
+    work.close()
+    raise RuntimeError("a preview must not wait")

@@ -1,0 +1,154 @@
+"""PagerDuty's Events API v2: a trigger opens an alert or adds to the open one, a resolve closes it.
+
+Everything is one request under one ``dedup_key``, which PagerDuty itself recognises; a trigger after a
+resolve opens a new incident. There is no quiet update: a trigger would page again where somebody has resolved
+by hand, so an update that is to tell nobody anew is left out.
+https://developer.pagerduty.com/docs/send-alert-event
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from pydantic import Field, SecretStr, field_validator
+
+from cmc_notify.core.events import Severity
+from cmc_notify.core.outcome import Blocked, SendOutcome, Sent
+from cmc_notify.ports import Message, PartRecorder, Posting
+from cmc_notify.settings.base import Part
+from cmc_notify.sinks.outcomes import safe
+from cmc_notify.sinks.shortening import json_bytes, label
+from cmc_notify.sinks.webhook.keys import ticket_key
+from cmc_notify.sinks.webhook.line import Line, Reply
+from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings
+
+PATH = "/v2/enqueue"
+SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "info"}
+_DEDUP_KEY = 255
+_ROUTING_KEY = 32
+
+
+class PagerDutyOptions(Part):
+    """What PagerDuty needs besides."""
+
+    routing_key: SecretStr
+    """The integration key of a service's "Events API V2" integration."""
+    severity: Literal["critical", "error", "warning", "info"] = "error"
+    """Of a failure."""
+
+    @field_validator("routing_key")
+    @classmethod
+    def _whole(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if len(text) != _ROUTING_KEY or not text.isalnum() or not text.isascii():
+            raise ValueError(
+                f"must be the {_ROUTING_KEY} letters and digits of an Events API V2 integration key; "
+                f"copy it again"
+            )
+        return value
+
+
+class PagerDutySettings(TicketSettings):
+    """``preset: pagerduty``."""
+
+    preset: Literal["pagerduty"] = "pagerduty"
+    url: SecretStr = SecretStr("https://events.pagerduty.com")
+    """``https://events.eu.pagerduty.com`` for accounts in the EU service region."""
+    options: PagerDutyOptions = Field()
+
+
+class PagerDutySink(KeyedTicketSink):
+    """Triggers and resolves."""
+
+    folder = "pagerduty"
+    # 512 KB for the whole event: https://developer.pagerduty.com/docs/events-api-v2-overview
+    limits = Limits(summary=1024, text=400_000, measure=json_bytes)
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """The routing key goes in the body, and may come back in a refusal."""
+        assert isinstance(settings, PagerDutySettings)
+        self._options = settings.options
+        return Line(settings, secrets=[settings.options.routing_key.get_secret_value()], words=_words)
+
+    def key(self, subject: str) -> str:
+        """The ``dedup_key``."""
+        return ticket_key(subject, _DEDUP_KEY)
+
+    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Trigger: opens, or adds to what is open."""
+        return await self._event(message, words, line, record, action="trigger")
+
+    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  nothing is sent
+        """There is no way to do it quietly."""
+        return Sent("PagerDuty has no quiet update")
+
+    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Resolve; for a key that is not open, PagerDuty does nothing."""
+        return await self._event(message, words, line, record, action="resolve")
+
+    async def probe(self) -> SendOutcome:
+        """Whether anybody answers: what can be asked without an event says nothing about the key."""
+        reply = await self.line.ask("GET", self._address)
+        return reached(reply, "the routing key is tried by the first event")
+
+    @property
+    def _address(self) -> str:
+        return self.base.removesuffix(PATH) + PATH
+
+    async def _event(
+        self, message: Message, words: Words, line: Line, record: PartRecorder, *, action: str
+    ) -> SendOutcome:
+        key = self.key(message.subject)
+        event = message.event
+        document: dict[str, Any] = {
+            "routing_key": self._options.routing_key.get_secret_value(),
+            "event_action": action,
+            "dedup_key": key,
+            "payload": {
+                "summary": words.summary,
+                "source": event.controller or "cmc-notify",
+                "severity": self._options.severity if event.severity == "error" else SEVERITY[event.severity],
+                "timestamp": event.time,
+                "class": event.type.value,
+                "custom_details": {"text": words.text},
+            },
+            "client": "cmc-notify",
+        }
+        if len(event.failures) == 1 and (feature := event.failures[0].feature):
+            document["payload"]["component"] = label(feature)
+        if event.url:
+            document["client_url"] = event.url
+            document["links"] = [{"href": event.url, "text": "All details"}]
+        return await self.settle(
+            message,
+            line,
+            record,
+            url=self._address,
+            document=document,
+            body=words.body,
+            posting=Posting(reference=key, label=key, open=action == "trigger"),
+        )
+
+
+def reached(reply: Reply, remark: str) -> SendOutcome:
+    """The outcome of a probe that any answer of the right server is good for."""
+    if reply.status is None or not isinstance(reply.outcome, Sent | Blocked):
+        return reply.outcome
+    return Sent(f"answers HTTP {reply.status}; {remark}")
+
+
+def _words(text: str) -> str:
+    """``{"status": "invalid event", "message": …, "errors": […]}`` in words."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    if not isinstance(found, dict):
+        return text
+    errors = found.get("errors")
+    listed = "; ".join(map(str, errors)) if isinstance(errors, list) else ""
+    return safe(": ".join(filter(None, (str(found.get("message") or ""), listed)))) or text
+
+
+PRESET = Preset(settings=PagerDutySettings, build=PagerDutySink)

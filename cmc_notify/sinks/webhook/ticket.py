@@ -1,0 +1,123 @@
+"""Tickets: one for each subject, opened, brought up to date and closed under one key.
+
+Guarantee: whatever is repeated (a retry, a crash before the record, another replica) leads to the same
+ticket, by its key or by what was recorded of it.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+import msgspec
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.events import EventType, Severity
+from cmc_notify.core.outcome import SendOutcome, Sent
+from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
+from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.preset import PresetSink, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+
+OPENING = frozenset(
+    {
+        EventType.JOB_FAILED,
+        EventType.APPLIANCE_FAILED,
+        EventType.CONTROLLER_UNREACHABLE,
+        EventType.CONTROLLER_UNAUTHORIZED,
+        EventType.SINK_FAILING,
+    }
+)
+CLOSING = frozenset(
+    {
+        EventType.APPLIANCE_RECOVERED,
+        EventType.CONTROLLER_RECOVERED,
+        EventType.SINK_RECOVERED,
+        EventType.JOB_SUCCEEDED,
+    }
+)
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+DONE = "done"
+"""The part that stands for all of a message."""
+_NOTHING_OPEN = "no ticket is open"
+
+
+class TicketSettings(PresetSettings):
+    """What the settings of every ticket preset have in common."""
+
+    @property
+    def opens_tickets(self) -> bool:
+        """They all do."""
+        return True
+
+
+class TicketSink(PresetSink):
+    """A preset says what opens, updates and closes a ticket; when is decided here."""
+
+    @abstractmethod
+    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Open the ticket, again where it is closed, or add to it where it is open."""
+
+    @abstractmethod
+    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Bring the open ticket up to date; nobody is told anew. ``message.posting`` is open."""
+
+    @abstractmethod
+    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Close the ticket. ``message.posting`` is open, or not known: then it may still be there."""
+
+    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """As the message's purpose asks; what an earlier attempt completed is not done again."""
+        if DONE in message.parts:
+            return Sent(message.parts[DONE])
+        posting = message.posting
+        match message.purpose:
+            case Purpose.TELL:
+                return await self.tell(message, words, line, record)
+            case Purpose.FOLLOW:
+                if posting is None or not posting.open:
+                    return Sent(_NOTHING_OPEN)
+                return await self.follow(message, words, line, record)
+            case Purpose.CLOSE:
+                if posting is not None and not posting.open:
+                    return Sent(_NOTHING_OPEN)
+                return await self.resolve(message, words, line, record)
+            case _:
+                assert_never(message.purpose)
+
+    def preview(self, message: Message) -> list[PreviewDocument]:
+        """What a failure opens, and what a recovery closes; no ticket hears of anything else."""
+        kind = message.event.type
+        if kind in CLOSING:
+            standing = Posting(reference="sample", label="SAMPLE-1", notes={})
+            message = msgspec.structs.replace(message, purpose=Purpose.CLOSE, posting=standing)
+        elif kind not in OPENING:
+            return [PreviewDocument("request.txt", f"nothing is sent: no ticket is opened by {kind}\n")]
+        return [*super().preview(message)]
+
+
+class KeyedTicketSink(TicketSink):
+    """A ticket at a service that recognises its key: one request does all, and can be repeated."""
+
+    @abstractmethod
+    def key(self, subject: str) -> str:
+        """The key of what this is about."""
+
+    async def settle(
+        self,
+        message: Message,
+        line: Line,
+        record: PartRecorder,
+        *,
+        url: str,
+        document: Mapping[str, Any] | list[Any] | None,
+        body: bytes | None = None,
+        posting: Posting,
+    ) -> SendOutcome:
+        """Post ``body``, else ``document``; once taken, record what stands there now."""
+        content = body if body is not None else msgspec.json.encode(document)
+        reply = await line.ask("POST", url, content, message_id=message.key)
+        if isinstance(reply.outcome, Sent):
+            receipt = posting.label or posting.reference
+            await record(DONE, receipt, posting=posting)
+            return Sent(receipt)
+        return reply.outcome
