@@ -64,11 +64,16 @@ soak: .venv/.dev ## kill replicas at random and account for every message; ARGS=
 bench-isolation: .venv/.dev ## measure what a dead and a throttled sink cost the others; ARGS to bench/isolation.py
 	$(venv) bench/isolation.py $(ARGS)
 
+.PHONY: pictures
+pictures: .venv/.dev ## the pictures of messages in README and docs, with Chromium; ARGS names some of them
+	@$(pip) --editable '.[pictures]'
+	$(venv) docs/pictures/make.py $(ARGS)
+
 .PHONY: constraints
 constraints: ## write constraints.txt anew with today's versions
 	rm -rf build/constraints && mkdir -p build
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet '.[dev,postgres,apprise]'
+	build/constraints/bin/python -m pip install --quiet '.[dev,postgres,apprise,pictures]'
 	sed -n '/^#/p' constraints.txt > build/constraints.txt
 	build/constraints/bin/python -m pip freeze --exclude cmc-notify >> build/constraints.txt
 	mv build/constraints.txt constraints.txt
