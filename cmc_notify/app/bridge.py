@@ -172,6 +172,7 @@ class Bridge:
     def _pages(self, opened: Opened) -> Application:
         return create_app(
             ledger=opened.store.ledger,
+            silences=opened.store.silences,
             status=self,
             metrics=self._metrics,
             links=self._links,

@@ -5,7 +5,7 @@ as open incidents, and a row of the ledger that names the silence. Recoveries fo
 end, whatever is silenced meanwhile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -15,6 +15,10 @@ from cmc_notify.core.routing import Match, Shown, any_glob, failure_matches
 
 LONGEST_COMMENT = 1000
 """Characters of a silence's comment: it is shown in lists and in each row of the ledger that it made."""
+LONGEST_WORD = 200
+"""Characters of one pattern, and of who adds a silence."""
+LONGEST = 3660 * 86400.0
+"""Seconds; what is meant for ever is a route."""
 MOST_PATTERNS = 500
 """Matchers of one silence: each is tried on every failure of every event."""
 
@@ -69,20 +73,11 @@ class Silence(Struct, frozen=True, kw_only=True):
 
 def problems(silence: Silence, *, now: float) -> list[str]:
     """What is wrong with a silence that is to be added, in words for whoever asks for it."""
-    found = []
-    patterns = (*silence.controllers, *silence.serials, *silence.features)
-    if not patterns and not silence.of_jobs:
-        found.append("a silence needs at least one matcher: controller, job, serial or feature")
-    if not all(pattern.strip() for pattern in patterns):
-        found.append("a matcher is empty; leave it out to match everything")
-    if len(patterns) + len(silence.jobs) > MOST_PATTERNS:
-        found.append(f"at most {MOST_PATTERNS} matchers; a glob such as V2AB* says many in one")
-    if silence.ends_at <= silence.starts_at:
-        found.append("a silence must end after it starts")
-    elif silence.ends_at <= now:
-        found.append("the silence would be over already")
-    if silence.until_job and silence.subject is None:
-        found.append("only a silence of one job can end with it")
+    found = [*_wrong_matchers(silence), *_wrong_times(silence, now)]
+    if not silence.created_by.strip():
+        found.append("a silence needs the name of who adds it")
+    if len(silence.created_by) > LONGEST_WORD:
+        found.append(f"the name of who adds it has more than {LONGEST_WORD} characters")
     if len(silence.comment) > LONGEST_COMMENT:
         found.append(f"the comment has {len(silence.comment)} characters; at most {LONGEST_COMMENT}")
     return found
@@ -149,6 +144,29 @@ def reason(silences: Sequence[Silence]) -> str:
         f"silence {silence.id} by {silence.created_by}{f': {silence.comment}' if silence.comment else ''}"
         for silence in silences
     )
+
+
+def _wrong_matchers(silence: Silence) -> Iterator[str]:
+    patterns = (*silence.controllers, *silence.serials, *silence.features)
+    if not patterns and not silence.of_jobs:
+        yield "a silence needs at least one matcher: controller, job, serial or feature"
+    if not all(pattern.strip() for pattern in patterns):
+        yield "a matcher is empty; leave it out to match everything"
+    if any(len(pattern) > LONGEST_WORD for pattern in patterns):
+        yield f"a matcher has more than {LONGEST_WORD} characters"
+    if len(patterns) + len(silence.jobs) > MOST_PATTERNS:
+        yield f"at most {MOST_PATTERNS} matchers; a glob such as V2AB* says many in one"
+    if silence.until_job and silence.subject is None:
+        yield "only a silence of one job can end with it"
+
+
+def _wrong_times(silence: Silence, now: float) -> Iterator[str]:
+    if silence.ends_at <= silence.starts_at:
+        yield "a silence must end after it starts"
+    elif silence.ends_at <= now:
+        yield "the silence would be over already"
+    elif silence.ends_at - silence.starts_at > LONGEST:
+        yield "a silence of more than ten years is better said by a route in the config"
 
 
 def _speaks_of(silence: Silence, event: Event, subject: str, now: float) -> bool:

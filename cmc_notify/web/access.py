@@ -1,8 +1,14 @@
-"""Who may read: people on this machine, holders of the token, and of a signed link its one page.
+"""Who may read, and who may change: the holders of the token, and for reads also people on this machine, and
+of a signed link its one page.
 
 A request counts as local only where nothing speaks against it: we listen on loopback, it comes from
 loopback, names a loopback host (a web page whose name was rebound to 127.0.0.1 does not) and shows no
 trace of a proxy. Everything else proves itself, with the token as Bearer or as the password of Basic.
+
+Whatever changes something needs the token as Bearer, from this machine too. Basic does not do: a browser
+adds it by itself to whatever any web page makes it send (CSRF), while no page can add a Bearer header to a
+request to us, since the browser asks first (CORS) and gets no leave. None of our own pages changes anything,
+so a request that says which page it comes from (``Origin``) is refused besides.
 """
 
 import binascii
@@ -25,6 +31,7 @@ OPEN = frozenset({"/healthz", "/readyz"})
 EVENT_PAGE = "event"
 """The name of the one route that a signed link opens."""
 
+_READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _PROXY = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -76,6 +83,8 @@ class Access:
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let through what may read, and refuse the rest with what would help."""
+        if _changes(request):
+            return await handler(request) if self._may_change(request) else self._refuse_change(request)
         if request.path in OPEN or self.may_read(request) or self._has_link(request):
             return await handler(request)
         log.info("read refused", path=request.path, remote=request.remote)
@@ -94,6 +103,26 @@ class Access:
             {hdrs.WWW_AUTHENTICATE: 'Basic realm="cmc-notify", charset="UTF-8"'},
         )
 
+    def _may_change(self, request: web.Request) -> bool:
+        return hdrs.ORIGIN not in request.headers and self._has_token(request, as_bearer=True)
+
+    def _refuse_change(self, request: web.Request) -> web.Response:
+        log.info("change refused", path=request.path, method=request.method, remote=request.remote)
+        if hdrs.ORIGIN in request.headers:
+            return refuse(request, 403, "Nothing is changed for a web page: use the command or a program")
+        if not self._token:
+            return refuse(
+                request,
+                403,
+                "What changes something always needs a token: set http.token_file (or http.token)",
+            )
+        return refuse(
+            request,
+            401,
+            "What changes something needs the token as Bearer: Authorization: Bearer …",
+            {hdrs.WWW_AUTHENTICATE: 'Bearer realm="cmc-notify"'},
+        )
+
     @property
     def _token(self) -> bytes:
         token = self._token_now()
@@ -107,11 +136,16 @@ class Access:
             return False
         return self._links.verify(request.match_info["event_id"], expires[0], signature[0], self._clock())
 
-    def _has_token(self, request: web.Request) -> bool:
+    def _has_token(self, request: web.Request, *, as_bearer: bool = False) -> bool:
         if not (token := self._token):
             return False
-        given = _given_token(request.headers.get(hdrs.AUTHORIZATION, ""))
+        given = (_bearer if as_bearer else _given_token)(request.headers.get(hdrs.AUTHORIZATION, ""))
         return given is not None and hmac.compare_digest(given, token)
+
+
+def _changes(request: web.Request) -> bool:
+    """Whether it asks for a change, at an address where anything can be changed."""
+    return request.method not in _READS and request.match_info.http_exception is None
 
 
 def _came_directly(request: web.Request) -> bool:
@@ -134,13 +168,16 @@ def _without_port(host: str) -> str:
 
 
 def _given_token(authorization: str) -> bytes | None:
+    """As Bearer or as the password of Basic."""
     scheme, _, value = authorization.partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer":
-        return value.encode("utf-8", "surrogateescape")
-    if scheme.lower() == "basic":
-        try:
-            return b64decode(value, validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
-            return None
-    return None
+    if scheme.lower() != "basic":
+        return _bearer(authorization)
+    try:
+        return b64decode(value.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _bearer(authorization: str) -> bytes | None:
+    scheme, _, value = authorization.partition(" ")
+    return value.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else None

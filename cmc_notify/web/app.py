@@ -1,4 +1,4 @@
-"""Which address shows what, to whom. Every route only reads: there is no other method than GET."""
+"""Which address shows what, to whom. Every route only reads, but those of silences."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from cmc_notify.core.links import Links
-from cmc_notify.ports import Clock, Ledger
+from cmc_notify.ports import Clock, Ledger, Silences
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web.access import EVENT_PAGE, Access
 from cmc_notify.web.answers import add_headers, translate_errors
@@ -17,12 +17,14 @@ from cmc_notify.web.dashboard import Dashboard
 from cmc_notify.web.event_page import EventPage
 from cmc_notify.web.health import Health
 from cmc_notify.web.readiness import Readiness
+from cmc_notify.web.silences import SilencesApi
 from cmc_notify.web.status import StatusSource
 
 
 def create_app(
     *,
     ledger: Ledger,
+    silences: Silences,
     status: StatusSource,
     metrics: Metrics,
     links: Links,
@@ -42,6 +44,7 @@ def create_app(
         ledger=ledger, status=status, readiness=readiness, metrics=metrics, access=access, clock=clock
     )
     api = Api(ledger, status, readiness, clock)
+    quiet = SilencesApi(silences, lambda: [each.name for each in status.controllers()], clock)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes(
@@ -57,6 +60,9 @@ def create_app(
             web.get("/api/v1/deliveries", api.deliveries),
             web.get("/api/v1/events", api.events),
             web.get("/api/v1/events/{event_id}", api.event),
+            web.get("/api/v1/silences", quiet.show),
+            web.post("/api/v1/silences", quiet.add),
+            web.delete("/api/v1/silences/{silence_id}", quiet.end),
         ]
     )
     return app

@@ -29,9 +29,18 @@ from cmc_notify.core.events import (
 )
 from cmc_notify.core.links import Links
 from cmc_notify.core.model import Feature, Incident, Job, JobState, Names, Outcome, Row
+from cmc_notify.core.silences import Silence
 from cmc_notify.core.text import visible
 from cmc_notify.errors import CmcNotifyError, StoreUnavailable
-from cmc_notify.ports import ControllerMeta, Delivery, DeliveryFilter, Ledger, LedgerRow, OutboxDepth
+from cmc_notify.ports import (
+    ControllerMeta,
+    Delivery,
+    DeliveryFilter,
+    Ledger,
+    LedgerRow,
+    OutboxDepth,
+    Silences,
+)
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import LiveController, LiveSink, WebServer, create_app
 
@@ -185,6 +194,37 @@ class FakeLedger(Ledger):
         self._answer("ping")
 
 
+class FakeSilences(Silences):
+    """Two silences; nothing can be changed, which other tests do on a real store."""
+
+    def __init__(self) -> None:
+        mine = Silence(
+            id="s1", serials=("V2AB0001",), starts_at=NOW - 60, ends_at=NOW + 3 * 3600 + 720,
+            created_by="Zoë <b>", comment=HOSTILE, created_at=NOW - 60,
+        )  # fmt: skip
+        later = Silence(
+            id="s2", controllers=("apac",), starts_at=NOW + 60, ends_at=NOW + 120, created_by="ops",
+            created_at=NOW,
+        )  # fmt: skip
+        self.kept = [mine, later]
+
+    @override
+    async def add(self, silence: Silence) -> None:
+        raise AssertionError("pages only read")
+
+    @override
+    async def expire(self, silence_id: str, *, now: float) -> bool:
+        raise AssertionError("pages only read")
+
+    @override
+    async def list_silences(self, *, now: float, expired: bool = False) -> Sequence[Silence]:
+        return self.kept
+
+    @override
+    async def active(self, *, now: float, controller: str | None = None) -> Sequence[Silence]:
+        return self.kept[:1]
+
+
 class FakeStatus:
     """A process whose state the test sets."""
 
@@ -228,6 +268,7 @@ def app(ledger: FakeLedger, status: FakeStatus) -> web.Application:
     """The application on loopback, without a token."""
     return create_app(
         ledger=ledger,
+        silences=FakeSilences(),
         status=status,
         metrics=Metrics(),
         links=Links(b"k" * 32, None),

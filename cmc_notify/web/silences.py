@@ -1,0 +1,85 @@
+"""``/api/v1/silences``: the only thing that can be changed over HTTP, and so always asks for the token."""
+
+import time
+from collections.abc import Callable, Collection
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from cmc_notify.core.events import rfc3339
+from cmc_notify.errors import ConfigError
+from cmc_notify.ports import Clock, Silences
+from cmc_notify.web.api import Query
+from cmc_notify.web.silencing import silence_asked_for, silence_document
+
+MOST_BODY = 65_536
+"""Bytes of a silence that is asked for."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class SilencesApi:
+    """Lists, adds and ends silences. The guard has asked for the token where anything changes."""
+
+    def __init__(
+        self, silences: Silences, controllers: Callable[[], Collection[str]], clock: Clock = time.time
+    ) -> None:
+        """``controllers`` gives the configured ones."""
+        self._silences = silences
+        self._controllers = controllers
+        self._clock = clock
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Those that act or will, the earliest to end first; ``?expired=true`` also those that ended."""
+        query, now = Query(request, "expired"), self._clock()
+        found = await self._silences.list_silences(now=now, expired=query.flag("expired"))
+        return _json({"silences": [silence_document(silence, now) for silence in found]})
+
+    async def add(self, request: web.Request) -> web.Response:
+        """201 with the silence; 400 with every problem of what was sent."""
+        Query(request)
+        now = self._clock()
+        asked = await _document(request)
+        try:
+            silence = silence_asked_for(asked, controllers=self._controllers(), now=now)
+        except ConfigError as error:
+            raise web.HTTPBadRequest(text="; ".join(error.problems)) from error
+        await self._silences.add(silence)
+        log.info("silence added", id=silence.id, by=silence.created_by, comment=silence.comment)
+        answer = _json(silence_document(silence, now), 201)
+        answer.headers[hdrs.LOCATION] = f"/api/v1/silences/{silence.id}"
+        return answer
+
+    async def end(self, request: web.Request) -> web.Response:
+        """End one at once; 404 where there is none of that id that has not ended."""
+        Query(request)
+        now, silence_id = self._clock(), request.match_info["silence_id"]
+        if not await self._silences.expire(silence_id, now=now):
+            raise web.HTTPNotFound(text="there is no such silence, or it has ended already")
+        log.info("silence ended", id=silence_id)
+        return _json({"id": silence_id, "ended": rfc3339(now)})
+
+
+async def _document(request: web.Request) -> dict[str, object]:
+    """The body as a JSON object. It is read only as far as a silence can go."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON, with Content-Type: application/json")
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(8192):
+        body += chunk
+        if len(body) > MOST_BODY:
+            raise web.HTTPRequestEntityTooLarge(
+                MOST_BODY, len(body), text=f"a silence is at most {MOST_BODY} bytes"
+            )
+    try:
+        asked = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise web.HTTPBadRequest(text=f"the body is no JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise web.HTTPBadRequest(text='send an object, such as {"serial": "V2AB*", "duration": "4h", …}')
+    return asked
+
+
+def _json(document: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(document), content_type="application/json")
