@@ -158,7 +158,7 @@ class Event(Struct, frozen=True, kw_only=True):
     """In a final event of any status every failed pair of the job, in ``appliance.failed`` the new ones."""
     recoveries: tuple[Recovery, ...] = ()
     failures_outside_route: int = 0
-    """In a copy for one receiver: how many more failures its route does not show."""
+    """In a copy for one receiver: how many more failures are outside its route, or silenced."""
     failures_omitted: int = 0
     """In a copy for one receiver: how many failures its size limit cut off; ``url`` leads to all of them."""
 

@@ -54,7 +54,7 @@ def _lines(message: Message, form: Format, *, brief: bool, room: Room | None) ->
         yield from _job(event.job, room or (BRIEF if brief else None))
     yield from _pairs(event, form, brief=brief, room=room)
     if event.failures_outside_route:
-        yield f"\n{event.failures_outside_route:,} more outside this route."
+        yield f"\n{event.failures_outside_route:,} more outside this route or silenced."
     if event.failures_omitted:
         yield f"\n{plural(event.failures_omitted, 'more failure')} did not fit into this message."
     if event.url:

@@ -169,7 +169,7 @@ def test_what_is_left_out_is_said() -> None:
     message = Message(key="k", event=event, is_test=True, unclear=True)
     for sink, extension in DOCUMENTS[2:6]:
         text = Renderer().render(sink, extension, message).text
-        assert "3 more failures outside this route" in text
+        assert "3 more failures outside this route or silenced." in text
         assert "2,000 more failures did not fit into this message" in text
         assert event.id in text
         assert "had not reported every result yet" in text
