@@ -28,8 +28,12 @@ def plain_message(
     first = form.escape(headline)
     if form.name == "html":
         return (
-            '<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>'
-            f'<h1>{first}</h1><div style="white-space:pre-wrap">{body}</div></body></html>\n'
+            '<!DOCTYPE html><html><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="color-scheme" content="light dark"></head>'
+            '<body style="font-family:sans-serif;overflow-wrap:anywhere">'
+            f'<h1 style="font-size:20px">{first}</h1><div style="white-space:pre-wrap">{body}</div>'
+            "</body></html>\n"
         )
     if form.name == "mrkdwn":
         return f"{first}\n```\n{body}\n```\n"

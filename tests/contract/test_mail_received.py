@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -104,11 +105,11 @@ def texts_of(event: Event) -> Iterator[str]:
 def send(start_post_office: StartPostOffice, record: Any) -> Callable[..., Awaitable[list[EmailMessage]]]:
     """Sends messages through a real sink and server; gives what arrived."""
 
-    async def sent(*messages: Message, **settings: Any) -> list[EmailMessage]:
+    async def sent(*messages: Message, templates: Path | None = None, **settings: Any) -> list[EmailMessage]:
         office = await start_post_office()
         given = {"host": "127.0.0.1", "tls": "none", "from": "cmc@example.net", "to": "noc@example.net"}
         made = EmailSettings.model_validate({**given, "port": office.port, **settings})
-        sink = PLUGIN.build("mail", made, Renderer())
+        sink = PLUGIN.build("mail", made, Renderer([templates] if templates else []))
         for message in messages:
             assert isinstance(await sink.send(message, record), Sent)
         return [message_from_bytes(mail.content, policy=policy.default) for mail in office.mails]
@@ -215,6 +216,20 @@ async def test_tickets_and_who_has_taken_it_are_in_both_parts(send: Any) -> None
     assert re.search(r'<a href="https://snow\.example\.net/INC0012345"[^>]*>INC0012345</a> \(open\)', page)
     assert "NET-7 (closed)" in Page(page).text
     assert "javascript" not in page
+
+
+async def test_a_mail_arrives_whose_every_template_fails(send: Any, tmp_path: Path) -> None:
+    """Subject, text and HTML are plain and complete, and both parts say which file failed in which line."""
+    folder = tmp_path / "email"
+    folder.mkdir()
+    for extension in ("subject", "txt", "html"):
+        (folder / f"job.failed.{extension}.j2").write_text("\n{{ jbo.id }}")
+    [mail] = await send(Message(key="k", event=sample(EventType.JOB_FAILED)), templates=tmp_path)
+    assert mail["Subject"] == "[cmc-notify] emea: job.failed: job 42: 4 failures"
+    for kind, extension in (("plain", "txt"), ("html", "html")):
+        shown = Page(body(mail, kind)).text
+        assert "Rule 12: class 'voice' is not defined" in shown
+        assert f"email/job.failed.{extension}.j2, line 2: 'jbo' is undefined" in shown
 
 
 async def test_a_brief_mail_is_not_clipped(send: Any) -> None:

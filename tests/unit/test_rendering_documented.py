@@ -30,6 +30,15 @@ def test_each_example_prints_what_the_page_says(source: str, printed: str, tmp_p
     assert Renderer([tmp_path]).render_strictly("console", "txt", message) == printed
 
 
+def test_the_whole_message_prints_what_the_page_says(tmp_path: Path) -> None:
+    """The first template that is followed by its output gives it."""
+    [(source, printed)] = re.findall(r"```jinja\n([^`]*)```\n\n```text\n([^`]*)```", PAGE)
+    (tmp_path / "console").mkdir()
+    (tmp_path / "console" / "job.failed.txt.j2").write_text(source)
+    message = Message(key="k", event=sample(EventType.JOB_FAILED))
+    assert Renderer([tmp_path]).render_strictly("console", "txt", message).strip() == printed.strip()
+
+
 def test_every_filter_and_field_is_on_the_page() -> None:
     """Nothing that a template gets is a secret."""
     environment: FormatEnvironment = Renderer().environment(format_of("txt"))
