@@ -239,6 +239,19 @@ class Metrics:
         self.heartbeats_total = counter(
             "heartbeats_total", "Calls of heartbeat_url by result: ok, failed.", "result"
         )
+        self.chat_actions_total = counter(
+            "chat_actions_total",
+            "What people did from chat by outcome: done, refused, outdated, failed, forged, unreadable.",
+            "sink",
+            "action",
+            "outcome",
+        )
+        self.chat_sockets = gauge(
+            "chat_sockets", "1 while what people press comes in by Socket Mode, else 0.", "sink"
+        )
+        self.chat_socket_outages_total = counter(
+            "chat_socket_outages_total", "Times that the Socket Mode connection was lost or refused.", "sink"
+        )
         self.loop_stall_seconds = seconds(
             "loop_stall_seconds", "How late the event loop was, looked at four times a second."
         )

@@ -178,6 +178,8 @@ class Bridge:
             links=self._links,
             token=self._token_now,
             listen_host=self._http.host,
+            actions=opened.store.acting,
+            chat=lambda: self._engine.chat if self._engine else None,
             timezone=lambda: ZoneInfo(self._settings.timezone),
             clock=self._clock,
         )

@@ -10,6 +10,7 @@ from datetime import datetime
 import structlog
 
 from cmc_notify.app.making import Plugins, make_plan, make_renderer, make_route, make_rule, make_sink
+from cmc_notify.chatops import ChatOps, Present
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
@@ -76,6 +77,17 @@ class Engine:
             health=HealthTelling(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
         )
         self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
+        self.chat = ChatOps(
+            settings.sinks,
+            self.controllers,
+            Present(tuple(settings.controllers), self._troubles, settings.http.external_url),
+            acting=store.acting,
+            ledger=store.ledger,
+            silences=store.silences,
+            wake=self.dispatcher.wake,
+            metrics=metrics,
+            clock=clock,
+        )
         self._heartbeat = (
             Heartbeat(settings.heartbeat_url, settings.controllers, store.ledger, metrics=metrics)
             if settings.heartbeat_url
@@ -117,6 +129,7 @@ class Engine:
         self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
         self._scheduler.every(LOOK_UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()
+        self.chat.start()
         if self._heartbeat:
             self._heartbeat.start()
         self._scheduler.start()
@@ -132,7 +145,8 @@ class Engine:
         """
         await self._scheduler.stop()
         # Side by side: a store that hangs must not cost the deliveries their time, nor us the time after it.
-        ends = [self.dispatcher.stop(self.settings.shutdown_grace)]
+        grace = self.settings.shutdown_grace
+        ends = [self.dispatcher.stop(grace), self.chat.stop(grace)]
         if self.leading and not replaced:
             ends.append(self.leading.stop())
         if self._heartbeat:
@@ -144,6 +158,7 @@ class Engine:
         """Release connections; enough for one that was never started."""
         closing = [sink.close() for sink in self.sinks.values()]
         closing += [controller.close() for controller in self.controllers.values()]
+        closing.append(self.chat.close())
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await asyncio.gather(*closing, return_exceptions=True)
@@ -163,8 +178,12 @@ class Engine:
             for gauge in of_controllers:
                 gauge.remove(name)
         for name in self.settings.sinks.keys() - successor.sinks.keys():
-            for gauge in (metrics.sink_blocked, metrics.sink_paused):
+            for gauge in (metrics.sink_blocked, metrics.sink_paused, metrics.chat_sockets):
                 gauge.remove(name)
+
+    def _troubles(self) -> dict[str, str]:
+        """By sink, why it takes nothing just now."""
+        return self.dispatcher.resting | self.dispatcher.blocked
 
     def _cautions(self) -> list[str]:
         """One line for each weak key: the controllers' own words say more than the general ones."""

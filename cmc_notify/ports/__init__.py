@@ -4,6 +4,7 @@ Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs th
 """
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose, Verdict
+from cmc_notify.ports.acting import Acting, ActionLog, ActionOutcome, ChatAction, Refresh
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, LedgerRow, OutboxDepth
@@ -26,8 +27,12 @@ from cmc_notify.ports.snapshot import (
 
 __all__ = [
     "Acknowledgement",
+    "Acting",
+    "ActionLog",
+    "ActionOutcome",
     "Announcements",
     "Attendance",
+    "ChatAction",
     "Claim",
     "Clock",
     "ControllerMeta",
@@ -53,6 +58,7 @@ __all__ = [
     "PreviewDocument",
     "Previewing",
     "Purpose",
+    "Refresh",
     "Rendered",
     "Renderer",
     "Room",

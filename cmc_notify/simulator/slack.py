@@ -95,12 +95,16 @@ class SlackServer(SlackWorkspace):
         app.router.add_post("/upload/{file}", self._upload)
         app.router.add_post(self.webhook_path, self._webhook)
         app.router.add_post("/services/{rest:.*}", self._no_service)
+        self.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         bound: int = self._runner.addresses[0][1]
         self.base = f"http://127.0.0.1:{bound}"
         return bound
+
+    def add_routes(self, app: web.Application) -> None:
+        """Where a workspace with more to it (``slack_people``) adds what it serves besides."""
 
     async def stop(self) -> None:
         """Close, also what hangs."""

@@ -11,6 +11,7 @@ from sqlalchemy import true, update
 
 from cmc_notify.ports import Clock
 from cmc_notify.store import schema
+from cmc_notify.store.acting import ActingRecords
 from cmc_notify.store.announcements import Announcements
 from cmc_notify.store.engine import Database
 from cmc_notify.store.faults import translated
@@ -37,6 +38,7 @@ class Store:
     housekeeping: Retention
     leadership: Leaders
     silences: SilenceRecords
+    acting: ActingRecords
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -103,6 +105,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
         housekeeping=Retention(database),
         leadership=Leaders(database),
         silences=SilenceRecords(database),
+        acting=ActingRecords(database),
         _database=database,
         _lock=lock,
     )

@@ -13,7 +13,17 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.spread import sends_to
 from cmc_notify.store.engine import Database
 from cmc_notify.store.leadership import served_lately
-from cmc_notify.store.tables import deliveries, events, incidents, jobs, pending, silences
+from cmc_notify.store.tables import (
+    acknowledgements,
+    actions,
+    deliveries,
+    events,
+    incidents,
+    jobs,
+    pending,
+    postings,
+    silences,
+)
 from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
@@ -48,6 +58,8 @@ class Retention:
             await self._delete(deliveries, finished)
             + await self._delete(events, told)
             + await self._delete(incidents, incidents.c.closed_at < before)
+            + await self._delete(actions, actions.c.at < before)
+            + await self._delete(acknowledgements, (acknowledgements.c.at < before) & ~_shown_still())
             + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_spoken_of())
             + await self._delete(silences, silences.c.ends_at < before)
         )
@@ -117,6 +129,11 @@ def _stands() -> ColumnElement[bool]:
         _later.c.job_uid == events.c.job_uid,
         _later.c.revision > events.c.revision,
     )
+
+
+def _shown_still() -> ColumnElement[bool]:
+    """Whether a message or a ticket stands that shows who has it."""
+    return exists().where(postings.c.subject == acknowledgements.c.subject)
 
 
 def _spoken_of() -> ColumnElement[bool]:

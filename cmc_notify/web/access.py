@@ -1,6 +1,8 @@
 """Who may read, and who may change: the holders of the token, and for reads also people on this machine, and
 of a signed link its one page.
 
+What Slack sends proves itself to the one route that takes it (``signed``), by the app's signature.
+
 A request counts as local only where nothing speaks against it: we listen on loopback, it comes from
 loopback, names a loopback host (a web page whose name was rebound to 127.0.0.1 does not) and shows no
 trace of a proxy. Everything else proves itself, with the token as Bearer or as the password of Basic.
@@ -30,6 +32,8 @@ from cmc_notify.web.answers import Handler, refuse
 OPEN = frozenset({"/healthz", "/readyz"})
 EVENT_PAGE = "event"
 """The name of the one route that a signed link opens."""
+SIGNED = "signed"
+"""The name of the route whose every request brings a signature of its own, which its handler verifies."""
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _PROXY = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
@@ -83,6 +87,8 @@ class Access:
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let through what may read, and refuse the rest with what would help."""
+        if request.match_info.route.name == SIGNED:
+            return await handler(request)
         if _changes(request):
             return await handler(request) if self._may_change(request) else self._refuse_change(request)
         if request.path in OPEN or self.may_read(request) or self._has_link(request):

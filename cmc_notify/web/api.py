@@ -8,8 +8,9 @@ from aiohttp import web
 from cmc_notify import __version__
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import rfc3339
-from cmc_notify.ports import Clock, DeliveryFilter, Ledger
+from cmc_notify.ports import ActionLog, Clock, DeliveryFilter, Ledger
 from cmc_notify.web.documents import (
+    action_document,
     controller_document,
     delivery_document,
     failure_document,
@@ -25,12 +26,18 @@ MOST = 1000
 
 
 class Api:
-    """``/api/v1/{status,jobs,failures,deliveries,events}``; lists hold the newest first."""
+    """``/api/v1/{status,jobs,failures,deliveries,actions,events}``; lists hold the newest first."""
 
     def __init__(
-        self, ledger: Ledger, status: StatusSource, readiness: Readiness, clock: Clock = time.time
+        self,
+        ledger: Ledger,
+        actions: ActionLog,
+        status: StatusSource,
+        readiness: Readiness,
+        clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
+        self._actions = actions
         self._status = status
         self._readiness = readiness
         self._clock = clock
@@ -85,6 +92,11 @@ class Api:
             )
         )
         return _json({"deliveries": [delivery_document(row) for row in found]})
+
+    async def actions(self, request: web.Request) -> web.Response:
+        """What people did from chat, or were refused: ``?limit`` (50)."""
+        found = await self._actions.actions(limit=Query(request, "limit").limit(50))
+        return _json({"actions": [action_document(action) for action in found]})
 
     async def events(self, request: web.Request) -> web.Response:
         """Whole event documents: ``?controller&job&limit`` (20)."""

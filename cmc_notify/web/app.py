@@ -1,4 +1,4 @@
-"""Which address shows what, to whom. Every route only reads, but those of silences."""
+"""Which address shows what, to whom. Every route only reads, but those of silences, and what Slack posts."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from datetime import UTC, tzinfo
 from aiohttp import web
 from pydantic import SecretStr
 
+from cmc_notify.chatops import ChatOps
 from cmc_notify.core.links import Links
-from cmc_notify.ports import Clock, Ledger, Silences
+from cmc_notify.ports import ActionLog, Clock, Ledger, Silences
 from cmc_notify.telemetry import Metrics
-from cmc_notify.web.access import EVENT_PAGE, Access
+from cmc_notify.web.access import EVENT_PAGE, SIGNED, Access
 from cmc_notify.web.answers import add_headers, translate_errors
 from cmc_notify.web.api import Api
 from cmc_notify.web.dashboard import Dashboard
@@ -18,6 +19,7 @@ from cmc_notify.web.event_page import EventPage
 from cmc_notify.web.health import Health
 from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.silences import SilencesApi
+from cmc_notify.web.slack import SlackDoor
 from cmc_notify.web.status import StatusSource
 
 
@@ -30,6 +32,8 @@ def create_app(
     links: Links,
     token: Callable[[], SecretStr | None],
     listen_host: str,
+    actions: ActionLog,
+    chat: Callable[[], ChatOps | None] = lambda: None,
     timezone: Callable[[], tzinfo] = lambda: UTC,
     clock: Clock = time.time,
 ) -> web.Application:
@@ -43,7 +47,7 @@ def create_app(
     health = Health(
         ledger=ledger, status=status, readiness=readiness, metrics=metrics, access=access, clock=clock
     )
-    api = Api(ledger, status, readiness, clock)
+    api = Api(ledger, actions, status, readiness, clock)
     quiet = SilencesApi(silences, lambda: [each.name for each in status.controllers()], clock)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
@@ -58,11 +62,13 @@ def create_app(
             web.get("/api/v1/jobs", api.jobs),
             web.get("/api/v1/failures", api.failures),
             web.get("/api/v1/deliveries", api.deliveries),
+            web.get("/api/v1/actions", api.actions),
             web.get("/api/v1/events", api.events),
             web.get("/api/v1/events/{event_id}", api.event),
             web.get("/api/v1/silences", quiet.show),
             web.post("/api/v1/silences", quiet.add),
             web.delete("/api/v1/silences/{silence_id}", quiet.end),
+            web.post("/slack/{sink}/{kind:interactions|commands}", SlackDoor(chat).take, name=SIGNED),
         ]
     )
     return app

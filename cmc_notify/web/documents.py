@@ -2,7 +2,7 @@
 
 from cmc_notify.core.events import Targets, counts, rfc3339
 from cmc_notify.core.model import Incident, JobState
-from cmc_notify.ports import LedgerRow
+from cmc_notify.ports import ChatAction, LedgerRow
 from cmc_notify.web.overview import ControllerView, SinkView
 
 Document = dict[str, object]
@@ -111,4 +111,21 @@ def delivery_document(row: LedgerRow) -> Document:
         "unclear": delivery.unclear,
         "receipt": delivery.receipt,
         "parts": delivery.parts,
+    }
+
+
+def action_document(action: ChatAction) -> Document:
+    """One thing that somebody did from chat, or was refused."""
+    return {
+        "id": action.id,
+        "time": rfc3339(action.at),
+        "sink": action.sink,
+        "via": action.via,
+        "action": action.action,
+        "outcome": action.outcome,
+        "who": action.who,
+        "name": action.name,
+        "subject": action.subject,
+        "detail": action.detail,
+        "answer": action.answer,
     }

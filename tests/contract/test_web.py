@@ -33,6 +33,8 @@ from cmc_notify.core.silences import Silence
 from cmc_notify.core.text import visible
 from cmc_notify.errors import CmcNotifyError, StoreUnavailable
 from cmc_notify.ports import (
+    ActionOutcome,
+    ChatAction,
     ControllerMeta,
     Delivery,
     DeliveryFilter,
@@ -248,6 +250,28 @@ class FakeStatus:
         ]
 
 
+class FakeActions:
+    """What people did from chat: one thing."""
+
+    async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
+        """One that was refused."""
+        del limit
+        return [
+            ChatAction(
+                id="a1",
+                at=NOW,
+                sink="chat",
+                via="socket",
+                action="cancel",
+                outcome=ActionOutcome.REFUSED,
+                who="U0BERT",
+                name="<b>Bert",
+                subject="job:emea:42-1",
+                answer="not allowed",
+            )
+        ]
+
+
 Client = TestClient[web.Request, web.Application]
 
 
@@ -274,6 +298,7 @@ def app(ledger: FakeLedger, status: FakeStatus) -> web.Application:
         links=Links(b"k" * 32, None),
         token=lambda: None,
         listen_host="127.0.0.1",
+        actions=FakeActions(),
         clock=lambda: NOW,
     )
 
@@ -726,3 +751,25 @@ async def test_a_real_browser_shows_the_text_and_runs_no_script(app: web.Applica
         await browser.close()
     await server.stop()
     assert complaints == [], "nothing on the pages goes against their own policy"
+
+
+async def test_what_people_did_from_chat(client: Client) -> None:
+    """Every attempt with who it was, by which way, and what came of it."""
+    async with client.get("/api/v1/actions?limit=5") as answer:
+        assert answer.status == 200
+        [action] = (await answer.json())["actions"]
+    assert action == {
+        "id": "a1",
+        "time": rfc3339(NOW),
+        "sink": "chat",
+        "via": "socket",
+        "action": "cancel",
+        "outcome": "refused",
+        "who": "U0BERT",
+        "name": "<b>Bert",
+        "subject": "job:emea:42-1",
+        "detail": None,
+        "answer": "not allowed",
+    }
+    async with client.get("/api/v1/actions?who=U0BERT") as answer:
+        assert answer.status == 400

@@ -52,6 +52,7 @@ def pages(store: Store, token: str | None) -> web.Application:
     return create_app(
         ledger=store.ledger,
         silences=store.silences,
+        actions=store.acting,
         status=TwoControllers(),
         metrics=Metrics(),
         links=Links(b"k" * 32, None),

@@ -1,0 +1,50 @@
+"""How the bridge answers in Slack: in private, and in a message's thread. Outside text is escaped here.
+
+Answers are a courtesy: one that Slack does not take is logged, and changes nothing of what was done.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from cmc_notify.chatops.reading import Press
+from cmc_notify.rendering.formats import mrkdwn, one_line
+from cmc_notify.sinks.slack.answers import NotTaken
+from cmc_notify.sinks.slack.client import SlackClient
+from cmc_notify.sinks.slack.layout import LONGEST_SECTION, section
+
+_log = structlog.get_logger(__name__)
+
+LONGEST_WORDS = 1000
+"""Characters of a controller's words in an answer."""
+
+
+def quoted(text: object) -> str:
+    """Outside text on one line of bounded length, as Slack shows it and obeys nothing of it."""
+    line = one_line(str(text))
+    return mrkdwn(line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]}…")
+
+
+def payload(text: str) -> Mapping[str, Any]:
+    """A message of one section; ``text`` is mrkdwn, escaped already."""
+    shown = text if len(text) <= LONGEST_SECTION else f"{text[:LONGEST_SECTION]}…"
+    return {"text": shown, "blocks": [section(shown)]}
+
+
+async def tell_person(client: SlackClient, press: Press, text: str) -> None:
+    """Only who pressed sees it, where the message is."""
+    await _say(client, "chat.postEphemeral", press, text, user=press.person.id)
+
+
+async def tell_thread(client: SlackClient, press: Press, text: str) -> None:
+    """Everybody who follows the message's thread sees it."""
+    more = {"thread_ts": press.ts, "unfurl_links": False, "unfurl_media": False}
+    await _say(client, "chat.postMessage", press, text, **more)
+
+
+async def _say(client: SlackClient, method: str, press: Press, text: str, **more: Any) -> None:
+    try:
+        await client.call(method, changes=True, channel=press.channel, **payload(text), **more)
+    except NotTaken as error:
+        _log.warning("chat.answer_failed", method=method, reason=str(error))

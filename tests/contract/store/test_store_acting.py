@@ -1,0 +1,137 @@
+"""What people do from chat, on SQLite and PostgreSQL: first wins, once each, and shown on the message."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+import pytest
+from msgspec.structs import replace
+
+from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.model import JobState
+from cmc_notify.ports import (
+    Acknowledgement,
+    ActionOutcome,
+    ChatAction,
+    PollCommit,
+    Posting,
+    Refresh,
+)
+from cmc_notify.store import Store
+
+MakeState = Callable[..., JobState]
+MakeCommit = Callable[..., PollCommit]
+OpenAnother = Callable[..., Awaitable[Store]]
+
+JOB = "job:emea:7-1795420007"
+PLACE = "C0NETOPS001:1795425600.000001"
+ACTION = ChatAction(
+    id="a1", at=100.0, sink="chat", via="socket", action="cancel", outcome=ActionOutcome.BEGUN, who="U1"
+)
+
+
+@pytest.fixture
+async def posted(store: Store, make_state: MakeState, make_commit: MakeCommit) -> list[str]:
+    """Two events of one job, each sent to the chat, where the first made a message; their deliveries."""
+    ids = []
+    for revision in (1, 2):
+        state = make_state(7, of_state={"revision": revision})
+        given = {"subject": JOB, "ordering_key": JOB}
+        commit = make_commit(revision - 1, state, deliveries=(given,))
+        await store.poll.commit_poll(commit)
+        [delivery_id] = [delivery.id for delivery in commit.deliveries]
+        await send(store, delivery_id, Posting(reference=PLACE))
+        ids.append(delivery_id)
+    return ids
+
+
+async def send(store: Store, delivery_id: str, posting: Posting | None = None) -> None:
+    """Claim it, record its one part, and have it sent."""
+    await store.outbox.claim("chat", owner="me", limit=9, lease=60)
+    await store.outbox.record_part(delivery_id, "message", PLACE, posting=posting)
+    sent = Verdict(state=DeliveryState.SENT, receipt=PLACE)
+    assert await store.outbox.record(delivery_id, owner="me", verdict=sent)
+
+
+async def test_who_acknowledges_first_has_it(store: Store, open_another: OpenAnother) -> None:
+    """Of many who ask at once, in two replicas, one has it, and everybody is told that one."""
+    other = await open_another()
+    found = await asyncio.gather(
+        *(
+            target.acting.acknowledge(JOB, by=f"person {number}\0", at=float(number))
+            for number, target in enumerate((store, other) * 4)
+        )
+    )
+    [one] = set(found)
+    assert one.by.endswith("\u2400")
+    assert await store.acting.acknowledge(JOB, by="late", at=99.0) == one
+    assert (await store.acting.acknowledge("job:emea:8", by="late", at=99.0)).by == "late"
+
+
+async def test_what_a_message_is_about(store: Store, posted: list[str], make_state: MakeState) -> None:
+    """Only the place that stands for the subject now counts, and only for that subject."""
+    assert await store.acting.posted_at(JOB, PLACE) == ["chat"]
+    assert await store.acting.posted_at(JOB, "C0NETOPS001:1.000001") == []
+    assert await store.acting.posted_at("job:emea:8", PLACE) == []
+    job = await store.acting.job("emea", "7-1795420007")
+    assert job == make_state(7, of_state={"revision": 2})
+    assert await store.acting.job("apac", "7-1795420007") is None
+
+
+async def test_the_newest_message_is_due_again(
+    store: Store, posted: list[str], hands: SimpleNamespace
+) -> None:
+    """With its key and its parts, and with what was acknowledged; another sink's and subject's are not."""
+    hands.now += 100
+    await store.acting.acknowledge(JOB, by="Anna", at=hands.now)
+    assert await store.acting.refresh("mail", JOB, now=hands.now) is Refresh.NOTHING
+    assert await store.acting.refresh("chat", "job:emea:8", now=hands.now) is Refresh.NOTHING
+    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
+    [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
+    assert (claim.delivery.id, claim.delivery.key) == (posted[1], posted[1])
+    assert claim.delivery.parts == {"message": PLACE}
+    assert claim.delivery.deadline_at == hands.now + 3600
+    assert claim.acknowledged == Acknowledgement("Anna", hands.now)
+
+
+async def test_what_is_pending_shows_it_anyhow(
+    store: Store, posted: list[str], make_state: MakeState, make_commit: MakeCommit, hands: SimpleNamespace
+) -> None:
+    """Nothing older is sent beside a newer one; while that is in flight, the answer is to ask again."""
+    newer = {"subject": JOB, "ordering_key": JOB}
+    state = make_state(7, of_state={"revision": 3})
+    await store.poll.commit_poll(make_commit(2, state, deliveries=(newer,)))
+    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.COMING
+    [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
+    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.IN_FLIGHT
+    verdict = Verdict(state=DeliveryState.SENT)
+    assert await store.outbox.record(claim.delivery.id, owner="me", verdict=verdict)
+    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
+    [again] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
+    assert again.delivery.id == claim.delivery.id
+
+
+async def test_an_attempt_is_written_down_once(store: Store, open_another: OpenAnother) -> None:
+    """The same press, sent to two replicas, is begun by one of them; what came of it is kept."""
+    other = await open_another()
+    first = await asyncio.gather(*(target.acting.begin(ACTION) for target in (store, other, store)))
+    assert sorted(first) == [False, False, True]
+    later = replace(ACTION, id="a2", at=101.0, name="<!channel>\0 \U0001f600")
+    assert await store.acting.begin(later)
+    await store.acting.finish("a1", ActionOutcome.DONE, "the controller answers: Canceled")
+    await store.acting.finish("unknown", ActionOutcome.DONE, None)
+    done = replace(ACTION, outcome=ActionOutcome.DONE, answer="the controller answers: Canceled")
+    assert await other.acting.actions() == [later, done]
+    assert await other.acting.actions(limit=1) == [later]
+
+
+async def test_old_attempts_are_forgotten(store: Store, posted: list[str]) -> None:
+    """With retention, and acknowledgements too, but not while a message stands that shows them."""
+    await store.acting.begin(ACTION)
+    await store.acting.begin(replace(ACTION, id="a2", at=200.0))
+    await store.acting.acknowledge(JOB, by="Anna", at=100.0)
+    await store.acting.acknowledge("job:emea:8", by="Anna", at=100.0)
+    await store.housekeeping.forget(before=150.0)
+    assert [action.id for action in await store.acting.actions()] == ["a2"]
+    assert (await store.acting.acknowledge(JOB, by="Bea", at=300.0)).by == "Anna"
+    assert (await store.acting.acknowledge("job:emea:8", by="Bea", at=300.0)).by == "Bea"
