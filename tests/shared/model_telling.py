@@ -167,6 +167,10 @@ class Telling:
         yield from self._go_on(life, looks[1:], now)
 
     def _go_on(self, life: Life, looks: Sequence[Look], now: float) -> Iterator[str]:
+        # What has not changed since the last poll is no look where the same poll sees more: details that are
+        # there by now are told with the end that waited for them.
+        if len(looks) > 1 and looks[0] == life.last:
+            looks = looks[1:]
         for look in looks:
             yield from life.look(look, now)
 
