@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 
 from cmc_notify.controller import Controller
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.routing import Route
 from cmc_notify.poller import Poller
 from cmc_notify.poller.poller import Telling

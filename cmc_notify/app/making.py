@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.dispatcher import SinkPlan
@@ -78,4 +78,5 @@ def make_plan(settings: SinkSettings) -> SinkPlan:
         ),
         fallback=settings.fallback,
         send_resolved=settings.send_resolved,
+        tickets=settings.opens_tickets,
     )

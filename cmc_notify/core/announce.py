@@ -5,27 +5,26 @@ can be committed in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from cmc_notify.core.delivery import NewDelivery
-from cmc_notify.core.diff import Change, Draft
-from cmc_notify.core.events import (
-    SEVERITY,
-    Event,
-    EventType,
-    Recovery,
-    event_id,
-    failures,
-    job_info,
-    rfc3339,
+from cmc_notify.core.addressing import (
+    Addressing,
+    SinkRule,
+    controller_subject,
+    delivery_id,
+    delivery_to,
+    told_nobody,
 )
-from cmc_notify.core.incidents import Incidents, recovery
+from cmc_notify.core.delivery import NewDelivery, Purpose
+from cmc_notify.core.diff import Change, Draft
+from cmc_notify.core.events import SEVERITY, Event, EventType, Recovery, event_id, failures, job_info, rfc3339
+from cmc_notify.core.incidents import Incidents, Told, recovery
 from cmc_notify.core.model import Incident, Job, JobState, Names
-from cmc_notify.core.routing import Route, route
-from cmc_notify.core.silences import Silence, audible, ending
-from cmc_notify.core.silences import reason as silences_in_words
+from cmc_notify.core.routing import Route
+from cmc_notify.core.silences import Silence, ending
+from cmc_notify.core.ticketing import Address, job_subject, scope_of
 
 _BEFORE_RECOVERIES = frozenset(
     {
@@ -38,18 +37,6 @@ _BEFORE_RECOVERIES = frozenset(
 )
 _RETELL = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_CANCELED, EventType.JOB_FAILED})
 """The final events: each holds every failed pair, told before or not."""
-
-
-class SinkRule(Struct, frozen=True, kw_only=True):
-    """What of a sink's settings matters before anything is sent."""
-
-    deadline: float = 86400.0
-    """Seconds after which an undelivered message is a dead letter."""
-    send_resolved: bool = True
-    tickets: bool = False
-    """Whether it opens and closes tickets, and is told only of what does either."""
-    updates_every: float | None = None
-    """For a sink that changes its messages in place and so wants ``job.progress``: how many seconds apart."""
 
 
 class Announcer:
@@ -71,8 +58,8 @@ class Announcer:
         self._controller = controller
         self._now = now
         self._names = names
-        self._routes = routes
         self._sinks = sinks
+        self._addressing = Addressing(controller, now=now, routes=routes, sinks=sinks, silences=silences)
         self._incidents = incidents
         self._silences = silences
         self._stored_job = stored_job
@@ -80,10 +67,13 @@ class Announcer:
         self.deliveries: list[NewDelivery] = []
         self.event_uids: dict[str, tuple[str, int]] = {}
         self.states: dict[str, JobState] = {}
-        self.silenced: dict[str, str] = {}
-        """By event, the silences that kept it from everybody, in words."""
         self.ended_silences: dict[str, None] = {}
         """Those that end with a job which ended."""
+
+    @property
+    def silenced(self) -> Mapping[str, str]:
+        """By event, the silences that kept it from everybody, in words."""
+        return self._addressing.silenced
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -107,137 +97,128 @@ class Announcer:
 
         ``silenced_by`` is what silenced all that was told of the outage, so that its end isn't told either.
         """
-        subject = f"controller:{self._controller}"
-        event, _ = self._emit(
-            kind, None, None, 0, subject=subject, reason=reason, since=since, silenced_by=silenced_by
-        )
+        event = self._made(kind, None, 0, reason=reason, since=rfc3339(since))
+        self._write(event, None, self._addressing.of_controller(event, silenced_by))
         return self.silenced.get(event.id)
 
     def _announce_change(self, change: Change) -> None:
-        state = change.state
-        self.states[state.uid] = state
+        state = self._keep(change.state)
         early = [draft for draft in change.drafts if draft.type in _BEFORE_RECOVERIES]
         for draft in early:
             self._tell(draft, change)
         self._incidents.moved(state)
-        self._recover(self._incidents.recovered(state), state, change.job)
+        self._recover(self._incidents.recovered(state), state.uid, change.job)
         for draft in change.drafts:
             if draft not in early:
                 self._tell(draft, change)
 
-    def _tell(self, draft: Draft, change: Change) -> None:
-        state, job = change.state, change.job
-        event, told = self._emit(draft.type, state, job, state.revision, draft=draft)
-        if not draft.pairs:
-            return
-        overtaken = self._incidents.fail(event, state, now=self._now, told=told, retold=draft.type in _RETELL)
-        for uid, incidents in overtaken.items():
-            if (later := self.states.get(uid) or self._stored_job(uid)) is not None:
-                raised = replace(later, revision=later.revision + 1)
-                self.states[uid] = raised
-                self._recover(incidents, raised, raised.job)
+    def _keep(self, state: JobState) -> JobState:
+        """Note the state to be written. What this poll has told of the job before stays noted in it."""
+        before = self.states.get(state.uid)
+        if before is not None:
+            state = replace(
+                state,
+                followers=before.followers,
+                ticketed=before.ticketed,
+                progress_due=before.progress_due,
+            )
+        self.states[state.uid] = state
+        return state
 
-    def _recover(self, incidents: Sequence[Incident], state: JobState, job: Job) -> None:
+    def _tell(self, draft: Draft, change: Change) -> None:
+        uid, job = change.state.uid, change.job
+        event = self._event(draft.type, uid, job, draft=draft)
+        ended: list[Incident] = []
+        if draft.type is EventType.JOB_SUCCEEDED:  # it ends what no pair speaks of, too
+            ended = self._incidents.recovered_whole(self.states[uid], scope_of(job))
+            self._incidents.close(ended, self.states[uid], now=self._now)
+        addresses = self._addressing.of_job(event, self.states[uid], self._incidents, ended)
+        if draft.type is EventType.JOB_PROGRESS and not addresses:
+            return  # nobody shows it, so it is no news
+        told = self._write(event, uid, addresses)
+        if draft.type is EventType.JOB_FAILED and not draft.pairs:
+            self._incidents.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
+        if draft.pairs:
+            self._fail(event, uid, told, retold=draft.type in _RETELL)
+
+    def _fail(self, event: Event, uid: str, told: Sequence[Told], *, retold: bool) -> None:
+        overtaken = self._incidents.fail(event, self.states[uid], now=self._now, told=told, retold=retold)
+        for later_uid, incidents in overtaken.items():
+            if (later := self.states.get(later_uid) or self._stored_job(later_uid)) is not None:
+                raised = self._keep(replace(later, revision=later.revision + 1))
+                self._recover(incidents, later_uid, raised.job)
+
+    def _recover(self, incidents: Sequence[Incident], uid: str, job: Job) -> None:
         if not incidents:
             return
-        self._incidents.close(incidents, state, now=self._now)
-        self._emit(
-            EventType.APPLIANCE_RECOVERED,
-            state,
-            job,
-            state.revision,
-            recoveries=tuple(recovery(incident, self._names) for incident in incidents),
-            ended=incidents,
-        )
+        self._incidents.close(incidents, self.states[uid], now=self._now)
+        recoveries = tuple(recovery(incident, self._names) for incident in incidents)
+        event = self._event(EventType.APPLIANCE_RECOVERED, uid, job, recoveries=recoveries)
+        self._write(event, uid, self._addressing.of_recovery(uid, incidents, self._incidents))
 
-    def _emit(
+    def _event(
         self,
         kind: EventType,
-        state: JobState | None,
-        job: Job | None,
-        revision: int,
+        uid: str,
+        job: Job,
         *,
         draft: Draft | None = None,
         recoveries: tuple[Recovery, ...] = (),
-        ended: Sequence[Incident] = (),
-        subject: str | None = None,
-        reason: str | None = None,
-        since: float | None = None,
-        silenced_by: str | None = None,
-    ) -> tuple[Event, dict[str, tuple[str, Sequence[int] | None]]]:
-        """Make the event and its deliveries; returns what each sink is told by which delivery."""
-        uid = state.uid if state else None
-        event = Event(
-            id=event_id(self._now, len(self.events), self._controller, uid, revision, kind),
-            type=kind,
-            time=rfc3339(self._now) or "",
-            severity=SEVERITY[kind],
-            controller=self._controller,
-            reason=reason,
-            since=rfc3339(since),
+    ) -> Event:
+        """An event about a job."""
+        state = self.states[uid]
+        return self._made(
+            kind,
+            uid,
+            state.revision,
             job=job_info(
                 job,
                 self._names,
                 previous_status=draft.previous_status if draft else state.previous_status,
                 details_pending=bool(draft and draft.details_pending),
-            )
-            if job and state
-            else None,
-            failures=failures(job, self._names, draft.pairs, draft.new) if job and draft else (),
+            ),
+            failures=failures(job, self._names, draft.pairs, draft.new) if draft else (),
             recoveries=recoveries,
         )
+
+    def _made(self, kind: EventType, uid: str | None, revision: int, **about: Any) -> Event:
+        return Event(
+            id=event_id(self._now, len(self.events), self._controller, uid, revision, kind),
+            type=kind,
+            time=rfc3339(self._now) or "",
+            severity=SEVERITY[kind],
+            controller=self._controller,
+            **about,
+        )
+
+    def _write(self, event: Event, uid: str | None, addresses: Sequence[Address]) -> list[Told]:
+        """Note event and deliveries to be written, and of the job who shows it; returns who is told what."""
         self.events.append(event)
-        if state:
-            self.event_uids[event.id] = (state.uid, revision)
-            subject = f"job:{self._controller}:{state.uid}"
-        assert subject is not None
-        self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
-        return event, self._deliver(event, subject, ended, silenced_by)
-
-    def _deliver(
-        self, event: Event, subject: str, ended: Sequence[Incident], silenced_by: str | None
-    ) -> dict[str, tuple[str, Sequence[int] | None]]:
-        if event.recoveries:
-            plan = self._followers(ended)
+        if uid is None:
+            subject = controller_subject(self._controller)
         else:
-            updating = {name for name, rule in self._sinks.items() if rule.updates_every is not None}
-            routed = route(event, self._routes, updating_sinks=updating)
-            shown, by = audible(event, routed, self._silences, subject=subject, now=self._now)
-            if silenced_by or (by and not shown):
-                shown, self.silenced[event.id] = {}, silenced_by or silences_in_words(by)
-            plan = {sink: (indices, ()) for sink, indices in shown.items()}
-        told: dict[str, tuple[str, Sequence[int] | None]] = {}
-        nowhere = "silenced" if event.id in self.silenced else "unrouted"
-        for sink, (indices, waits_for) in plan.items() or {"": (None, ())}.items():
-            delivery = NewDelivery(
-                id=f"{event.id}-{sink or nowhere}",
-                event_id=event.id,
-                sink=sink,
-                subject=subject,
-                ordering_key=subject,
-                shown=indices,
-                waits_for=waits_for,
-                silenced_by=self.silenced.get(event.id),
-                due_at=self._now,
-                deadline_at=self._now + (self._sinks[sink].deadline if sink else 0.0),
+            subject = job_subject(self._controller, uid)
+            state = self.states[uid]
+            self.event_uids[event.id] = (uid, state.revision)
+            self.states[uid] = self._addressing.noted(state, event, addresses)
+        self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
+        if not addresses or event.id in self.silenced:
+            self.deliveries.append(told_nobody(event, subject, self._now, self.silenced.get(event.id)))
+        due = self.states[uid].progress_due if uid and event.type is EventType.JOB_PROGRESS else self._now
+        self.deliveries += [
+            delivery_to(address, event, subject, self._sinks[address.sink], now=self._now, due_at=due)
+            for address in addresses
+        ]
+        return [
+            Told(
+                sink=address.sink,
+                delivery=delivery_id(address, event, subject),
+                shown=address.shown,
+                ticket=address.subject if self._sinks[address.sink].tickets else None,
             )
-            self.deliveries.append(delivery)
-            if sink:
-                told[sink] = (delivery.id, indices)
-        return told
-
-    def _followers(
-        self, ended: Sequence[Incident]
-    ) -> dict[str, tuple[tuple[int, ...] | None, tuple[str, ...]]]:
-        """Recovery follows the opening: to whoever was told of each failure, after it was told."""
-        plan: dict[str, tuple[tuple[int, ...] | None, tuple[str, ...]]] = {}
-        for sink, rule in self._sinks.items():
-            indices = tuple(i for i, incident in enumerate(ended) if sink in incident.audience)
-            if not indices or not rule.send_resolved:
-                continue
-            waits_for = dict.fromkeys(key for i in indices for key in ended[i].audience[sink])
-            plan[sink] = (None if len(indices) == len(ended) else indices, tuple(waits_for))
-        return plan
+            for address in addresses
+            if address.purpose is Purpose.TELL
+        ]
 
 
 def _in_order(changes: Iterable[Sequence[Change]]) -> list[Change]:

@@ -155,6 +155,9 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
         job=replace(old.job, rows=()),
         revision=old.revision,
         previous_status=old.job.status,
+        followers=old.followers,
+        progress_due=old.progress_due,
+        ticketed=old.ticketed,
     )
     if job.creation_time is None:  # part of the job's name, so it holds for every run
         job = replace(job, creation_time=old.job.creation_time)

@@ -6,6 +6,7 @@ was caught up together ends as if it had been seen one by one.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cmc_notify.core.events import Event, Failure, Recovery, rfc3339
@@ -16,6 +17,18 @@ Key = tuple[Pair, str]
 
 Audience = dict[str, tuple[str, ...]]
 """Each sink that was told, with the deliveries that told it."""
+
+_WHOLE = Pair(None, None)
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """One delivery of an event; ``shown`` holds the indices of its failures, None all of them."""
+
+    sink: str
+    delivery: str
+    shown: Sequence[int] | None
+    ticket: str | None = None
+    """The ticket's subject, at a sink that opens tickets."""
 
 
 class Incidents:
@@ -52,27 +65,30 @@ class Incidents:
         state: JobState,
         *,
         now: float,
-        told: Mapping[str, tuple[str, Sequence[int] | None]],
+        told: Sequence[Told],
         retold: bool,
     ) -> dict[str, list[Incident]]:
         """Open or extend an incident for each failure of ``event``.
 
-        ``told`` maps each sink to its delivery's id and the indices it is shown (None: all). ``retold``
-        says that the event tells known failures again (a final one), which opens anew what an earlier
-        push had closed meanwhile, though never what an operator closed. Returns the incidents that a
-        later push, known already, has ended: by that job's uid, for their recovery to be told at once.
+        ``retold`` says that the event tells known failures again (a final one), which opens anew what an
+        earlier push had closed meanwhile, though never what an operator closed. Returns the incidents that
+        a later push, known already, has ended: by that job's uid, for their recovery to be told at once.
         """
         overtaken: dict[str, list[Incident]] = {}
+        audiences = _by_failure(told, len(event.failures), lambda each: each.delivery)
+        tickets = _by_failure(told, len(event.failures), lambda each: each.ticket)
+        whole = self._open.get(_key(_WHOLE, state.uid))
+        if whole is not None and whole.scope is not None:
+            # From now on its pairs stand for it, and for its tickets.
+            self.close([whole], state, now=now)
+            audiences = [_together(whole.audience, audience) for audience in audiences]
+            tickets = [_together(whole.tickets, subjects) for subjects in tickets]
         for index, failure in enumerate(event.failures):
             pair = Pair(failure.serial, failure.feature_id)
             key = _key(pair, state.uid)
-            audience: Audience = {
-                sink: (delivery,)
-                for sink, (delivery, shown) in told.items()
-                if shown is None or index in shown
-            }
             if incident := self._open.get(key):
-                self._write(key, _extended(incident, failure, state, audience))
+                extended = _extended(incident, failure, state, audiences[index])
+                self._write(key, replace(extended, tickets=_together(incident.tickets, tickets[index])))
                 continue
             later = self._overtaker(pair, state)
             if not failure.new and (later or not retold or self._closed_by_hand(key, state)):
@@ -92,12 +108,72 @@ class Incidents:
                 job_id=state.job.id,
                 last_job_uid=state.uid,
                 failed_order=state.job.order,
-                audience=audience,
+                audience=audiences[index],
+                tickets=tickets[index],
             )
             self._write(key, incident)
             if later:
                 overtaken.setdefault(later.uid, []).append(incident)
         return overtaken
+
+    def fail_whole(
+        self, event: Event, state: JobState, scope: str, *, now: float, told: Sequence[Told]
+    ) -> None:
+        """Remember the tickets of a job that failed without a failed pair, before it reached any appliance as
+        a rule, until a push of the same ``scope`` ends them. Without tickets there is nothing to remember.
+        """
+        key = _key(_WHOLE, state.uid)
+        tickets = _by_failure(told, 1, lambda each: each.ticket)[0]
+        if not tickets:
+            return
+        audience = _by_failure(told, 1, lambda each: each.delivery)[0]
+        if incident := self._open.get(key):
+            audience = _together(incident.audience, audience)
+            self._write(key, replace(incident, audience=audience, failed_order=state.job.order))
+            return
+        self._write(
+            key,
+            Incident(
+                id=f"{event.id}-job",
+                controller=self._controller,
+                serial=None,
+                feature_id=None,
+                feature=None,
+                appliance=None,
+                error_text=event.job.error_text if event.job else None,
+                opened_at=now,
+                opened_event=event.id,
+                job_uid=state.uid,
+                job_id=state.job.id,
+                last_job_uid=state.uid,
+                failed_order=state.job.order,
+                audience=audience,
+                tickets=tickets,
+                scope=scope,
+            ),
+        )
+
+    def recovered_whole(self, state: JobState, scope: str) -> list[Incident]:
+        """The failures of whole jobs that this job's success ends: its own, and earlier ones of its scope."""
+        return [
+            incident
+            for incident in self._open.values()
+            if incident.scope is not None
+            and (
+                incident.last_job_uid == state.uid
+                or (incident.scope == scope and state.job.order > incident.failed_order)
+            )
+        ]
+
+    @property
+    def open(self) -> Iterable[Incident]:
+        """What is open now."""
+        return self._open.values()
+
+    def has_ticket(self, pair: Pair, sink: str, subject: str) -> bool:
+        """Whether a ticket at ``sink`` stands for the open failure of a pair that is fully named."""
+        incident = self._open.get(_key(pair, ""))
+        return incident is not None and subject in incident.tickets.get(sink, ())
 
     def recovered(self, state: JobState) -> list[Incident]:
         """The open incidents that this job's successes end."""
@@ -108,6 +184,7 @@ class Incidents:
             incident = self._open.get(_key(pair, state.uid))
             if (
                 incident
+                and incident.scope is None
                 and outcome is Outcome.SUCCEEDED
                 and (incident.last_job_uid == state.uid or state.job.order > incident.failed_order)
             ):
@@ -166,14 +243,32 @@ def _feature_name(event: Event, failure: Failure) -> str | None:
     return next((each.name for each in features if each.id == failure.feature_id), None)
 
 
+def _by_failure(
+    told: Iterable[Told], count: int, what: Callable[[Told], str | None]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Of each of ``count`` failures, by sink, what of each telling that shows it."""
+    found: list[dict[str, tuple[str, ...]]] = [{} for _ in range(count)]
+    for each in told:
+        value = what(each)
+        if value is None:
+            continue
+        for index in range(count) if each.shown is None else each.shown:
+            found[index][each.sink] = (*found[index].get(each.sink, ()), value)
+    return found
+
+
+def _together(
+    one: Mapping[str, tuple[str, ...]], other: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Both, by sink, each value once."""
+    return {sink: tuple(dict.fromkeys((*one.get(sink, ()), *other.get(sink, ())))) for sink in [*one, *other]}
+
+
 def _extended(incident: Incident, failure: Failure, state: JobState, audience: Audience) -> Incident:
-    together = dict(incident.audience)
-    for sink, deliveries in audience.items():
-        together[sink] = tuple(dict.fromkeys((*together.get(sink, ()), *deliveries)))
     later = state.job.order >= incident.failed_order
     return replace(
         incident,
-        audience=together,
+        audience=_together(incident.audience, audience),
         error_text=failure.error_text if later else incident.error_text,
         last_job_uid=state.uid if later else incident.last_job_uid,
         failed_order=max(incident.failed_order, state.job.order),

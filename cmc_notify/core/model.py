@@ -183,6 +183,8 @@ class JobState(Struct, frozen=True, kw_only=True):
     """The sinks that show this job in a message of their own, which is kept up to date."""
     progress_due: float = 0.0
     """When the last progress that was told was due at the earliest."""
+    ticketed: frozenset[str] = frozenset()
+    """The sinks where the job's own ticket was opened, and not closed by an end of the job since."""
 
     @property
     def open(self) -> bool:
@@ -214,8 +216,12 @@ class Incident(Struct, frozen=True, kw_only=True):
     failed_order: tuple[int, int]
     """``order`` of that job: only a later push can close the incident."""
     audience: dict[str, tuple[str, ...]] = {}
-    tickets: dict[str, str] = {}
-    """Of each sink that opens tickets, the subject of the ticket that stands for it."""
+    tickets: dict[str, tuple[str, ...]] = {}
+    """Of each sink that opens tickets, the subjects of the tickets that stand for it."""
+    scope: str | None = None
+    """Set where it is about a whole job that failed before it reached any appliance: its targets and
+    features. Such an incident is kept for its tickets.
+    """
     closed_at: float | None = None
     closed_by: str | None = None
     """``job ID`` or ``operator``."""

@@ -61,6 +61,11 @@ def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[s
     return result
 
 
+def matches(event: Event, rule: Route) -> bool:
+    """Whether the rule shows anything of the event."""
+    return _shown(event, rule.match) != ()
+
+
 def failure_matches(failure: Failure, event: Event, match: Match) -> bool:
     """Whether the failure has what ``match`` asks of serial and feature; a feature by label or name."""
     if match.serial and not any_glob(match.serial, failure.serial):

@@ -10,11 +10,11 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule, delivery_to, of_news, told_nobody
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
-from cmc_notify.core.routing import Route, route
+from cmc_notify.core.routing import Route
 
 FAILED_ATTEMPTS = 3
 """In a row, over all deliveries, before a sink that is not blocked is called failing."""
@@ -99,12 +99,17 @@ def announce(
         since=since,
         sink=sink,
     )
-    receivers = route(event, routes)
+    subject = f"sink:{sink}"
+    addresses = of_news(event, subject, routes, sinks)
+    deliveries = [
+        delivery_to(address, event, subject, sinks[address.sink], now=now, due_at=now)
+        for address in addresses
+    ]
     return SinkNews(
         sink=sink,
         standing=SinkStanding(revision, since),
         event=event,
-        deliveries=tuple(_delivery(event, receiver, now, sinks) for receiver in receivers or ("",)),
+        deliveries=tuple(deliveries or [told_nobody(event, subject, now)]),
     )
 
 
@@ -112,16 +117,3 @@ def _reason(streak: Streak) -> str:
     if streak.blocked:
         return f"Blocked: {streak.reason}"
     return f"{streak.attempts} attempts in a row failed, the last one: {streak.reason}"
-
-
-def _delivery(event: Event, receiver: str, now: float, sinks: Mapping[str, SinkRule]) -> NewDelivery:
-    subject = f"sink:{event.sink}"
-    return NewDelivery(
-        id=f"{event.id}-{receiver or 'unrouted'}",
-        event_id=event.id,
-        sink=receiver,
-        subject=subject,
-        ordering_key=subject,
-        due_at=now,
-        deadline_at=now + (sinks[receiver].deadline if receiver else 0.0),
-    )

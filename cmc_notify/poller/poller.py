@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.announce import Announcer, SinkRule
+from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.announce import Announcer
 from cmc_notify.core.diff import Change, Policy
 from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents

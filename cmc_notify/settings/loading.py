@@ -15,7 +15,7 @@ from cmc_notify.settings.base import SinkSettings, chosen
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.explain import explain, shown
 from cmc_notify.settings.files import Digests, digests, named_files
-from cmc_notify.settings.references import disagreements
+from cmc_notify.settings.references import disagreements, unfit_fallbacks
 from cmc_notify.settings.root import Name, Settings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 from cmc_notify.settings.shapes import Shapes, value_at
@@ -101,6 +101,8 @@ def _build(source: _Source) -> Loaded:
     except ValidationError as error:
         problems += explain(error, tree, shapes)
     problems += disagreements(*_parts(tree))
+    if loaded is not None:
+        problems += unfit_fallbacks(loaded.sinks)
     if loaded is None or problems:
         places = _Places(file, lines, overlaid.variables)
         raise ConfigError(*(_line(problem, places) for problem in _sorted(problems, places)))

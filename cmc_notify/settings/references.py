@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from cmc_notify.core.events import EventType
+from cmc_notify.settings.base import SinkSettings
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 from cmc_notify.settings.suggest import did_you_mean
@@ -81,6 +82,18 @@ def _bad_fallbacks(fallbacks: Mapping[str, str | None]) -> Iterator[Problem]:
         if following == name and name not in reported:
             reported.update(chain)
             yield Problem(place, f"falls back in a circle ({' → '.join([*chain, name])}); end it with a sink")
+
+
+def unfit_fallbacks(sinks: Mapping[str, SinkSettings]) -> Iterator[Problem]:
+    """Fallbacks whose tickets nothing would close: only who opens tickets is told when each is over."""
+    for name, sink in sinks.items():
+        other = sinks.get(sink.fallback or "")
+        if other is not None and other.opens_tickets and not sink.opens_tickets:
+            yield Problem(
+                ("sinks", name, "fallback"),
+                f"{sink.fallback} opens tickets, and nothing would close those that it opens in place of a "
+                "sink that opens none; name one that sends messages",
+            )
 
 
 def _unreachable(routes: Mapping[int, RouteSettings], controllers: Collection[str]) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from cmc_notify.ports import Claim, Posting
 from cmc_notify.store.collapsing import supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.handing_over import follow, hand_over
-from cmc_notify.store.postings import load_standing, write_posting
+from cmc_notify.store.postings import About, load_standing, write_posting
 from cmc_notify.store.rows import delivery_of
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 from cmc_notify.store.unbroken import unbroken
@@ -83,7 +83,7 @@ class DeliveryQueue:
             rows = (await connection.execute(first)).mappings().all()
             if not rows:
                 return []
-            told = await _load_documents(connection, {row["event_id"] for row in rows})
+            told, about = await _load_documents(connection, {row["event_id"] for row in rows})
             # Progress that was being sent when newer news came, and that was not taken then.
             interim = {
                 row["ordering_key"] for row in rows if told[row["event_id"]].type is EventType.JOB_PROGRESS
@@ -101,7 +101,7 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
-            standing = await load_standing(connection, rows)
+            standing = await load_standing(connection, rows, about)
         return [
             Claim(
                 msgspec.structs.replace(
@@ -273,9 +273,18 @@ async def load_parts(connection: AsyncConnection, delivery_ids: Collection[str])
 
 async def _load_documents(
     connection: AsyncConnection, event_ids: Collection[str]
-) -> dict[str, documents.Event]:
+) -> tuple[dict[str, documents.Event], dict[str, About]]:
+    """Each event, and what it is about: controller and uid of its job (or "" and a sink's)."""
     found: dict[str, documents.Event] = {}
+    about: dict[str, About] = {}
     for chunk in in_chunks(event_ids):
-        rows = await connection.execute(select(events.c.id, events.c.document).where(events.c.id.in_(chunk)))
-        found.update((event_id, documents.decode(document)) for event_id, document in rows)
-    return found
+        rows = await connection.execute(
+            select(events.c.id, events.c.document, events.c.controller, events.c.job_uid).where(
+                events.c.id.in_(chunk)
+            )
+        )
+        for event_id, document, controller, uid in rows:
+            found[event_id] = documents.decode(document)
+            if uid is not None:
+                about[event_id] = (controller, uid)
+    return found, about

@@ -12,7 +12,7 @@ from cmc_notify.store.rows import dump
 from cmc_notify.store.tables import acknowledgements, deliveries, events, postings
 
 _NOTES = msgspec.json.Decoder(dict[str, str])
-_About = tuple[str, str]
+About = tuple[str, str]
 """Controller and uid of what an event is about, as its row has them."""
 
 
@@ -24,11 +24,14 @@ class Standing(msgspec.Struct, frozen=True):
     acknowledged: Acknowledgement | None = None
 
 
-async def load_standing(connection: AsyncConnection, claimed: Sequence[RowMapping]) -> dict[str, Standing]:
-    """By the id of each claimed delivery, what stands at its sink, and what else stands for its event."""
+async def load_standing(
+    connection: AsyncConnection, claimed: Sequence[RowMapping], about: Mapping[str, About]
+) -> dict[str, Standing]:
+    """By the id of each claimed delivery, what stands at its sink, and what else stands for its event:
+    ``about`` says by event what that is about, where it is about a job or a sink.
+    """
     subjects = {row["subject"] for row in claimed}
     own = await _load_own(connection, {row["sink"] for row in claimed}, subjects)
-    about = await _load_about(connection, {row["event_id"] for row in claimed})
     tickets = await _load_tickets(connection, set(about.values()))
     taken = await _load_acknowledged(connection, subjects)
     return {
@@ -102,21 +105,9 @@ async def _load_own(
     return found
 
 
-async def _load_about(connection: AsyncConnection, event_ids: Collection[str]) -> Mapping[str, _About]:
-    found: dict[str, _About] = {}
-    for chunk in in_chunks(event_ids):
-        rows = await connection.execute(
-            select(events.c.id, events.c.controller, events.c.job_uid).where(
-                events.c.id.in_(chunk), events.c.job_uid.is_not(None)
-            )
-        )
-        found.update((event_id, (controller, uid)) for event_id, controller, uid in rows)
-    return found
-
-
 async def _load_tickets(
-    connection: AsyncConnection, about: Collection[_About]
-) -> Mapping[_About, list[Ticket]]:
+    connection: AsyncConnection, about: Collection[About]
+) -> Mapping[About, list[Ticket]]:
     if not about:
         return {}
     rows = await connection.execute(
@@ -127,7 +118,7 @@ async def _load_tickets(
         )
         .order_by(postings.c.sink, postings.c.label)
     )
-    found: dict[_About, list[Ticket]] = {}
+    found: dict[About, list[Ticket]] = {}
     for row in rows.mappings():
         found.setdefault((row["controller"], row["job_uid"]), []).append(ticket_of(row))
     return found

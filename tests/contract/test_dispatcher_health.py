@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from cmc_notify import boundaries
 from cmc_notify.boundaries import Boundary
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.poller import Poller

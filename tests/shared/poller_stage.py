@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_notify.controller import Controller
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.events import Event
 from cmc_notify.core.routing import Route
 from cmc_notify.poller import Poller, PollResult

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from cmc_notify.core.announce import Announcer, SinkRule
+from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.announce import Announcer
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.diff import Change, Policy, expire, look
 from cmc_notify.core.events import Event, EventType

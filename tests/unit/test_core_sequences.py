@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cmc_notify.core.delivery import NewDelivery
+from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.delivery import NewDelivery, Purpose
 from cmc_notify.core.diff import Policy
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.model import Job, Outcome, Pair, Row, Status
+from cmc_notify.core.routing import Route
 
 World = dict[int, Job]
 """The controller's jobs at one moment, by id."""
@@ -104,7 +106,7 @@ class Watched:
     """A bridge that polled some states of a history, with everything that it told."""
 
     def __init__(self, worlds: Sequence[World], policy: Policy | None = None) -> None:
-        self.bridge = Bridge()
+        self.bridge = Bridge(chat=SinkRule(updates_every=0.0))
         self.bridge.policy = policy or Policy(settle=0, progress=True)
         self.polls: list[list[Event]] = []
         self.deliveries: list[NewDelivery] = []
@@ -328,3 +330,45 @@ def test_a_failure_is_told_once_and_in_time_however_its_details_come(
         new.update(Pair(f.serial, f.feature_id) for e in bridge.events for f in e.failures if f.new)
     assert len(finals) <= 1
     assert new == due
+
+
+class Desk:
+    """Which tickets are open at a ticketing system that took all that a bridge sent it."""
+
+    def __init__(self, rule: Route) -> None:
+        self.bridge = Bridge((rule,), desk=SinkRule(tickets=True))
+        self.open: set[str] = set()
+
+    def poll(self, world: World) -> None:
+        """One poll, and what it sends."""
+        self.bridge.poll(*world.values())
+        for delivery in self.bridge.deliveries:
+            if delivery.sink and delivery.purpose is Purpose.TELL:
+                self.open.add(delivery.subject)
+            elif delivery.sink and delivery.purpose is Purpose.CLOSE:
+                self.open.discard(delivery.subject)
+
+    @property
+    def needed(self) -> set[str]:
+        """The tickets of what is failed."""
+        return {subject for incident in self.bridge.open for subject in incident.tickets.get("desk", ())}
+
+
+@given(histories(), st.booleans(), st.integers(1, 3))
+@settings(max_examples=120)
+def test_a_ticket_is_open_exactly_while_something_of_it_is_failed(
+    both: tuple[list[World], list[World]],
+    per_incident: bool,
+    most: int,
+) -> None:
+    """None is left open for ever, and none closed too early, but by a whole job's success."""
+    for worlds in both:
+        desk = Desk(Route(sinks=("desk",), per_incident=per_incident, max_per_job=most))
+        succeeded: set[str] = set()
+        for world in worlds:
+            desk.poll(world)
+            for event in desk.bridge.events:
+                if event.job and event.type is EventType.JOB_SUCCEEDED:
+                    succeeded.add(f"job:emea:{desk.bridge.event_uids[event.id][0]}")
+            assert desk.open <= desk.needed
+            assert desk.needed - desk.open <= succeeded

@@ -524,3 +524,32 @@ def test_a_token_that_no_request_can_show_is_refused(token: str) -> None:
     with pytest.raises(ValidationError, match="begin or end with a blank") as refused:
         HttpSettings(listen="0.0.0.0:80", token=SecretStr(token))
     assert "t0ken" not in str(refused.value)
+
+
+def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) -> None:
+    """Only who opens tickets can fall back to who does."""
+
+    class Desk(SinkSettings):
+        """A sink that opens tickets."""
+
+        type: Literal["desk"] = "desk"
+
+        @property
+        def opens_tickets(self) -> bool:
+            """It does."""
+            return True
+
+    file = tmp_path / "cmc-notify.yaml"
+    file.write_text(
+        "controllers: {emea: {url: 'https://cmc.example.net'}}\n"
+        "sinks:\n"
+        "  one: {type: desk, fallback: two}\n"
+        "  two: {type: desk, fallback: screen}\n"
+        "  screen: {type: screen}\n"
+        "  other: {type: screen, fallback: two}\n"
+        "routes: [{sinks: [one, screen, other]}]\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load(file, environ={}, sink_types={"desk": Desk, "screen": Screen})
+    [problem] = refused.value.problems
+    assert "sinks.other.fallback: two opens tickets" in problem

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmc_notify.core.announce import SinkRule
+from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.outcome import Blocked
 from cmc_notify.core.routing import Route

@@ -1,0 +1,115 @@
+"""What a ticketing system is told: what opens a ticket, what changes it, and what closes it.
+
+A ticket is about a job, a controller or a sink; where a route says ``per: incident``, about one (serial,
+feature) of a controller, whichever job fails it. Its subject is its key for good: what opens it again after
+it was closed has the same one. Nothing but openings, changes and ends is sent to a ticketing system.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.events import Event, EventType
+from cmc_notify.core.incidents import Incidents
+from cmc_notify.core.model import Incident, Job, JobState, Pair
+from cmc_notify.core.routing import Route, Shown, matches
+
+OPENING = frozenset(
+    {
+        EventType.JOB_FAILED,
+        EventType.APPLIANCE_FAILED,
+        EventType.CONTROLLER_UNREACHABLE,
+        EventType.CONTROLLER_UNAUTHORIZED,
+        EventType.SINK_FAILING,
+    }
+)
+_OPENED_BY = {
+    EventType.CONTROLLER_RECOVERED: (EventType.CONTROLLER_UNREACHABLE, EventType.CONTROLLER_UNAUTHORIZED),
+    EventType.SINK_RECOVERED: (EventType.SINK_FAILING,),
+}
+"""Ends that are told of no pairs: to whoever the beginning went."""
+
+
+INCIDENT = "incident:"
+"""How the subject of a ticket about a single incident begins."""
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """One delivery of an event, before it is written."""
+
+    sink: str
+    subject: str
+    shown: Shown = None
+    waits_for: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.TELL
+
+
+def job_subject(controller: str | None, uid: str) -> str:
+    """What deliveries about a job are about."""
+    return f"job:{controller}:{uid}"
+
+
+def incident_subject(controller: str | None, pair: Pair) -> str:
+    """The subject of the ticket about one feature on one appliance."""
+    return f"{INCIDENT}{controller}:{pair.serial}:{pair.feature_id}"
+
+
+def scope_of(job: Job) -> str:
+    """What a push that never began would have changed: its targets and features, in any order."""
+    wanted = (job.site_ids, job.site_type_ids, job.serials, job.feature_ids)
+    return "|".join(",".join(sorted(map(str, values))) for values in wanted)
+
+
+def beginnings(event: Event) -> tuple[Event, ...]:
+    """The events that ``event`` may be the end of, to be routed in its place; empty for all others."""
+    return tuple(replace(event, type=kind) for kind in _OPENED_BY.get(event.type, ()))
+
+
+def openings(
+    event: Event, sink: str, shown: Shown, routes: Iterable[Route], *, job: JobState, incidents: Incidents
+) -> list[Address]:
+    """The tickets that an event about ``job`` opens or changes at ``sink``.
+
+    What has a ticket of its own already is not told to it once more by the job's final event.
+    """
+    own = job_subject(event.controller, job.uid)
+    rule = next((rule for rule in routes if sink in rule.sinks and matches(event, rule)), None)
+    many = rule is not None and len(job.job.failed_pairs()) > rule.max_per_job
+    if rule is None or not rule.per_incident or not event.failures or many:
+        return [Address(sink=sink, subject=own, shown=shown)]
+    found: list[Address] = []
+    nameless: list[int] = []
+    for index in range(len(event.failures)) if shown is None else shown:
+        failure = event.failures[index]
+        pair = Pair(failure.serial, failure.feature_id)
+        subject = incident_subject(event.controller, pair)
+        if not pair.named:
+            nameless.append(index)
+        elif failure.new or not incidents.has_ticket(pair, sink, subject):
+            found.append(Address(sink=sink, subject=subject, shown=(index,)))
+    if nameless:
+        found.append(Address(sink=sink, subject=own, shown=tuple(nameless)))
+    return found
+
+
+def endings(ended: Sequence[Incident], still_open: Iterable[Incident], sink: str) -> list[Address]:
+    """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open."""
+    tickets: dict[str, list[int]] = {}
+    for index, incident in enumerate(ended):
+        for subject in incident.tickets.get(sink, ()):
+            tickets.setdefault(subject, []).append(index)
+    if not tickets:
+        return []
+    left = {subject for incident in still_open for subject in incident.tickets.get(sink, ())}
+    return [
+        Address(
+            sink=sink,
+            subject=subject,
+            shown=None if len(indices) == len(ended) else tuple(indices),
+            waits_for=tuple(dict.fromkeys(key for i in indices for key in ended[i].audience.get(sink, ()))),
+            purpose=Purpose.FOLLOW if subject in left else Purpose.CLOSE,
+        )
+        for subject, indices in tickets.items()
+    ]

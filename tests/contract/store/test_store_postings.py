@@ -1,0 +1,66 @@
+"""What stands at receivers, as the next messages get it, on SQLite and PostgreSQL."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
+from cmc_notify.ports import Claim, Posting, Ticket
+from cmc_notify.store import Store
+
+Tell = Callable[..., Awaitable[list[str]]]
+
+MESSAGE = Posting(reference="C1:171.5", notes={"shown": "3"})
+TICKET = Posting(reference="sys-1", label="INC0012345", url="https://desk.example.net/INC0012345")
+
+
+async def claim(store: Store, sink: str = "chat") -> Sequence[Claim]:
+    """What may be sent to the sink now."""
+    return await store.outbox.claim(sink, owner="me", limit=10, lease=30)
+
+
+async def test_the_next_message_about_a_subject_gets_what_stands_there(store: Store, tell: Tell) -> None:
+    """Written with the part that made it; another sink and another subject have their own."""
+    about = {"subject": "job:emea:1", "ordering_key": "job:emea:1"}
+    (one,) = await tell(about)
+    await tell(about, {"sink": "mail"} | about, {"subject": "other"})
+    first, other = await claim(store)
+    assert (first.delivery.id, first.posting, other.posting) == (one, None, None)
+    await store.outbox.record_part(one, "message", "1", posting=MESSAGE)
+    await store.outbox.record(one, owner="me", verdict=Verdict(state=DeliveryState.SENT))
+    (second,) = await claim(store)
+    assert second.posting == MESSAGE
+    (mail,) = await claim(store, "mail")
+    assert mail.posting is None
+
+
+async def test_a_retry_of_the_same_message_gets_it_too(store: Store, tell: Tell) -> None:
+    """A crash after the part was recorded loses nothing; a later one takes the place of an earlier."""
+    (one,) = await tell({})
+    await claim(store)
+    for posting in (TICKET, MESSAGE):
+        await store.outbox.record_part(one, "message", "1", posting=posting)
+    later = Verdict(state=DeliveryState.PENDING, due_at=0.0)
+    await store.outbox.record(one, owner="me", verdict=later)
+    (again,) = await claim(store)
+    assert again.posting == MESSAGE
+
+
+async def test_tickets_of_a_job_come_with_the_other_messages_about_it(store: Store, tell: Tell) -> None:
+    """Only what people have a name for, from other sinks, and of this job alone."""
+    desk, chat, _mail = await tell(
+        {"sink": "desk", "subject": "incident:emea:V1:3"}, {"sink": "chat"}, {"sink": "mail"}, job_id=7
+    )
+    await tell({"sink": "mail"}, job_id=8)
+    await claim(store, "desk")
+    await claim(store, "chat")
+    await store.outbox.record_part(desk, "ticket", "1", posting=TICKET)
+    await store.outbox.record_part(chat, "message", "1", posting=MESSAGE)
+    of_job, of_another = await claim(store, "mail")
+    expected = Ticket("desk", "incident:emea:V1:3", "INC0012345", TICKET.url, open=True)
+    assert (of_job.tickets, of_another.tickets) == ((expected,), ())
+
+
+async def test_a_purpose_survives_the_store(store: Store, tell: Tell) -> None:
+    """And is to tell, where nothing else is said."""
+    await tell({"purpose": Purpose.CLOSE}, {"purpose": Purpose.FOLLOW}, {})
+    purposes = [each.delivery.purpose for each in await claim(store)]
+    assert purposes == [Purpose.CLOSE, Purpose.FOLLOW, Purpose.TELL]
