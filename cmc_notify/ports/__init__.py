@@ -7,7 +7,15 @@ from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose, Verdic
 from cmc_notify.ports.acting import Acting, ActionLog, ActionOutcome, ChatAction, Refresh
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
-from cmc_notify.ports.ledger import DeliveryFilter, Housekeeping, Ledger, LedgerRow, OutboxDepth
+from cmc_notify.ports.ledger import (
+    DeliveryFilter,
+    Housekeeping,
+    Ledger,
+    LedgerRow,
+    OutboxDepth,
+    TicketFilter,
+    TicketRow,
+)
 from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
 from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
@@ -67,5 +75,7 @@ __all__ = [
     "Sink",
     "Snapshot",
     "Ticket",
+    "TicketFilter",
+    "TicketRow",
     "Verdict",
 ]

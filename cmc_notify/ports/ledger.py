@@ -9,6 +9,7 @@ from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import Event
 from cmc_notify.core.model import Incident, JobState
 from cmc_notify.ports.outbox import Delivery
+from cmc_notify.ports.postings import Acknowledgement, Ticket
 from cmc_notify.ports.snapshot import ControllerMeta
 
 
@@ -41,6 +42,29 @@ class LedgerRow(Struct, frozen=True):
     event_time: str
     controller: str | None
     job_id: int | None
+
+
+class TicketFilter(Struct, frozen=True, kw_only=True):
+    """Which tickets to list; None matches everything. The last changed come first."""
+
+    controller: str | None = None
+    job_id: int | None = None
+    """Those that were last changed for a job of this id."""
+    event_id: str | None = None
+    """Those that stand for what the event is about."""
+    subjects: Collection[str] | None = None
+    open_only: bool = False
+    limit: int = 1000
+
+
+class TicketRow(Struct, frozen=True):
+    """A ticket with what a reader needs to know of it."""
+
+    ticket: Ticket
+    controller: str | None
+    job_id: int | None
+    """None where it is about no job, or the job is forgotten."""
+    changed_at: float
 
 
 class Ledger(Protocol):
@@ -96,6 +120,14 @@ class Ledger(Protocol):
         """The newest events first."""
         ...
 
+    async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
+        """What sinks opened at ticketing systems, for as long as retention keeps it."""
+        ...
+
+    async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
+        """Who has taken them upon them, by subject; those that nobody has are left out."""
+        ...
+
     async def depths(self) -> Sequence[OutboxDepth]:
         """The outbox by sink."""
         ...
@@ -113,8 +145,9 @@ class Housekeeping(Protocol):
     """What the bridge does to its store from time to time."""
 
     async def forget(self, *, before: float) -> int:
-        """Delete finished deliveries, events and closed incidents older than ``before``, and jobs that no
-        full list shows any more; never what is pending, open or still listed. Returns rows deleted.
+        """Delete finished deliveries, events, closed incidents, closed tickets, messages in place and ended
+        silences older than ``before``, and jobs that no full list shows any more; never what is pending, open
+        or still listed. Returns rows deleted.
         """
         ...
 

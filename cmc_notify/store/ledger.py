@@ -10,10 +10,13 @@ from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.model import Incident, JobState
 from cmc_notify.ports import (
+    Acknowledgement,
     ControllerMeta,
     DeliveryFilter,
     LedgerRow,
     OutboxDepth,
+    TicketFilter,
+    TicketRow,
 )
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.outbox import load_parts
@@ -30,6 +33,7 @@ from cmc_notify.store.tables import (
     pending,
     secrets,
 )
+from cmc_notify.store.tickets import find_acknowledgements, find_tickets
 from cmc_notify.store.unbroken import unbroken
 
 _META = msgspec.json.Decoder(ControllerMeta)
@@ -191,6 +195,18 @@ class Records:
             wanted = wanted.where(events.c.job_id == job_id)
         async with self._database.read() as connection:
             return [documents.decode(document) for document in await connection.scalars(wanted)]
+
+    @unbroken
+    async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
+        """What sinks opened at ticketing systems, the last changed first."""
+        async with self._database.read() as connection:
+            return await find_tickets(connection, wanted)
+
+    @unbroken
+    async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
+        """Who has taken them upon them, by subject."""
+        async with self._database.read() as connection:
+            return await find_acknowledgements(connection, subjects)
 
     @unbroken
     async def depths(self) -> Sequence[OutboxDepth]:

@@ -46,9 +46,10 @@ class Retention:
         deleted.
 
         Kept: pending deliveries and their events, the events that opened what is still open with their
-        deliveries, the news that a sink fails until its recovery is told, and every job that the controller
-        still lists or that an open incident or a kept event speaks of: were it new when it comes back, its
-        revisions would begin again, and what is told of them already could never be committed.
+        deliveries, the news that a sink fails until its recovery is told, open tickets, and each job that the
+        controller still lists or that an open incident or a kept event speaks of, with what stands for it at
+        receivers: were it new when it comes back, its revisions would begin again, and what is told of them
+        already could never be committed.
         """
         finished = (deliveries.c.finished_at < before) & ~_opened_incident(deliveries.c.event_id)
         # An event goes once nothing refers to it, so deliveries go first.
@@ -59,8 +60,9 @@ class Retention:
             + await self._delete(events, told)
             + await self._delete(incidents, incidents.c.closed_at < before)
             + await self._delete(actions, actions.c.at < before)
-            + await self._delete(acknowledgements, (acknowledgements.c.at < before) & ~_shown_still())
             + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_spoken_of())
+            + await self._delete(postings, (postings.c.changed_at < before) & ~_stands_for_something())
+            + await self._delete(acknowledgements, (acknowledgements.c.at < before) & ~_shown_still())
             + await self._delete(silences, silences.c.ends_at < before)
         )
 
@@ -134,6 +136,12 @@ def _stands() -> ColumnElement[bool]:
 def _shown_still() -> ColumnElement[bool]:
     """Whether a message or a ticket stands that shows who has it."""
     return exists().where(postings.c.subject == acknowledgements.c.subject)
+
+
+def _stands_for_something() -> ColumnElement[bool]:
+    """Whether it is an open ticket, or what comes next of its job still has to find it."""
+    its_job = exists().where(jobs.c.controller == postings.c.controller, jobs.c.uid == postings.c.job_uid)
+    return (postings.c.label.is_not(None) & postings.c.open) | its_job
 
 
 def _spoken_of() -> ColumnElement[bool]:

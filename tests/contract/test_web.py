@@ -33,6 +33,7 @@ from cmc_notify.core.silences import Silence
 from cmc_notify.core.text import visible
 from cmc_notify.errors import CmcNotifyError, StoreUnavailable
 from cmc_notify.ports import (
+    Acknowledgement,
     ActionOutcome,
     ChatAction,
     ControllerMeta,
@@ -42,6 +43,9 @@ from cmc_notify.ports import (
     LedgerRow,
     OutboxDepth,
     Silences,
+    Ticket,
+    TicketFilter,
+    TicketRow,
 )
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import LiveController, LiveSink, WebServer, create_app
@@ -107,6 +111,14 @@ class FakeLedger(Ledger):
             appliance="paris-edge-1", error_text=HOSTILE, opened_at=NOW - 90, opened_event=FAILED.id,
             job_uid="u1", job_id=42, last_job_uid="u1", failed_order=JOB.order, audience={"chat": ("d1",)},
         )  # fmt: skip
+        self.ticket_rows = [
+            TicketRow(Ticket("snow", "job:emea:u1", "INC<b>7", "https://snow.example/7?a=1&b=2", True),
+                      "emea", 42, NOW - 20),
+            TicketRow(Ticket("evil", "incident:emea:V2AB0001:3", HOSTILE, "javascript:alert(1)", True),
+                      "emea", 42, NOW - 20),
+            TicketRow(Ticket("old", "job:emea:u1", "CLOSED-1", "https://old.example/", False),
+                      "emea", 42, NOW - 20),
+        ]  # fmt: skip
         self.delivery_rows = [
             LedgerRow(
                 Delivery(
@@ -181,6 +193,16 @@ class FakeLedger(Ledger):
     ) -> Sequence[Event]:
         self._answer(("events", limit, controller, job_id))
         return list(self.stored.values())
+
+    @override
+    async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
+        self._answer(wanted)
+        return self.ticket_rows
+
+    @override
+    async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
+        self._answer(("acknowledgements", frozenset(subjects)))
+        return {"job:emea:u1": Acknowledgement("Zoë <i>", NOW - 30)}
 
     @override
     async def depths(self) -> Sequence[OutboxDepth]:

@@ -1,0 +1,80 @@
+"""Tickets and acknowledgements as people ask for them, and how long they are kept; on both databases."""
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.model import JobState
+from cmc_notify.ports import PollCommit, Posting, TicketFilter
+from cmc_notify.store import Store
+
+MakeState = Callable[..., JobState]
+MakeCommit = Callable[..., PollCommit]
+Tell = Callable[..., Awaitable[list[str]]]
+
+
+async def stand(store: Store, tell: Tell, job_id: int, *made: tuple[str, str, dict[str, Any]]) -> None:
+    """Deliveries about a job, (sink, subject, posting) each, made these at the sinks, and are done."""
+    sent = await tell(
+        *({"sink": sink, "subject": subject, "ordering_key": subject} for sink, subject, _ in made),
+        job_id=job_id,
+    )
+    for delivery, (sink, _, posting) in zip(sent, made, strict=True):
+        await store.outbox.record_part(delivery, "done", "r", posting=Posting(reference="ref", **posting))
+        await store.outbox.claim(sink, owner="me", limit=100, lease=60)
+        verdict = Verdict(state=DeliveryState.SENT)
+        assert await store.outbox.record(delivery, owner="me", verdict=verdict)
+
+
+async def labels(store: Store, **wanted: Any) -> list[str]:
+    """Of the tickets that are found."""
+    return [row.ticket.label for row in await store.ledger.tickets(TicketFilter(**wanted))]
+
+
+async def test_tickets_are_found_by_what_people_know(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """Job, event, subject or state, the last changed first; a message in place is no ticket."""
+    await stand(store, tell, 1, ("snow", "job:emea:1-1", {"label": "INC1", "url": "https://snow/1"}))
+    hands.now += 2
+    await stand(
+        store,
+        tell,
+        2,
+        ("snow", "incident:emea:V1:3", {"label": "INC2", "open": False}),
+        ("pager", "job:emea:2-1", {"label": "P2"}),
+        ("chat", "job:emea:2-1", {}),
+    )
+    assert await labels(store) == ["P2", "INC2", "INC1"]
+    assert await labels(store, limit=1) == ["P2"]
+    assert await labels(store, open_only=True) == ["P2", "INC1"]
+    assert await labels(store, job_id=2) == ["P2", "INC2"]
+    assert await labels(store, job_id=2, controller="apac") == []
+    assert await labels(store, subjects=["job:emea:1-1", "incident:emea:V1:3", "x"]) == ["INC2", "INC1"]
+    assert await labels(store, subjects=[]) == []
+    oldest = (await store.ledger.events())[-1]
+    assert await labels(store, event_id=oldest.id) == ["INC1"]
+    [row] = await store.ledger.tickets(TicketFilter(job_id=1))
+    assert (row.ticket.sink, row.ticket.subject, row.ticket.url) == ("snow", "job:emea:1-1", "https://snow/1")
+    assert (row.ticket.open, row.controller, row.job_id, row.changed_at) == (True, "emea", 1, hands.now - 2)
+
+
+async def test_retention_keeps_open_tickets_and_what_stands_for_a_job_that_is_kept(
+    store: Store, tell: Tell, make_commit: MakeCommit, make_state: MakeState, hands: SimpleNamespace
+) -> None:
+    """Closed tickets and messages go with their job, once they are old enough themselves."""
+    await stand(store, tell, 1, ("snow", "job:emea:1", {"label": "OPEN"}))
+    await stand(store, tell, 2, ("snow", "job:emea:2", {"label": "SHUT", "open": False}))
+    await stand(store, tell, 3, ("chat", "job:emea:3", {}))
+    await stand(store, tell, 4, ("snow", "job:emea:4", {"label": "LISTED", "open": False}))
+    listed = frozenset({make_state(4).uid})
+    version = (await store.poll.load_snapshot("emea")).version
+    await store.poll.commit_poll(make_commit(version, listed=listed))
+    hands.now += 1000
+    assert await store.housekeeping.forget(before=hands.now - 1001) == 0
+    # Four deliveries, their events, three jobs, two postings.
+    assert await store.housekeeping.forget(before=hands.now) == 4 + 4 + 3 + 2
+    assert sorted(await labels(store)) == ["LISTED", "OPEN"]
+    [row] = await store.ledger.tickets(TicketFilter(subjects=["job:emea:1"]))
+    assert (row.controller, row.job_id) == ("emea", None)
