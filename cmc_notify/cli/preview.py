@@ -109,7 +109,9 @@ def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> 
         settings, lambda error: warn(f"the plain message would go out instead: {error}"), plugins=plugins
     )
     for name, kind in places:
-        message = Message(key="preview", event=_event(kind, settings), subject="preview")
+        event = _event(kind, settings)
+        subject = f"job:{event.controller}:{event.job.id}" if event.job else "preview"
+        message = Message(key="preview", event=event, subject=subject)
         found = make_sink(name, settings.sinks[name], plugins, renderer)
         if isinstance(found, Previewing):
             yield (name, kind), found.preview(message)

@@ -2,32 +2,28 @@
 
 import asyncio
 import gzip
-import html
 import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from recorded import Parts
+from slack_stage import MANY, URL, assert_harmless, everything, sink_for, unescaped
 
+from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
-from cmc_notify.core.samples import HOSTILE_TEXT
+from cmc_notify.core.samples import HOSTILE_TEXT, sample
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
-from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.sinks.slack import PLUGIN, BotSink
-from cmc_notify.sinks.slack.bot import REPEAT
-from cmc_notify.sinks.slack.limits import violations
+from cmc_notify.sinks.slack.sending import REPEAT
 
 MakeMessage = Callable[..., Message]
 POST = "chat.postMessage"
 COMPLETE = "files.completeUploadExternal"
-URL = "https://bridge.example.net/events/1?expires=1&signature=abc"
-MANY = tuple(f"error {number} " + "x" * 500 for number in range(200))
 
 
 @pytest.fixture
@@ -51,55 +47,36 @@ def parts() -> Parts:
     return Parts()
 
 
-def sink_for(slack: SlackServer, **more: Any) -> BotSink:
-    """A sink built as the application builds it."""
-    given = {"type": "slack", "token": slack.token, "channel": "#netops", "api_url": slack.api_url, **more}
-    sink = PLUGIN.build("chat", PLUGIN.settings.model_validate(given), Renderer())
-    assert isinstance(sink, BotSink)
-    return sink
-
-
-def unescaped(message: SlackMessage) -> str:
-    """Everything that a reader sees of a message, sections one after the other."""
-    return html.unescape("\n".join(message.texts))
-
-
-def everything(slack: SlackServer) -> str:
-    """What stands in the channel, in threads and in shared files."""
-    shown = [unescaped(message) for message in slack.messages]
-    files = [(file.content or b"").decode() for file in slack.files if file.channel]
-    return "\n".join([*shown, *files]).replace("\u200b", "")
-
-
-def assert_harmless(slack: SlackServer) -> None:
-    """Nothing but our own links is markup, and each message is within the limits."""
-    for message in slack.messages:
-        if message.files:
-            continue
-        assert violations(message.raw) == []
-        sections = [block["text"] for block in message.raw["blocks"] if block["type"] == "section"]
-        assert all(text["verbatim"] for text in sections), "else Slack looks for mentions in plain text"
-        for text in [message.text, *message.texts]:
-            markup = re.findall(r"<[^>]*>", text)
-            assert all(found.startswith(f"<{URL.replace('&', '&amp;')}|") for found in markup)
-
-
-async def test_a_short_message_is_posted_whole_and_recorded(
+async def test_a_job_has_a_card_and_its_event_stands_in_the_thread(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """One message with every failure, the delivery's key in its metadata, the receipt ``channel:ts``."""
+    """Both hold every failure, carry the delivery's key in their metadata, and are recorded with receipts."""
     message = make_message(texts=("Rule 12 is not defined", "no answer"))
     outcome = await sink.send(message, parts)
-    [posted] = slack.messages
-    assert outcome == Sent(f"C0NETOPS001:{posted.ts}")
-    assert parts.recorded == {"message": f"C0NETOPS001:{posted.ts}"}
-    assert "Rule 12 is not defined" in unescaped(posted)
-    assert "no answer" in unescaped(posted)
-    assert posted.raw["metadata"] == {
-        "event_type": "cmc_notify",
-        "event_payload": {"key": message.key, "part": "message"},
-    }
-    assert posted.raw["unfurl_links"] is False
+    card, reply = slack.messages
+    assert outcome == Sent(f"C0NETOPS001:{card.ts}")
+    assert parts.recorded == {"message": f"C0NETOPS001:{card.ts}", "thread": f"C0NETOPS001:{reply.ts}"}
+    assert reply.thread_ts == card.ts
+    for posted, part in ((card, "message"), (reply, "thread")):
+        assert "Rule 12 is not defined" in unescaped(posted)
+        assert "no answer" in unescaped(posted)
+        assert posted.raw["metadata"] == {
+            "event_type": "cmc_notify",
+            "event_payload": {"key": message.key, "part": part},
+        }
+        assert posted.raw["unfurl_links"] is False
+
+
+async def test_what_is_no_jobs_is_one_message(
+    slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
+) -> None:
+    """Nothing of a controller or a sink is ever brought up to date: each event is a message of its own."""
+    for kind in (EventType.CONTROLLER_UNREACHABLE, EventType.CONTROLLER_RECOVERED):
+        message = Message(key=str(kind), event=sample(kind), subject="controller:emea")
+        assert isinstance(await sink.send(parts.next(message), parts), Sent)
+    assert [posted.thread_ts for posted in slack.messages] == [None, None]
+    assert parts.posting is None
+    assert "timed out after 30 s" in unescaped(slack.messages[0])
 
 
 async def test_hostile_texts_arrive_complete_and_harmless(
@@ -120,7 +97,7 @@ async def test_hostile_texts_arrive_complete_and_harmless(
 async def test_what_no_message_holds_follows_as_files(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts, *, count: int, size: int
 ) -> None:
-    """A short message in the channel, and in its thread files of at most 1 MB with every text exact."""
+    """A card in the channel; in its thread a short message and files of at most 1 MB, every text exact."""
     texts = tuple(f"<!channel> & {number:05} ".ljust(size, "y") for number in range(count))
     message = make_message(texts=texts, url=URL)
     outcome = await sink.send(message, parts)
@@ -136,7 +113,7 @@ async def test_what_no_message_holds_follows_as_files(
         f"({n}/{len(shared)}) [{message.key}#{n}]" in (f.title or "")
         for n, f in zip(numbers, shared, strict=True)
     ] == [True] * len(shared)
-    assert list(parts.recorded) == ["message", *[f"file:{n}" for n in numbers]]
+    assert list(parts.recorded) == ["message", "thread", *[f"file:{n}" for n in numbers]]
     assert_harmless(slack)
 
 
@@ -149,7 +126,7 @@ async def test_without_the_right_to_upload_the_texts_go_as_replies(
     outcome = await sink.send(make_message(texts=texts, url=URL), parts)
     assert isinstance(outcome, Sent)
     [parent] = slack.parents
-    replies = slack.thread(parent)
+    _, *replies = slack.thread(parent)
     assert 5 < len(replies) <= 10
     shown = "".join(map(unescaped, replies))
     left = len(texts) - sum(text in shown for text in texts)
@@ -180,16 +157,16 @@ async def test_parts_that_were_accepted_are_not_sent_again(
     slack.fail_next("upload", Fault("answer", status=503, body="busy"))
     first = await sink.send(message, parts)
     assert isinstance(first, RetryLater)
-    assert list(parts.recorded) == ["message"]
+    assert list(parts.recorded) == ["message", "thread"]
     slack.fail_next(COMPLETE, refusal_with("ratelimited"), after=1)
     second = await sink.send(parts.resumed(message), parts)
     assert isinstance(second, RetryLater)
-    assert list(parts.recorded) == ["message", "file:1"]
+    assert list(parts.recorded) == ["message", "thread", "file:1"]
     third = await sink.send(parts.resumed(message), parts)
     assert isinstance(third, Sent)
     assert len(slack.parents) == 1
     titles = [file.title for file in slack.files if file.channel]
-    assert len(titles) == len(set(titles)) == len(parts.recorded) - 1
+    assert len(titles) == len(set(titles)) == len(parts.recorded) - 2
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -206,7 +183,8 @@ async def test_after_a_lost_answer_the_message_is_looked_for(
     second = await sink.send(parts.resumed(message, unclear=True), parts)
     assert isinstance(second, Sent)
     mine = [m for m in slack.messages if m.raw["metadata"]["event_payload"]["key"] == message.key]
-    assert [f"{m.channel}:{m.ts}" for m in mine] == [second.receipt] == [parts.recorded["message"]]
+    assert [f"{m.channel}:{m.ts}" for m in mine] == [second.receipt, parts.recorded["thread"]]
+    assert second.receipt == parts.recorded["message"]
     assert REPEAT not in unescaped(mine[0])
 
 
@@ -221,7 +199,7 @@ async def test_a_fresh_sink_finds_the_channel_by_its_name_to_look_in_it(
         outcome = await sink.send(parts.resumed(message, unclear=unclear), Parts())
         await sink.close()
         assert isinstance(outcome, Sent if unclear else Unclear)
-    assert len(slack.messages) == 1
+    assert len(slack.parents) == 1
 
 
 async def test_the_look_up_reads_every_page(
@@ -234,7 +212,7 @@ async def test_the_look_up_reads_every_page(
     for number in range(450):
         slack.say(str(number))
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
-    assert len(slack.messages) == 451
+    assert len(slack.parents) == 451
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -247,11 +225,11 @@ async def test_after_a_lost_answer_the_file_is_looked_for(
     assert isinstance(await sink.send(message, parts), Unclear)
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
     assert len([file for file in slack.files if file.channel]) == 1
-    assert list(parts.recorded) == ["message", "file:1"]
+    assert list(parts.recorded) == ["message", "thread", "file:1"]
 
 
 @pytest.mark.parametrize("stored", [True, False])
-@pytest.mark.parametrize("accepted", [0, 2])
+@pytest.mark.parametrize("accepted", [0, 1, 3])
 async def test_after_a_lost_answer_the_reply_is_looked_for(
     slack: SlackServer,
     sink: BotSink,
@@ -303,9 +281,11 @@ async def test_where_looking_is_not_allowed_the_repeat_is_marked(
     slack.fail_next(POST, Fault("drop", done=True))
     await sink.send(message, parts)
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
-    first, second = slack.messages
+    first, second = slack.parents
     assert REPEAT not in unescaped(first)
     assert REPEAT in unescaped(second)
+    assert parts.posting is not None
+    assert parts.posting.reference.endswith(second.ts)
 
 
 async def test_nothing_is_sent_while_looking_is_not_possible_for_now(
@@ -478,13 +458,13 @@ async def test_a_cancelled_send_records_nothing_and_is_found_later(
         await sending
     assert parts.recorded == {}
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
-    assert len(slack.messages) == 1
+    assert len(slack.parents) == 1
 
 
 async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
     slack: SlackServer, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """The message in the channel says that the complete list follows, and the file has it."""
+    """Card and reply say that there is more and where, and the file has it."""
 
     class Wordy:
         def render(
@@ -499,8 +479,9 @@ async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
     outcome = await sink.send(make_message(texts=MANY), parts)
     await sink.close()
     assert isinstance(outcome, Sent)
-    assert "complete list follows in the thread" in unescaped(slack.parents[0])
-    assert all(text in everything(slack) for text in MANY)
+    assert "the thread has the whole" in unescaped(slack.parents[0])
+    assert "complete list follows in the thread" in unescaped(slack.messages[1])
+    assert all(text in everything(slack, thread_only=True) for text in MANY)
 
 
 async def test_an_answer_without_end_fills_no_memory(make_message: MakeMessage, parts: Parts) -> None:

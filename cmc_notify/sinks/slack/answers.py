@@ -74,6 +74,13 @@ FAULTS = frozenset(
         "too_many_attachments",
     }
 )
+NOT_UPDATED = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"})
+"""A message can't be updated any more, whoever tries again; posting another one may well go. Documented with
+``chat.update``."""
+NO_THREAD = frozenset(
+    {"thread_not_found", "invalid_thread_ts", "cannot_reply_to_message", "message_not_found"}
+)
+"""There is no message any more beneath which something could be said."""
 _REMEDIES = {
     "channel_not_found": "correct the channel in the config, or invite the bot to it",
     "not_in_channel": "invite the bot to the channel",

@@ -1,4 +1,4 @@
-"""An event becomes what is posted: one message, a short one with files, or several continued ones.
+"""An event becomes what is posted: a job's card, one message, a short one with files, or continued ones.
 
 Guarantee: every failure's text is in what is posted, or the last message says how many more there are and
 where. The parts of one message are cut at the same places on every attempt, so that parts which were accepted
@@ -6,22 +6,28 @@ before stand for the same failures.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
 from msgspec import Struct
 
+from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event
+from cmc_notify.core.grouping import group_failures
+from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.fitting import with_failures
 from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out
-from cmc_notify.sinks.slack.limits import Payload
+from cmc_notify.sinks.slack.limits import Block, Payload
 
 SNIPPET = 1_000_000
 """Bytes of one file; Slack shows text files up to 1 MB."""
 MOST_CONTINUED = 10
 _MOST_RENDERINGS = 8
+_SPOKEN_CAUSES = 3
+_SPOKEN_TEXT = 150
+"""Characters of a feature's name and of an error in the notification, which holds 4,000 in all."""
 
 
 class File(Struct, frozen=True):
@@ -36,10 +42,27 @@ class File(Struct, frozen=True):
 class Composer:
     """Renders one message for Slack."""
 
-    def __init__(self, renderer: Renderer, message: Message) -> None:
+    def __init__(self, renderer: Renderer, message: Message, buttons: Sequence[Block] = ()) -> None:
+        """``buttons`` stand beneath the job's card."""
         # A possible repeat is marked where it is posted. In the text it would move the places of the cuts.
         self._message = msgspec.structs.replace(message, unclear=False, parts={}, attempt=1)
         self._renderer = renderer
+        self._buttons = [*buttons]
+
+    def card(self) -> Payload:
+        """The job as it is now, with as much of its failures as one message holds."""
+        text = self._renderer.render("slack", "card", self._message, brief=True).text
+        event = self._message.event
+        told = self._message.purpose is not Purpose.FOLLOW
+        notice = "This is not all: the thread has the whole." if told else "This is not all."
+        if event.url or not told:
+            notice += f" {_where(event)}"
+        spare = len(json.dumps(self._buttons).encode())
+        payload = lay_out(text, most=1, notice=notice, spare=spare).messages[0]
+        return {
+            "text": _spoken(payload["text"], event),
+            "blocks": [*payload["blocks"], *self._buttons],
+        }
 
     def whole(self) -> Payload | None:
         """The message, if one can hold it."""
@@ -83,14 +106,19 @@ class Composer:
         said = f"The text is cut off here: {_more(event, 0)} in all. {_where(event)}"
         return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
 
-    def preview(self, *, files: bool) -> Iterator[PreviewDocument]:
-        """All that is posted; ``files`` says whether a long list follows as files in the thread."""
+    def preview_card(self) -> PreviewDocument:
+        """The card."""
+        return _shown("card.json", self.card())
+
+    def preview(self, name: str, *, files: bool) -> Iterator[PreviewDocument]:
+        """All that is posted but the card; ``files`` says whether a long list follows as files in the
+        thread. The documents are called by ``name``.
+        """
         whole = self.whole()
         split = (self.brief(),) if files else self.continued()
         payloads = (whole,) if whole else split
         for number, payload in enumerate(payloads, start=1):
-            name = "message.json" if len(payloads) == 1 else f"message-{number}.json"
-            yield PreviewDocument(name, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+            yield _shown(f"{name}.json" if len(payloads) == 1 else f"{name}-{number}.json", payload)
         if whole is None and files:
             for file in self.files():
                 yield PreviewDocument(file.name, file.content.decode("utf-8", "replace"))
@@ -124,6 +152,28 @@ class Composer:
 
     def _text(self, message: Message) -> str:
         return self._renderer.render("slack", "mrkdwn", message).text
+
+
+def _shown(name: str, payload: Payload) -> PreviewDocument:
+    return PreviewDocument(name, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+
+
+def _spoken(headline: str, event: Event) -> str:
+    """What a notification shows and a screen reader says in the place of all blocks: the headline, and the
+    most frequent errors, each with the number of its appliances.
+    """
+    causes = (
+        f"{len(group.members):,} \u00d7 {_plain(group.feature or '?')}: {_plain(group.error_text or '?')}"
+        for group in group_failures(event.failures)[:_SPOKEN_CAUSES]
+    )
+    return "\n".join([headline, *causes])
+
+
+def _plain(text: str) -> str:
+    """The beginning of a text on one line, with nothing that Slack would take for markup."""
+    line = " ".join(visible(text[: 2 * _SPOKEN_TEXT]).split())
+    shortened = line if len(line) <= _SPOKEN_TEXT else f"{line[:_SPOKEN_TEXT]}…"
+    return shortened.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _first(message: Message, keep: int) -> Message:

@@ -62,7 +62,7 @@ class IncomingSink:
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """The messages, as they would be posted."""
-        return [*Composer(self._renderer, message).preview(files=False)]
+        return [*Composer(self._renderer, message).preview("message", files=False)]
 
     async def probe(self) -> SendOutcome:
         """Post an empty message: a webhook that exists refuses it for having no text."""

@@ -37,16 +37,17 @@ class Layout(Struct, frozen=True):
     complete: bool
 
 
-def lay_out(text: str, *, most: int, notice: str | None = None) -> Layout:
+def lay_out(text: str, *, most: int, notice: str | None = None, spare: int = 0) -> Layout:
     """The rendered ``text`` as at most ``most`` messages; where that is too few, ``notice`` ends the last.
 
     ``notice`` is mrkdwn of some 500 characters; None, where the caller does not use an incomplete layout.
+    ``spare`` bytes of each message are left for blocks of the caller's own, of which there can be four.
     """
     headline, lines = _parse(text)
     reserve = _weight(notice or "") + 3 * OVERHEAD
     if len(text) > most * ROOM and notice is None:
         return Layout((), complete=False)
-    room = ROOM - reserve - max(_cost(block) for block in _head(headline, 1, most))
+    room = ROOM - spare - reserve - max(_cost(block) for block in _head(headline, 1, most))
     pages: list[list[Block]] = [[]]
     used = 0
     complete = True

@@ -1,0 +1,132 @@
+"""One attempt at one message of the Slack bot: the job's card brought up to date, its thread gone on with.
+
+Guarantee: every failure's text that is told stands complete in the thread, whatever becomes of the card. A
+job has one card in the channel for as long as Slack lets it be updated; where that is refused for good,
+another is posted, and the thread goes on under it.
+"""
+
+import asyncio
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.ports import Message, PartRecorder, Posting
+from cmc_notify.sinks.slack.answers import CREDENTIALS, NO_THREAD, NOT_UPDATED, NotTaken
+from cmc_notify.sinks.slack.client import SlackClient
+from cmc_notify.sinks.slack.composing import Composer
+from cmc_notify.sinks.slack.sending import MESSAGE, PartSender
+from cmc_notify.sinks.slack.telling import Reply, reply_to
+
+THREAD = "thread"
+"""The part that says in the thread what the event is."""
+_POSTED_BY = "posted_by"
+_CHANNEL = "channel"
+
+
+class Attempt:
+    """What is not yet recorded in ``message.parts`` goes out, part by part."""
+
+    def __init__(
+        self,
+        client: SlackClient,
+        channel: str,
+        known_id: str | None,
+        message: Message,
+        record: PartRecorder,
+    ) -> None:
+        """As for PartSender."""
+        self._channel = channel
+        self._message = message
+        self._parts = set(message.parts)
+        self._posting = message.posting
+        self._sender = PartSender(client, channel, known_id, message, record)
+
+    async def run(self, composer: Composer) -> str | None:
+        """The receipt of the message in the channel, once everything is accepted; None where there was
+        nothing to bring up to date. Raises NotTaken.
+        """
+        if self._message.event.job is None:
+            return await self._tell(composer)
+        if self._message.purpose is Purpose.FOLLOW and self._posting is None:
+            return None
+        receipt = await self._card(composer)
+        reply = reply_to(self._message)
+        if reply is Reply.NONE:
+            return receipt
+        try:
+            await self._reply(composer, receipt, reply)
+        except NotTaken as error:
+            if error.code not in NO_THREAD:
+                raise
+            receipt = await self._post_card(composer)
+            await self._reply(composer, receipt, reply)
+        return receipt
+
+    async def _tell(self, composer: Composer) -> str:
+        """What is no job's: a message in the channel, and what it can't hold in its thread."""
+        whole = await asyncio.to_thread(composer.whole)
+        receipt = self._message.parts.get(MESSAGE)
+        if receipt is None:
+            payload = await asyncio.to_thread(composer.brief) if whole is None else whole
+            receipt = await self._sender.post(payload)
+        if whole is None:
+            await self._complete_list(composer, receipt)
+        return receipt
+
+    async def _card(self, composer: Composer) -> str:
+        if receipt := self._message.parts.get(MESSAGE):
+            return receipt
+        if self._posting is not None and self._is_here(self._posting):
+            try:
+                card = await asyncio.to_thread(composer.card)
+                await self._sender.update(self._posting.reference, card)
+            except NotTaken as error:
+                if error.code not in NOT_UPDATED:
+                    raise
+            else:
+                return self._posting.reference
+        return await self._post_card(composer)
+
+    async def _post_card(self, composer: Composer) -> str:
+        def stands(receipt: str) -> Posting:
+            notes = {_POSTED_BY: self._message.key, _CHANNEL: self._channel}
+            self._posting = Posting(reference=receipt, notes=notes)
+            return self._posting
+
+        return await self._sender.post(await asyncio.to_thread(composer.card), stands)
+
+    def _is_here(self, posting: Posting) -> bool:
+        """Whether it stands in the channel that the config names now, by name or by id."""
+        return self._channel in (posting.notes.get(_CHANNEL), posting.reference.partition(":")[0])
+
+    async def _reply(self, composer: Composer, receipt: str, reply: Reply) -> None:
+        """The event in the thread, with every error text: in the reply, in files, or in more replies."""
+        whole = await asyncio.to_thread(composer.whole)
+        if THREAD not in self._parts:
+            payload = await asyncio.to_thread(composer.brief) if whole is None else whole
+            # A card that this very message has put into the channel is new there itself.
+            fresh = self._posting is not None and self._posting.notes.get(_POSTED_BY) == self._message.key
+            broadcast = reply is Reply.BROADCAST and not fresh
+            await self._sender.reply(THREAD, payload, receipt, broadcast=broadcast)
+            self._parts.add(THREAD)
+        if whole is None:
+            await self._complete_list(composer, receipt)
+
+    async def _complete_list(self, composer: Composer, receipt: str) -> None:
+        in_doubt = self._sender.in_doubt
+        if not any(part.startswith("reply:") for part in self._parts):
+            try:
+                for number, file in enumerate(await asyncio.to_thread(composer.files), start=1):
+                    if (part := f"file:{number}") not in self._parts:
+                        await self._sender.file(part, file, receipt)
+                        self._parts.add(part)
+            except NotTaken as error:
+                if error.code is None or error.passing or error.code in CREDENTIALS:
+                    raise
+                # Files are refused for good (a scope, a full disk, a policy): the texts go as replies, and
+                # where there is a doubt it may concern the first of them, left over from an earlier attempt.
+                self._sender.in_doubt = in_doubt
+            else:
+                return
+        for number, payload in enumerate(await asyncio.to_thread(composer.continued), start=1):
+            if (part := f"reply:{number}") not in self._parts:
+                await self._sender.reply(part, payload, receipt)
+                self._parts.add(part)

@@ -1,0 +1,47 @@
+"""What each event does in a channel where a job has one message of its own, its card.
+
+The card always shows the job as it is now. What people must not miss follows as a reply in the card's thread,
+where it stays when the card moves on; the end of a job and what needs somebody is shown in the channel, too.
+"""
+
+from enum import Enum
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.events import EventType
+from cmc_notify.ports import Message
+
+
+class Reply(Enum):
+    """What is said in the card's thread."""
+
+    NONE = "nothing"
+    QUIET = "in the thread alone"
+    BROADCAST = "in the thread and in the channel"
+
+
+_REPLIES = {
+    EventType.JOB_QUEUED: Reply.NONE,
+    EventType.JOB_STARTED: Reply.NONE,
+    EventType.JOB_PROGRESS: Reply.NONE,
+    EventType.JOB_SUCCEEDED: Reply.NONE,
+    EventType.JOB_CANCELED: Reply.QUIET,
+    EventType.JOB_REOPENED: Reply.QUIET,
+    EventType.APPLIANCE_FAILED: Reply.QUIET,
+    EventType.JOB_FAILED: Reply.BROADCAST,
+    EventType.APPLIANCE_RECOVERED: Reply.BROADCAST,
+    EventType.JOB_OVERDUE: Reply.BROADCAST,
+    EventType.JOB_VANISHED: Reply.BROADCAST,
+}
+
+
+def reply_to(message: Message) -> Reply:
+    """What the message of a job's event adds to the thread.
+
+    An error text is always there whole: of a card only the present state remains.
+    """
+    event = message.event
+    if message.purpose is Purpose.FOLLOW:
+        return Reply.NONE
+    chosen = _REPLIES.get(event.type, Reply.QUIET)
+    tells_errors = event.failures or (event.job and event.job.error_text)
+    return Reply.QUIET if chosen is Reply.NONE and tells_errors else chosen
