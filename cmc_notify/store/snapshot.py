@@ -7,13 +7,15 @@ gets StaleSnapshot and has written nothing.
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import bindparam, func, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
+from cmc_notify.core.events import EventType
 from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.core.silences import Silence
+from cmc_notify.core.ticketing import job_subject
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.collapsing import hold, supersede
@@ -22,6 +24,7 @@ from cmc_notify.store.leadership import require
 from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
 from cmc_notify.store.silences import end_silences, load_active
 from cmc_notify.store.tables import (
+    acknowledgements,
     controllers,
     deliveries,
     delivery_waits,
@@ -129,6 +132,7 @@ class PollRecords:
                 await require(connection, commit.fence)
             await self._write_jobs(connection, commit)
             await self._write_events(connection, commit)
+            await self._end_acknowledgements(connection, commit)
             await self._write_deliveries(connection, commit)
             await self._write_incidents(connection, commit.incidents)
             await end_silences(connection, commit.ended_silences, now=self._database.clock())
@@ -190,6 +194,16 @@ class PollRecords:
             await connection.execute(insert(events), rows)
         except IntegrityError as error:
             raise StaleSnapshot(f"{commit.controller}: a change was already told; poll again") from error
+
+    async def _end_acknowledgements(self, connection: AsyncConnection, commit: PollCommit) -> None:
+        """Who took a job upon them did so for the run that was: what a new run fails is nobody's yet."""
+        reopened = [
+            job_subject(commit.controller, commit.event_uids[event.id][0])
+            for event in commit.events
+            if event.type is EventType.JOB_REOPENED
+        ]
+        for chunk in in_chunks(reopened):
+            await connection.execute(delete(acknowledgements).where(acknowledgements.c.subject.in_(chunk)))
 
     async def _write_deliveries(self, connection: AsyncConnection, commit: PollCommit) -> None:
         if not commit.deliveries:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.events import EventType
 from cmc_notify.core.model import JobState
 from cmc_notify.ports import (
     Acknowledgement,
@@ -135,3 +136,17 @@ async def test_old_attempts_are_forgotten(store: Store, posted: list[str]) -> No
     assert [action.id for action in await store.acting.actions()] == ["a2"]
     assert (await store.acting.acknowledge(JOB, by="Bea", at=300.0)).by == "Anna"
     assert (await store.acting.acknowledge("job:emea:8", by="Bea", at=300.0)).by == "Bea"
+
+
+async def test_a_new_run_of_the_job_is_nobodys_yet(
+    store: Store, make_state: MakeState, make_commit: MakeCommit
+) -> None:
+    """Who took the run before upon them did not take the next one; other jobs stay as they are."""
+    other = "job:emea:8-1795420008"
+    for subject in (JOB, other):
+        await store.acting.acknowledge(subject, by="anna", at=100.0)
+    state = make_state(7)
+    assert f"job:emea:{state.uid}" == JOB
+    await store.poll.commit_poll(make_commit(0, state, event_type=EventType.JOB_REOPENED))
+    assert (await store.acting.acknowledge(JOB, by="bert", at=200.0)).by == "bert"
+    assert (await store.acting.acknowledge(other, by="bert", at=200.0)).by == "anna"
