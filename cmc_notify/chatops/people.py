@@ -13,6 +13,7 @@ from cmc_notify.chatops.deciding import groups, named, refusal
 from cmc_notify.chatops.reading import ActionName
 from cmc_notify.chatops.speaking import quoted
 from cmc_notify.core.outcome import Blocked
+from cmc_notify.sinks.slack.acting_probe import MEMBERS
 from cmc_notify.sinks.slack.answers import NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
 
@@ -58,7 +59,7 @@ class People:
         known = self._members.get(group)
         if known and self._clock() < known[0]:
             return known[1]
-        answer = await self._client.call("usergroups.users.list", usergroup=group)
+        answer = await self._client.call(MEMBERS, usergroup=group)
         users = answer.data.get("users")
         if not isinstance(users, list):
             raise NotTaken(Blocked("usergroups.users.list: the answer names no users"))

@@ -13,7 +13,6 @@ from typing import Any
 
 import aiohttp
 import structlog
-from pydantic import SecretStr
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
@@ -21,8 +20,8 @@ from cmc_notify.core.outcome import RetryLater
 from cmc_notify.errors import CmcNotifyError
 from cmc_notify.sinks.http import ssl_context
 from cmc_notify.sinks.outcomes import describe, safe
+from cmc_notify.sinks.slack.acting_probe import app_client, socket_address
 from cmc_notify.sinks.slack.answers import NotTaken
-from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.settings import SlackSettings
 from cmc_notify.telemetry import Metrics, Reasons
 
@@ -58,9 +57,9 @@ class Socket:
         assert settings.app_token is not None
         token = settings.app_token.get_secret_value().strip()
         self.name = name
-        self._settings = settings.model_copy(update={"token": SecretStr(token)})
+        self._settings = settings
         self._token = token
-        self._client = SlackClient(self._settings)
+        self._client = app_client(settings)
         self._take = take
         self._metrics = metrics
         self._reasons = Reasons()
@@ -130,8 +129,7 @@ class Socket:
 
     async def _address(self) -> str:
         """A new one for each connection: it works once, for a short time. Raises NotTaken or Lost."""
-        answer = await self._client.call("apps.connections.open", app_token=self._token)
-        url = answer.data.get("url")
+        url = await socket_address(self._client)
         safely = self._settings.api_url.startswith("http://")
         if not isinstance(url, str) or not url.startswith(("wss://", "ws://") if safely else "wss://"):
             raise Lost("apps.connections.open: the answer names no address that begins with wss://")

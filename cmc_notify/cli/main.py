@@ -26,6 +26,7 @@ COMMANDS = {
     "deliveries": "What went where, when, how often it was tried; and send again.",
     "failures": "What is failed now, and closing one by hand.",
     "silences": "What is not told for a while: list, add, and end early.",
+    "actions": "What people did from chat, or were refused.",
     "status": "Controllers, open jobs, open failures and the outbox, at one look.",
     "schema": "Print the JSON Schema of the event document or of the config file.",
 }

@@ -66,7 +66,7 @@ class SlackClient:
 
     def __init__(self, settings: SlackSettings) -> None:
         assert settings.token is not None, "settings check it"
-        self._settings = settings
+        self.settings = settings
         self._token = settings.token.get_secret_value().strip()
         self._uploads = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
         self._web: AsyncWebClient | None = None
@@ -129,28 +129,28 @@ class SlackClient:
 
     def _connected(self) -> AsyncWebClient:
         if self._web is None:
-            pin = self._settings.tls.fingerprint
-            context = ssl_context(self._settings.tls)
+            pin = self.settings.tls.fingerprint
+            context = ssl_context(self.settings.tls)
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     ssl=True if pin is None else aiohttp.Fingerprint(pin), force_close=True
                 ),
-                timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+                timeout=aiohttp.ClientTimeout(total=self.settings.timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[_watch()],
                 response_class=_Bounded,
             )
             self._web = AsyncWebClient(
                 token=self._token,
-                base_url=self._settings.api_url,
-                timeout=max(1, round(self._settings.timeout)),
+                base_url=self.settings.api_url,
+                timeout=max(1, round(self.settings.timeout)),
                 ssl=context,
                 session=session,
                 logger=_SDK_LOG,
                 retry_handlers=[],
             )
             # Not by the constructor: there None means whatever proxy the environment names.
-            self._web.proxy = self._settings.proxy
+            self._web.proxy = self.settings.proxy
         return self._web
 
     def _refused(self, method: str, error: SlackApiError, *, changes: bool) -> NotTaken:

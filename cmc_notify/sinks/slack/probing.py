@@ -1,12 +1,13 @@
 """Could a message be posted now? Answered without posting one.
 
-Signs in, compares the token's scopes with what will be needed, and looks at the channel where a scope allows
-it. What could not be tested is said in the receipt.
+Signs in, compares the token's scopes with what will be needed, looks at the channel where a scope allows it,
+and at what buttons need (``acting_probe``). What could not be tested is said in the receipt.
 """
 
 import re
 
 from cmc_notify.core.outcome import Blocked, SendOutcome, Sent
+from cmc_notify.sinks.slack.acting_probe import probe_acting
 from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.lookup import NotFound, listed_channel
 
@@ -47,6 +48,7 @@ async def probe(client: SlackClient, channel: str) -> SendOutcome:
         notes.append(f"channel {channel} is {found.get('id')}")
     else:
         notes.append(f"channel {channel} was not tested")
+    notes += await probe_acting(client, scopes)
     return Sent("; ".join(notes))
 
 

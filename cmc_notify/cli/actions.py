@@ -1,0 +1,54 @@
+"""``actions``: what people did from chat, or were refused. Reads the store beside a running bridge."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cmc_notify.cli.common import in_short, opened_store, read_settings, run_async
+from cmc_notify.cli.options import ConfigOption, JsonOption, actions
+from cmc_notify.cli.output import brief, print_json, print_table, say
+from cmc_notify.ports import ChatAction
+from cmc_notify.web.documents import action_document
+
+app = actions("What people did from chat, or were refused.")
+
+
+@app.command("list")
+def list_actions(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List attempts, the newest first; store.retention says for how long they are kept."""
+    settings, _ = read_settings(config)
+
+    async def read() -> Sequence[ChatAction]:
+        async with opened_store(settings) as store:
+            return await store.acting.actions(limit=limit + 1)
+
+    found = run_async(read())
+    if as_json:
+        print_json([msgspec.to_builtins(action_document(each)) for each in found[:limit]])
+        return
+    print_table(
+        ("time", "who", "action", "subject", "outcome", "by way of", "answer"),
+        [
+            (
+                in_short(each.at, settings),
+                " ".join(filter(None, (brief(each.name), f"({each.who})" if each.who else None)))
+                or "unknown",
+                " ".join(filter(None, (each.action, each.detail))),
+                each.subject,
+                each.outcome.value,
+                f"{each.sink} {each.via}",
+                brief(each.answer),
+            )
+            for each in found[:limit]
+        ],
+        empty="Nobody has done anything from chat.",
+        below=("answer",),
+    )
+    if len(found) > limit:
+        say("… and older ones; --limit shows more")

@@ -1,0 +1,146 @@
+"""``/cmc``: to the one who asks, where the messages are, within one message, and harmless."""
+
+import asyncio
+import html
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_stage import ANNA, NOW, ChatStage, chat_stage
+from msgspec.structs import replace
+
+from cmc_notify.chatops import service
+from cmc_notify.core.model import Incident
+from cmc_notify.core.samples import HOSTILE_TEXT
+from cmc_notify.ports import ControllerMeta, PollCommit
+from cmc_notify.sinks.slack.limits import violations
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[ChatStage]:
+    """One open job, no open failure."""
+    async with chat_stage(tmp_path) as made:
+        yield made
+
+
+async def ask(stage: ChatStage, text: str, **more: Any) -> str:
+    """What the command answers, as it is read; its message is one that Slack takes."""
+    ack = await stage.slack.command(text, ANNA, **more)
+    assert ack.payload is not None
+    assert ack.payload["response_type"] == "ephemeral"
+    assert violations(ack.payload) == []
+    assert ack.seconds < 3
+    return html.unescape("\n".join(texts(ack.payload)))
+
+
+def texts(payload: Mapping[str, Any]) -> list[str]:
+    """The texts of the blocks."""
+    return [block["text"]["text"] for block in payload["blocks"] if "text" in block]
+
+
+def failed(number: int, **fields: Any) -> Incident:
+    """An open failure."""
+    plain = Incident(
+        id=f"i{number:05}",
+        controller="emea",
+        serial=f"V2AB{number:04}",
+        feature_id=3,
+        feature="QoS",
+        appliance=f"edge-{number}",
+        error_text="no route",
+        opened_at=NOW,
+        opened_event="e1",
+        job_uid="42-1795420000",
+        job_id=42,
+        last_job_uid="42-1795420000",
+        failed_order=(1, 42),
+    )
+    return replace(plain, **fields)
+
+
+async def commit(stage: ChatStage, incidents: Sequence[Incident], **meta: Any) -> None:
+    """Write open failures as a poll does."""
+    await stage.store.poll.commit_poll(
+        PollCommit(
+            controller="emea",
+            expected_version=1,
+            meta=replace(ControllerMeta(first_run_done=True, last_poll_at=NOW), **meta),
+            incidents=tuple(incidents),
+        )
+    )
+
+
+async def test_status(stage: ChatStage) -> None:
+    """Controllers, open jobs, open failures and sinks in trouble; a bare command asks the same."""
+    await commit(stage, [failed(1)], unreachable_since=NOW, last_error="no route to <host>")
+    stage.troubles["mail"] = "535 refused"
+    said = await ask(stage, "")
+    assert said == await ask(stage, "STATUS")
+    for line in (
+        "1 open failure, 1 open job",
+        "*emea*: unreachable (no route to <host>), 1 open failure",
+        "*apac*: not polled yet, 0 open failures",
+        "emea: job 42 InProgress, 1 failed",
+        "sink *mail* is in trouble: 535 refused",
+    ):
+        assert line in said
+
+
+async def test_failures_are_grouped(stage: ChatStage) -> None:
+    """The error that hit most comes first, with whom it hit; one controller may be asked for."""
+    assert "Nothing is failed" in await ask(stage, "failures")
+    many = [failed(number) for number in range(20)]
+    await commit(stage, [failed(99, error_text="other"), *many])
+    said = await ask(stage, "failures emea")
+    assert said.index("*20* times QoS (emea): no route") < said.index("*1* times QoS (emea): other")
+    assert "edge-0, edge-1" in said
+    assert "and 8 more" in said
+    assert "<https://bridge.example.net/|All of them>" in said
+    assert "Nothing is failed at apac" in await ask(stage, "failures apac")
+    assert "There is no controller mars" in await ask(stage, "failures mars")
+
+
+async def test_any_number_of_hostile_failures_is_one_harmless_message(stage: ChatStage) -> None:
+    """What does not fit is said not to fit, and nothing in it is markup."""
+    hostile = [
+        failed(n, error_text=f"{n} {HOSTILE_TEXT}", appliance=HOSTILE_TEXT, feature=HOSTILE_TEXT)
+        for n in range(300)
+    ]
+    await commit(stage, hostile)
+    ack = await stage.slack.command("failures", ANNA)
+    assert ack.payload
+    assert violations(ack.payload) == []
+    shown = json.dumps(ack.payload)
+    assert "300 open failures" in shown
+    assert "Not all of it fits here" in shown
+    assert "<!channel>" not in shown
+    assert "<@U" not in shown
+
+
+async def test_help_and_what_is_not_understood(stage: ChatStage) -> None:
+    """Each says what can be asked."""
+    assert "/cmc failures" in await ask(stage, "help")
+    said = await ask(stage, "cancel 42 <!channel>")
+    assert "/cmc does not know: cancel 42 <!channel>" in said
+    assert "/cmc failures" in said
+
+
+async def test_only_where_its_messages_are(stage: ChatStage) -> None:
+    """In another channel it says where to ask; a channel given by name is known by its id, too."""
+    stage.slack.channels["random"] = "C0RANDOM001"
+    said = await ask(stage, "failures", channel="C0RANDOM001")
+    assert said == "Please ask in #netops, where its messages are"
+
+
+async def test_a_store_that_hangs(stage: ChatStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes in time, and says so."""
+    monkeypatch.setattr(service, "COMMAND_WITHIN", 0.05)
+
+    async def hang() -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(type(stage.store.ledger), "snapshots", lambda _self: hang())
+    assert "can't read its store" in await ask(stage, "status")
+    assert stage.counted("command", "failed") == 1

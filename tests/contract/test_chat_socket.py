@@ -1,0 +1,122 @@
+"""The Socket Mode connection: kept, replaced, opened again after an outage, and never in anybody's way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from chat_stage import ANNA, ChatStage, chat_stage
+from structlog.testing import LogCapture
+
+from cmc_notify.chatops import socket as sockets
+from cmc_notify.simulator.slack import Fault, refusal_with
+from cmc_notify.sinks.slack.buttons import ACKNOWLEDGE, CANCEL
+
+OPEN = "apps.connections.open"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ChatStage]:
+    """Connected; waits are short."""
+    monkeypatch.setattr(sockets, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(sockets, "LONGEST_WAIT", 0.05)
+    async with chat_stage(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def log() -> Iterator[LogCapture]:
+    """What is logged."""
+    capture = LogCapture()
+    before = structlog.get_config()
+    structlog.configure(processors=[capture])
+    yield capture
+    structlog.configure(**before)
+
+
+def sample(stage: ChatStage, name: str) -> float:
+    """A metric of the sink."""
+    return stage.metrics.registry.get_sample_value(f"cmc_notify_{name}", {"sink": "chat"}) or 0.0
+
+
+async def test_a_connection_that_slack_replaces(stage: ChatStage) -> None:
+    """As it does every few hours: another is opened at once, no outage is counted, presses arrive."""
+    for number in (2, 3):
+        await stage.slack.sockets.disconnect("refresh_requested")
+        await stage.slack.sockets.greeted_again(number)
+        await stage.slack.sockets.connected()
+    assert (await stage.slack.press(stage.message, CANCEL, ANNA)).status == 200
+    await stage.slack.told(ANNA)
+    assert sample(stage, "chat_socket_outages_total") == 0
+
+
+async def test_a_connection_that_is_lost_comes_back(stage: ChatStage, log: LogCapture) -> None:
+    """Through refusals, nonsense and lost answers; logged once for each reason, counted as one outage."""
+    stage.slack.fail_next(
+        OPEN,
+        *[refusal_with("internal_error")] * 3,
+        Fault("answer", body='{"ok": true, "url": "http://127.0.0.1/"}'),
+        Fault("answer", body='{"ok": true, "url": "ws://127.0.0.1:1/"}'),
+        Fault("drop"),
+        refusal_with("ratelimited"),
+    )
+    assert sample(stage, "chat_sockets") == 1
+    await stage.slack.sockets.drop()
+    await stage.slack.sockets.greeted_again(2)
+    await stage.slack.sockets.connected()
+    assert (await stage.slack.press(stage.message, ACKNOWLEDGE, ANNA)).status == 200
+    assert sample(stage, "chat_socket_outages_total") == 1
+    assert sample(stage, "chat_sockets") == 1
+    lost = [line["reason"] for line in log.entries if line["event"] == "chat.socket_lost"]
+    assert len(lost) == len(set(lost))
+    assert any("internal_error" in reason for reason in lost)
+    assert stage.slack.app_token not in str(log.entries)
+
+
+async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, stage: ChatStage) -> None:
+    """What an operator mends in the app's settings works without a restart."""
+    right, stage.slack.app_token = stage.slack.app_token, "xapp-other"
+    await stage.slack.sockets.disconnect("link_disabled")
+    await stage.slack.wait(lambda slack: [call[0] for call in slack.calls].count(OPEN) >= 3)
+    assert sample(stage, "chat_sockets") == 0
+    assert sample(stage, "chat_socket_outages_total") == 1
+    stage.slack.app_token = right
+    await stage.slack.sockets.greeted_again(2)
+
+
+async def test_a_server_that_never_greets(stage: ChatStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is given up, and another opened."""
+    monkeypatch.setattr(sockets, "GREETING_WITHIN", 0.2)
+    greetings = iter(["silence"])
+    hello = stage.slack.sockets._hello
+    monkeypatch.setattr(
+        stage.slack.sockets, "_hello", lambda: {"type": "mute"} if next(greetings, None) else hello()
+    )
+    await stage.slack.sockets.disconnect()
+    await stage.slack.sockets.greeted_again(3)
+    await stage.slack.sockets.connected()
+    assert sample(stage, "chat_socket_outages_total") == 1
+
+
+async def test_a_stop_finishes_what_was_begun(stage: ChatStage) -> None:
+    """Within the grace: the press that is being acted upon comes to its end, and no socket stays."""
+    stage.controller.answering.clear()
+    await stage.slack.press(stage.message, CANCEL, ANNA)
+    await stage.controller.called.wait()
+    stopping = asyncio.create_task(stage.chat.stop(5))
+    await stage.slack.sockets.connected(0)
+    assert not stopping.done()
+    stage.controller.answering.set()
+    await stopping
+    assert await stage.outcomes() == [("cancel", "done", ANNA.id)]
+    assert sample(stage, "chat_sockets") == 0
+
+
+async def test_a_stop_does_not_wait_for_ever(stage: ChatStage) -> None:
+    """What hangs beyond the grace is cut off, and stays in the audit as begun."""
+    stage.controller.answering.clear()
+    await stage.slack.press(stage.message, CANCEL, ANNA)
+    await stage.controller.called.wait()
+    await stage.chat.stop(0.05)
+    assert await stage.outcomes() == [("cancel", "begun", ANNA.id)]
