@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from dashboard import Night
 from night import failed_job, recovered
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,15 +33,15 @@ LARGEST = 80_000
 """Bytes of one picture: they are part of every clone."""
 COLOURS = 48
 PHONE, DESKTOP = 390, 1024
-HIGHEST = {PHONE: 1000}
-"""CSS pixels, else all of it: a picture shows what is on the first screens."""
+HIGHEST = {PHONE: 1000, DESKTOP: 1400}
+"""CSS pixels of each width, else all of it: a picture shows what is on the first screens."""
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 MAIL = {"type": "email", "host": "a.example", "from": "CMC <cmc@example.net>", "to": ["noc@example.net"]}
 SLACK = {"type": "slack", "token": "none", "channel": "#netops"}
 CONSOLE = {"type": "console"}
 Scheme = Literal["light", "dark"]
 Shot = tuple[str, int, Scheme, str]
-"""Name, width in CSS pixels, colours, page."""
+"""Name, width in CSS pixels, colours, page or its address."""
 
 
 def shots() -> Sequence[Shot]:
@@ -91,7 +92,10 @@ def _taken(browser: Browser, shot: Shot) -> bytes:
     page = browser.new_page(
         color_scheme=scheme, viewport={"width": width, "height": 600}, device_scale_factor=scale
     )
-    page.set_content(content)
+    if content.startswith("http"):
+        page.goto(content)
+    else:
+        page.set_content(content)
     _unroll(page)
     high = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": high})  # a frame paints only what can be seen
@@ -134,12 +138,18 @@ def main(names: Sequence[str]) -> None:
         chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for shot in shots():
-            if names and shot[0] not in names:
-                continue
-            content = _small(_taken(browser, shot))
-            (HERE / f"{shot[0]}.png").write_bytes(content)
-            print(f"{shot[0]}.png  {len(content):,} bytes")
+            if not names or shot[0] in names:
+                _write(browser, shot)
+        if not names or "dashboard" in names:
+            with Night() as address:
+                _write(browser, ("dashboard", DESKTOP, "light", address))
         browser.close()
+
+
+def _write(browser: Browser, shot: Shot) -> None:
+    content = _small(_taken(browser, shot))
+    (HERE / f"{shot[0]}.png").write_bytes(content)
+    print(f"{shot[0]}.png  {len(content):,} bytes")
 
 
 if __name__ == "__main__":
