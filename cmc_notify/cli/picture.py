@@ -20,7 +20,7 @@ body{margin:0;padding:16px;background:var(--page);color:var(--ink);font:15px/22p
 .message,.file{max-width:680px;overflow-wrap:anywhere}.message{display:grid;grid-template-columns:36px 1fr;gap:0 8px;margin:0 0 16px}
 .face{width:36px;height:36px;border-radius:6px;background:#4a154b;color:#fff;font-weight:900;text-align:center;line-height:36px}
 .who{font-weight:900}.app{font-size:10px;background:var(--badge);color:var(--dim);border-radius:2px;padding:1px 3px;margin-left:4px}
-.thread{margin:0 0 16px 44px;padding-left:12px;border-left:2px solid var(--line)}.replies{color:var(--link);font-size:13px;font-weight:700;margin:0 0 8px}
+.thread{max-width:624px;margin:0 0 16px 44px;padding-left:12px;border-left:2px solid var(--line)}.replies{color:var(--link);font-size:13px;font-weight:700;margin:0 0 8px}
 h2{font-size:18px;line-height:24px;margin:4px 0}.section,.context{margin:4px 0;white-space:pre-wrap}
 .context{font-size:13px;line-height:18px;color:var(--dim)}hr{border:0;border-top:1px solid var(--line);margin:8px 0}
 pre{background:var(--code);border:1px solid var(--line);border-radius:4px;padding:8px;white-space:pre-wrap;margin:4px 0;font:12px/18px Monaco,Menlo,Consolas,monospace}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dashboard import Night
-from night import failed_job, recovered
+from night import failed_job, half_way, recovered
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -33,11 +33,18 @@ LARGEST = 80_000
 """Bytes of one picture: they are part of every clone."""
 COLOURS = 48
 PHONE, DESKTOP = 390, 1024
-HIGHEST = {PHONE: 1000, DESKTOP: 1400}
+CHAT = 760
+HIGHEST = {PHONE: 1000, CHAT: 1060, DESKTOP: 1400}
 """CSS pixels of each width, else all of it: a picture shows what is on the first screens."""
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 MAIL = {"type": "email", "host": "a.example", "from": "CMC <cmc@example.net>", "to": ["noc@example.net"]}
-SLACK = {"type": "slack", "token": "none", "channel": "#netops"}
+SLACK = {
+    "type": "slack",
+    "token": "none",
+    "channel": "#netops",
+    "signing_secret": "none",
+    "allow": {"cancel": ["*"], "acknowledge": ["*"], "silence": ["*"]},
+}
 CONSOLE = {"type": "console"}
 Scheme = Literal["light", "dark"]
 Shot = tuple[str, int, Scheme, str]
@@ -54,8 +61,9 @@ def shots() -> Sequence[Shot]:
         ("mail-desktop-light", DESKTOP, "light", mail),
         ("mail-desktop-dark", DESKTOP, "dark", mail),
         ("mail-recovered", DESKTOP, "light", good),
-        ("slack-light", 760, "light", slack),
-        ("slack-dark", 760, "dark", slack),
+        ("slack-running", CHAT, "light", slack_page(_sent(SLACK, half_way())[0])),
+        ("slack-light", CHAT, "light", slack),
+        ("slack-dark", CHAT, "dark", slack),
         ("console", 900, "dark", _terminal(_sent(CONSOLE, failed_job())[0].text)),
     )
 
@@ -90,7 +98,7 @@ def _taken(browser: Browser, shot: Shot) -> bytes:
     _, width, scheme, content = shot
     scale = 1.5 if width == PHONE else 1
     page = browser.new_page(
-        color_scheme=scheme, viewport={"width": width, "height": 600}, device_scale_factor=scale
+        color_scheme=scheme, viewport={"width": width, "height": 100}, device_scale_factor=scale
     )
     if content.startswith("http"):
         page.goto(content)

@@ -44,7 +44,13 @@ def failed_job() -> Event:
             named = FEATURES[feature]
             failures.append(Failure(serial, host, named.id, named.label, text, new=True))
             number += 1
-    return _about_job(EventType.JOB_FAILED, "Failed", (97 + 96, 24, 23), failures=tuple(failures))
+    return _about_job(EventType.JOB_FAILED, "Failed", (193, 24, 23, 0), failures=tuple(failures))
+
+
+def half_way() -> Event:
+    """``job.progress`` of the same job, with the failures so far."""
+    failures = failed_job().failures[:9]
+    return _about_job(EventType.JOB_PROGRESS, "InProgress", (121, 9, 9, 110), failures=failures)
 
 
 def recovered() -> Event:
@@ -53,23 +59,23 @@ def recovered() -> Event:
         Recovery(each.serial, each.appliance, each.feature_id, each.feature, "2026-11-23T02:31:12Z", 4104)
         for each in failed_job().failures[:12]
     )
-    event = _about_job(EventType.APPLIANCE_RECOVERED, "Success", (12, 0, 0), job_id=4107)
+    event = _about_job(EventType.APPLIANCE_RECOVERED, "Success", (12, 0, 0, 0), job_id=4107)
     return msgspec.structs.replace(event, recoveries=recoveries)
 
 
 def _about_job(
     kind: EventType,
     status: str,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int, int, int],
     *,
     job_id: int = 4104,
     failures: tuple[Failure, ...] = (),
 ) -> Event:
-    """``counts``: rows that succeeded and failed, and appliances that failed."""
+    """``counts``: rows that succeeded and failed, appliances that failed, rows that are open."""
     event = sample(kind)
     assert event.job
-    succeeded, failed, appliances = counts
-    total = succeeded + failed
+    succeeded, failed, appliances, open_ = counts
+    total = succeeded + failed + open_
     job = msgspec.structs.replace(
         event.job,
         id=job_id,
@@ -77,11 +83,10 @@ def _about_job(
         status=status,
         created="2026-11-23T02:14:00Z",
         pushed="2026-11-23T02:15:04Z",
-        completed="2026-11-23T02:31:12Z",
+        completed=None if open_ else "2026-11-23T02:31:12Z",
         features=FEATURES,
         targets=Targets(site_ids=(7, 9, 12)),
-        counts=Counts(total, 0, 0, succeeded, failed, ApplianceCounts(120 if failed else 12, appliances)),
+        counts=Counts(total, open_, 0, succeeded, failed, ApplianceCounts(120 if failed else 12, appliances)),
     )
-    return msgspec.structs.replace(
-        event, time="2026-11-23T02:31:15Z", job=job, failures=failures, url=LINK, since=None
-    )
+    time = "2026-11-23T02:24:10Z" if open_ else "2026-11-23T02:31:15Z"
+    return msgspec.structs.replace(event, time=time, job=job, failures=failures, url=LINK, since=None)
