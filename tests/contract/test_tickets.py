@@ -60,7 +60,7 @@ async def test_open_update_resolve_under_one_key(place: TicketPlace, record: Par
     assert isinstance(await sink.send(record.next(told("k1b")), Parts()), Sent)
     assert isinstance(await sink.send(record.next(followed()), record), Sent)
     assert [ticket] == place.desk.open_tickets()
-    assert len(ticket.history) == 2 + place.quiet_update
+    assert len(ticket.history) == 1 + place.updates
     assert isinstance(await sink.send(record.next(closed()), record), Sent)
     assert not stands(record)
     assert [ticket] == place.desk.tickets
@@ -143,7 +143,7 @@ async def test_no_secret_in_a_reason_or_a_preview(place: TicketPlace, record: Pa
         shown = sink.preview(told(event=sample(kind)))
         assert shown
         assert not any(place.secret in document.text for document in shown)
-    assert "POST" in sink.preview(told())[0].text
+    assert any("POST" in document.text for document in sink.preview(told()))
     assert place.desk.tickets == []
     await sink.close()
 

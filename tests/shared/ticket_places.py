@@ -1,31 +1,47 @@
 """Each ticket preset with the service that it talks to, for tests that are the same for all of them."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
 from cmc_notify.ports import Sink
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings.base import chosen
-from cmc_notify.simulator.tickets import Desk, PagerDutyDesk, Trouble
+from cmc_notify.simulator.tickets import (
+    AlertmanagerDesk,
+    Desk,
+    JiraDesk,
+    OpsgenieDesk,
+    PagerDutyDesk,
+    ServiceNowDesk,
+    Trouble,
+)
 from cmc_notify.sinks.webhook import PLUGIN
+
+SECRET = "s3cr3ttoken"
+BASIC = {"method": "basic", "username": "cmc", "password": SECRET}
+AUTHORIZATION = f"Basic {b64encode(f'cmc:{SECRET}'.encode()).decode()}"
 
 
 class TicketPlace:
-    """One preset and its service. ``create`` and ``amend`` are the service's names for what writes."""
+    """One preset and its service."""
 
     preset: str
     create: str
-    secret = "s3cr3ttoken"
+    """The operation of the service that opens a ticket."""
+    secret = SECRET
     """As it goes over the wire."""
-    quiet_update = True
-    """Whether an update that tells nobody anew reaches the ticket."""
+    updates = 2
+    """How much a ticket's history grows by a failure more and by an update that tells nobody anew."""
+    options: dict[str, Any]
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.options = {}
 
     def given(self) -> dict[str, Any]:
         """What the config says, for the service as it is now."""
-        raise NotImplementedError
+        return {"url": self.desk.url, "auth": BASIC, "options": self.options}
 
     def sink(self, renderer: Any = None, **more: Any) -> Sink:
         """The sink as the application builds it."""
@@ -39,12 +55,12 @@ class TicketPlace:
 
 
 class PagerDutyPlace(TicketPlace):
-    """An integration key in the body."""
+    """An integration key in the body; there is no quiet update."""
 
     preset = "pagerduty"
     create = "event"
     secret = "s3cr3t0123456789abcdef0123456789"
-    quiet_update = False
+    updates = 1
 
     def __init__(self) -> None:
         super().__init__(PagerDutyDesk(routing_key=self.secret))
@@ -54,6 +70,70 @@ class PagerDutyPlace(TicketPlace):
         return {"url": self.desk.url, "options": {"routing_key": self.secret}}
 
 
+class OpsgeniePlace(TicketPlace):
+    """A key of its own kind in the header."""
+
+    preset = "opsgenie"
+    create = "create"
+
+    def __init__(self) -> None:
+        super().__init__(OpsgenieDesk(authorization=f"GenieKey {SECRET}"))
+        self.options = {"api_key": SECRET, "responders": [{"type": "team", "name": "NOC"}]}
+
+    def given(self) -> dict[str, Any]:
+        """The API key among the options."""
+        return {"url": self.desk.url, "options": self.options}
+
+
+class AlertmanagerPlace(TicketPlace):
+    """Behind a proxy that asks for a password."""
+
+    preset = "alertmanager"
+    create = "alerts"
+
+    def __init__(self) -> None:
+        super().__init__(AlertmanagerDesk(authorization=AUTHORIZATION))
+
+
+class ServiceNowPlace(TicketPlace):
+    """Event Management."""
+
+    preset = "servicenow"
+    create = "events"
+
+    def __init__(self) -> None:
+        super().__init__(ServiceNowDesk(authorization=AUTHORIZATION))
+
+
+class ServiceNowIncidentPlace(TicketPlace):
+    """The incident table."""
+
+    preset = "servicenow-incident"
+    create = "create"
+
+    def __init__(self) -> None:
+        super().__init__(ServiceNowDesk(authorization=AUTHORIZATION))
+
+
+class JiraPlace(TicketPlace):
+    """A project of a site."""
+
+    preset = "jira"
+    create = "create"
+
+    def __init__(self) -> None:
+        super().__init__(JiraDesk(authorization=AUTHORIZATION))
+        self.options = {"project": "NET"}
+
+
 PLACES: dict[str, Callable[[], TicketPlace]] = {
-    "pagerduty": PagerDutyPlace,
+    place.preset: place
+    for place in (
+        PagerDutyPlace,
+        OpsgeniePlace,
+        AlertmanagerPlace,
+        ServiceNowPlace,
+        ServiceNowIncidentPlace,
+        JiraPlace,
+    )
 }

@@ -238,7 +238,12 @@ REQUIRED = {
     "email": "host: localhost, from: a@example.net, to: b@example.net",
 }
 PRESET_REQUIRED = {
+    "alertmanager": "url: 'http://alertmanager.example.net:9093'",
+    "jira": "url: 'https://example.atlassian.net', options: {project: NET}",
+    "opsgenie": "options: {api_key: abc}",
     "pagerduty": "options: {routing_key: 0123456789abcdef0123456789abcdef}",
+    "servicenow": "url: 'https://example.service-now.com'",
+    "servicenow-incident": "url: 'https://example.service-now.com'",
 }
 
 

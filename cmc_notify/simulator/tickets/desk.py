@@ -193,3 +193,8 @@ def text_of(document: Mapping[str, Any], name: str) -> str:
     """A text of a document that was checked; empty where there is none."""
     value = document.get(name)
     return value if isinstance(value, str) else ""
+
+
+def units(text: str) -> int:
+    """UTF-16 units, as the strictest vendor counts characters."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, text_of
+from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, text_of, units
 
 LARGEST_EVENT = 512 * 1024
 _KEY = 255
@@ -108,7 +108,7 @@ def _payload(payload: Mapping[str, Any]) -> Iterator[str]:
     summary = payload.get("summary")
     if not isinstance(summary, str) or not summary.strip():
         yield "'payload.summary' is missing or blank"
-    elif len(summary.encode("utf-16-le")) // 2 > _SUMMARY:
+    elif units(summary) > _SUMMARY:
         yield f"'payload.summary' is too long (maximum is {_SUMMARY} characters)"
     if not isinstance(payload.get("source"), str) or not payload["source"].strip():
         yield "'payload.source' is missing or blank"

@@ -5,16 +5,16 @@ ticket, by its key or by what was recorded of it.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, assert_never
 
 import msgspec
 
 from cmc_notify.core.delivery import Purpose
-from cmc_notify.core.events import EventType, Severity
+from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
-from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.line import Line, Reply
 from cmc_notify.sinks.webhook.preset import PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 
@@ -35,7 +35,6 @@ CLOSING = frozenset(
         EventType.JOB_SUCCEEDED,
     }
 )
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 DONE = "done"
 """The part that stands for all of a message."""
 _NOTHING_OPEN = "no ticket is open"
@@ -112,12 +111,25 @@ class KeyedTicketSink(TicketSink):
         document: Mapping[str, Any] | list[Any] | None,
         body: bytes | None = None,
         posting: Posting,
+        step: str | None = None,
     ) -> SendOutcome:
-        """Post ``body``, else ``document``; once taken, record what stands there now."""
+        """Post ``body``, else ``document``; once taken, record what stands there now. ``step`` tells one of
+        several requests of a message from the others.
+        """
         content = body if body is not None else msgspec.json.encode(document)
-        reply = await line.ask("POST", url, content, message_id=message.key)
+        message_id = f"{message.key}-{step}" if step else message.key
+        reply = await line.ask("POST", url, content, message_id=message_id)
         if isinstance(reply.outcome, Sent):
             receipt = posting.label or posting.reference
             await record(DONE, receipt, posting=posting)
             return Sent(receipt)
         return reply.outcome
+
+
+def reached(reply: Reply, *, also: Collection[int] = ()) -> SendOutcome:
+    """The outcome of a probe by reading, where the statuses ``also`` say nothing against writing."""
+    if isinstance(reply.outcome, Sent):
+        return Sent(f"HTTP {reply.status}")
+    if reply.status in also:
+        return Sent(f"it answers reading with HTTP {reply.status}, which says nothing about writing")
+    return reply.outcome

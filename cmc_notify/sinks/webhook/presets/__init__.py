@@ -3,8 +3,20 @@
 from collections.abc import Mapping
 
 from cmc_notify.sinks.webhook.preset import Preset
-from cmc_notify.sinks.webhook.presets import pagerduty
+from cmc_notify.sinks.webhook.presets import (
+    alertmanager,
+    jira,
+    opsgenie,
+    pagerduty,
+    servicenow,
+    servicenow_incident,
+)
 
 PRESETS: Mapping[str, Preset] = {
+    "alertmanager": alertmanager.PRESET,
+    "jira": jira.PRESET,
+    "opsgenie": opsgenie.PRESET,
     "pagerduty": pagerduty.PRESET,
+    "servicenow": servicenow.PRESET,
+    "servicenow-incident": servicenow_incident.PRESET,
 }

@@ -12,16 +12,16 @@ import msgspec
 from pydantic import Field, SecretStr, field_validator
 
 from cmc_notify.core.events import Severity
-from cmc_notify.core.outcome import Blocked, SendOutcome, Sent
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.shortening import json_bytes, label
 from cmc_notify.sinks.webhook.keys import ticket_key
-from cmc_notify.sinks.webhook.line import Line, Reply
+from cmc_notify.sinks.webhook.line import Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings
+from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
 
 PATH = "/v2/enqueue"
 SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "info"}
@@ -89,8 +89,7 @@ class PagerDutySink(KeyedTicketSink):
 
     async def probe(self) -> SendOutcome:
         """Whether anybody answers: what can be asked without an event says nothing about the key."""
-        reply = await self.line.ask("GET", self._address)
-        return reached(reply, "the routing key is tried by the first event")
+        return reached(await self.line.ask("GET", self._address), also={400, 404, 405})
 
     @property
     def _address(self) -> str:
@@ -120,7 +119,7 @@ class PagerDutySink(KeyedTicketSink):
         if event.url:
             document["client_url"] = event.url
             document["links"] = [{"href": event.url, "text": "All details"}]
-        return await self.settle(
+        outcome = await self.settle(
             message,
             line,
             record,
@@ -129,13 +128,9 @@ class PagerDutySink(KeyedTicketSink):
             body=words.body,
             posting=Posting(reference=key, label=key, open=action == "trigger"),
         )
-
-
-def reached(reply: Reply, remark: str) -> SendOutcome:
-    """The outcome of a probe that any answer of the right server is good for."""
-    if reply.status is None or not isinstance(reply.outcome, Sent | Blocked):
-        return reply.outcome
-    return Sent(f"answers HTTP {reply.status}; {remark}")
+        if isinstance(outcome, Rejected) and "routing" in outcome.reason.lower():
+            return Blocked(outcome.reason)  # no event would be taken
+        return outcome
 
 
 def _words(text: str) -> str:

@@ -1,0 +1,161 @@
+"""Prometheus' Alertmanager, v2 API: an alert is its labels; one with an end that is past is resolved.
+
+The labels come from the subject alone, so whatever speaks of it is one alert. Without an end Alertmanager
+resolves an alert after five minutes; ours lasts for ``lasts``, and its recovery sends the same labels with
+an end that is past. Alertmanager keeps alerts in memory: one that restarts knows ours again with the next
+message about it.
+https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
+"""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field, SecretStr, field_validator
+
+from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.ports import Message, PartRecorder, Posting
+from cmc_notify.settings.base import Duration, Part
+from cmc_notify.sinks.shortening import json_bytes
+from cmc_notify.sinks.webhook.keys import ticket_key
+from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
+
+PATH = "/api/v2/alerts"
+STATUS = "/api/v2/status"
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OURS = frozenset({"alertname", "subject", "controller", "sink", "job", "serial", "feature_id"})
+_NAMES = {
+    "job": "CmcJobFailed",
+    "incident": "CmcPushFailed",
+    "controller": "CmcControllerFailed",
+    "sink": "CmcNotifySinkFailing",
+}
+"""``alertname`` by what a subject is about."""
+_PARTS = {
+    "job": ("controller", "job"),
+    "incident": ("controller", "serial", "feature_id"),
+    "controller": ("controller",),
+    "sink": ("sink",),
+}
+_YEAR = 365 * 86400.0
+_LONGEST_KEY = 1024
+
+
+class AlertmanagerOptions(Part):
+    """What Alertmanager may be told besides."""
+
+    labels: dict[str, str] = Field(default={"severity": "error", "source": "cmc_notify"})
+    """More labels, for its routes."""
+    lasts: Annotated[Duration, Field(ge=600)] = _YEAR
+    """How long an alert fires that is never resolved, in seconds."""
+
+    @field_validator("labels")
+    @classmethod
+    def _usable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _LABEL.fullmatch(name) or name.startswith("__"):
+                raise ValueError(f"{name!r} can't be a label's name; use letters, digits and underscores")
+            if name in _OURS:
+                raise ValueError(f"the label {name} is set by the bridge; remove it")
+        return value
+
+
+class AlertmanagerSettings(TicketSettings):
+    """``preset: alertmanager``."""
+
+    preset: Literal["alertmanager"] = "alertmanager"
+    url: SecretStr
+    """Where Alertmanager answers, with its route prefix if it has one."""
+    options: AlertmanagerOptions = AlertmanagerOptions()
+
+
+class AlertmanagerSink(KeyedTicketSink):
+    """Fires and resolves."""
+
+    folder = "alertmanager"
+    # No documented limit; notifiers have their own, and a label or annotation of megabytes helps nobody.
+    limits = Limits(summary=1000, text=100_000, measure=json_bytes)
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """Nothing special: basic or bearer authentication as every webhook has it."""
+        assert isinstance(settings, AlertmanagerSettings)
+        self._options = settings.options
+        return Line(settings)
+
+    def key(self, subject: str) -> str:
+        """The label ``subject``."""
+        return ticket_key(subject, _LONGEST_KEY, prefix="")
+
+    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """Fire, or put new words to what fires."""
+        return await self._post(message, words, line, record, fires=True)
+
+    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """The same alert with new words, of which nobody is told before its routes repeat it."""
+        return await self._post(message, words, line, record, fires=True)
+
+    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """The same labels, with an end that is past."""
+        return await self._post(message, words, line, record, fires=False)
+
+    async def probe(self) -> SendOutcome:
+        """Ask how it is."""
+        return reached(await self.line.ask("GET", self._root + STATUS))
+
+    @property
+    def _root(self) -> str:
+        return self.base.removesuffix(PATH)
+
+    async def _post(
+        self, message: Message, words: Words, line: Line, record: PartRecorder, *, fires: bool
+    ) -> SendOutcome:
+        event, standing = message.event, message.posting
+        notes = standing.notes if standing and standing.open else {}
+        labels = _noted(notes.get("labels")) or self._labels(message.subject)
+        now = time.time()
+        # An alert must not start after its end, whatever the clocks say.
+        starts = notes.get("starts") or _rfc3339(now if fires else now - 1)
+        alert: dict[str, Any] = {
+            "labels": labels,
+            "annotations": {"summary": words.summary, "description": words.text},
+            "startsAt": min(starts, _rfc3339(now)),
+            "endsAt": _rfc3339(now + self._options.lasts if fires else now),
+        }
+        if event.url:
+            alert["generatorURL"] = event.url
+        key = self.key(message.subject)
+        kept = {"labels": msgspec.json.encode(labels).decode(), "starts": starts}
+        return await self.settle(
+            message,
+            line,
+            record,
+            url=self._root + PATH,
+            document=[alert],
+            body=words.body,
+            posting=Posting(reference=key, label=key, open=fires, notes=kept),
+        )
+
+    def _labels(self, subject: str) -> dict[str, str]:
+        kind, _, rest = subject.partition(":")
+        names = _PARTS.get(kind, ())
+        values = rest.split(":", len(names) - 1) if names else []
+        parts = dict(zip(names, values, strict=False)) if len(values) == len(names) else {}
+        found = {"alertname": _NAMES.get(kind, "CmcNotify"), "subject": self.key(subject), **parts}
+        # A label that is empty is the same as none.
+        return {name: value for name, value in {**self._options.labels, **found}.items() if value}
+
+
+def _noted(text: str | None) -> dict[str, str] | None:
+    return msgspec.json.decode(text, type=dict[str, str]) if text else None
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+PRESET = Preset(settings=AlertmanagerSettings, build=AlertmanagerSink)

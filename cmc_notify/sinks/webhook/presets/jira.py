@@ -1,0 +1,241 @@
+"""Jira Cloud, REST API v3: one issue for each label of ours, commented and moved.
+
+Jira has no key of ours: the issue that was recorded is looked at, else one with our label is searched. The
+search may lag, so after a lost answer it is asked more than once before another issue is made. The property
+``cmc-notify`` of an issue or a comment says which message wrote it.
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/
+"""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+from pydantic import Field
+
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
+from cmc_notify.ports import Message, PartRecorder, Posting
+from cmc_notify.settings.base import Part
+from cmc_notify.sinks.webhook import adf
+from cmc_notify.sinks.webhook.keys import ticket_key
+from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.lookup import Found, Halt, LookupTicketSink, read, unreadable, write
+from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
+
+API = "/rest/api/3"
+_LABEL = 255
+_PROPERTY = "cmc-notify"
+_COMMENT = "comment"
+"""The part of a closing message that left its comment; the transition is still to come."""
+_RIGHTS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES")
+_RECENT = 5
+"""Comments that are looked at for one that may have arrived."""
+
+Label = Annotated[str, Field(pattern=r"^[^\s\"\\]{1,100}$")]
+
+
+class JiraOptions(Part):
+    """What an issue is made with."""
+
+    project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]+$")]
+    """The project's key, such as ``NET``."""
+    issue_type: Annotated[str, Field(min_length=1)] = "Task"
+    priority: str | None = None
+    labels: tuple[Label, ...] = ()
+    label_prefix: Label = "cmc-notify"
+    """Of the label by which an issue is found again. Bridges that share a project need different ones."""
+    fields: dict[str, Any] = Field(default={})
+    """More fields of the issue, as the API takes them."""
+    close_transition: str | None = None
+    """Its name; without one, the first that leads to a status of the category "done"."""
+    reopen_transition: str | None = None
+    """Its name; without one, the first that leads to a status of another category."""
+    resolution: str | None = None
+    """Set with the closing transition, where its screen asks for one."""
+
+
+class JiraSettings(TicketSettings):
+    """``preset: jira``."""
+
+    preset: Literal["jira"] = "jira"
+    options: JiraOptions = Field()
+
+
+class JiraSink(LookupTicketSink):
+    """Creates, comments, transitions."""
+
+    folder = "jira"
+    # 32,767 characters in all: https://jira.atlassian.com/browse/JRACLOUD-68949; the rest is for the link.
+    limits = Limits(summary=255, text=30_000, measure=adf.size)
+    lags = True
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """Basic authentication with an address and an API token, or bearer, as every webhook has it."""
+        assert isinstance(settings, JiraSettings)
+        self._options = settings.options
+        return Line(settings, words=_words)
+
+    def rehearsed(self, method: str, url: str) -> Any:  # noqa: ARG002  the address says all
+        """No issue yet, or the one that stands; and a way to close it."""
+        if "/search/jql" in url:
+            return {"issues": []}
+        if url.endswith("/transitions"):
+            done = {"id": "31", "name": "Done", "to": {"statusCategory": {"key": "done"}}}
+            return {"transitions": [done]}
+        working = {"statusCategory": {"key": "indeterminate"}}
+        return {"id": "10042", "key": f"{self._options.project}-42", "fields": {"status": working}}
+
+    async def look(self, posting: Posting, line: Line) -> Found | None:
+        """By its id, which also a moved issue keeps."""
+        return self._found(await read(line, f"{self._issue(posting.reference)}?{_READ}"))
+
+    async def find(self, message: Message, line: Line) -> Found | None:
+        """By our label."""
+        key = self._key(message)
+        jql = f'project = "{self._options.project}" AND labels = "{key}" ORDER BY created DESC'
+        answer = await read(
+            line, f"{self._api}/search/jql?{urlencode({'jql': jql, 'maxResults': 50})}&{_READ}"
+        )
+        if answer is None:
+            raise Halt(Blocked("HTTP 404 for a search; correct url, it must be the site's address"))
+        entries = answer.get("issues") if isinstance(answer, dict) else None
+        every = [found for entry in entries or () if (found := self._found(entry))]
+        return next((found for found in every if found.open), every[0] if every else None)
+
+    async def create(self, message: Message, words: Words, line: Line) -> Found:
+        """A new issue with our label."""
+        options = self._options
+        fields: dict[str, Any] = {
+            **options.fields,
+            "project": {"key": options.project},
+            "issuetype": {"name": options.issue_type},
+            "summary": words.summary,
+            "description": adf.document(words.text, message.event.url),
+            "labels": [*options.labels, self._key(message)],
+        }
+        if options.priority:
+            fields["priority"] = {"name": options.priority}
+        issue = {"fields": fields, "properties": _written(message)}
+        answer = await write(line, "POST", f"{self._api}/issue", words.body or issue, message_id=message.key)
+        if not isinstance(answer, dict) or not answer.get("id") or not answer.get("key"):
+            raise unreadable("an issue was made")
+        return self._named(answer)
+
+    async def add(self, found: Found, message: Message, words: Words, line: Line) -> None:
+        """A comment; after a lost answer only if it isn't there."""
+        if message.unclear and await self._has_comment(found, message, line):
+            return
+        comment = {"body": adf.document(words.text, message.event.url), "properties": _written(message)}
+        url = f"{self._issue(found.reference)}/comment"
+        await write(line, "POST", url, comment, message_id=f"{message.key}-comment")
+
+    async def reopen(self, found: Found, message: Message, words: Words, line: Line) -> bool:
+        """By a transition where the workflow has one, then a comment that says why."""
+        wanted = await self._transition(found, line, self._options.reopen_transition, done=False)
+        if wanted is None:
+            return False
+        await self._move(found, message, line, {"transition": {"id": wanted}})
+        await self.add(found, message, words, line)
+        return True
+
+    async def close_ticket(
+        self, found: Found, message: Message, words: Words, line: Line, record: PartRecorder
+    ) -> None:
+        """The recoveries as a comment, then the transition."""
+        wanted = await self._transition(found, line, self._options.close_transition, done=True)
+        if wanted is None:
+            raise Halt(
+                Rejected(
+                    f"{found.label}: no transition leads from its status to one that is done; "
+                    f"name one in options.close_transition"
+                )
+            )
+        if _COMMENT not in message.parts:
+            await self.add(found, message, words, line)
+            await record(_COMMENT, found.label, posting=found.posting(open_=True))
+        document: dict[str, Any] = {"transition": {"id": wanted}}
+        if self._options.resolution:
+            document["fields"] = {"resolution": {"name": self._options.resolution}}
+        await self._move(found, message, line, document)
+
+    async def probe(self) -> SendOutcome:
+        """Ask for the rights that are needed in the project."""
+        asked = urlencode({"projectKey": self._options.project, "permissions": ",".join(_RIGHTS)}, safe=",")
+        reply = await self.line.ask("GET", f"{self._api}/mypermissions?{asked}", read=True)
+        if not isinstance(reply.outcome, Sent):
+            return reply.outcome
+        answer = reply.document
+        rights = answer.get("permissions") if isinstance(answer, dict) else None
+        held = {name for name, each in (rights or {}).items() if each.get("havePermission")}
+        if missing := [name for name in _RIGHTS if name not in held]:
+            return Blocked(f"the account lacks {', '.join(missing)} in project {self._options.project}")
+        return reached(reply)
+
+    @property
+    def _api(self) -> str:
+        return self.base.removesuffix(API) + API
+
+    def _issue(self, reference: str) -> str:
+        return f"{self._api}/issue/{quote(reference, safe='')}"
+
+    def _key(self, message: Message) -> str:
+        return ticket_key(message.subject, _LABEL, prefix=f"{self._options.label_prefix}:", unfit='"\\')
+
+    async def _has_comment(self, found: Found, message: Message, line: Line) -> bool:
+        url = f"{self._issue(found.reference)}/comment?orderBy=-created&maxResults={_RECENT}"
+        answer = await read(line, url) or {}
+        for comment in answer.get("comments", ()):
+            held = await read(line, f"{self._api}/comment/{comment['id']}/properties/{_PROPERTY}") or {}
+            if held.get("value", {}).get("delivery") == message.key:
+                return True
+        return False
+
+    async def _transition(self, found: Found, line: Line, name: str | None, *, done: bool) -> str | None:
+        """The id of the transition of that name, or of the first that leads where it should."""
+        answer = await read(line, f"{self._issue(found.reference)}/transitions") or {}
+        for each in answer.get("transitions", ()):
+            leads = each.get("to", {}).get("statusCategory", {}).get("key") == "done"
+            if each.get("name") == name if name else leads == done:
+                return str(each["id"])
+        return None
+
+    async def _move(self, found: Found, message: Message, line: Line, document: dict[str, Any]) -> None:
+        url = f"{self._issue(found.reference)}/transitions"
+        await write(line, "POST", url, document, message_id=f"{message.key}-transition")
+
+    def _found(self, entry: Any) -> Found | None:
+        if not isinstance(entry, dict) or not entry.get("id") or not entry.get("key"):
+            return None
+        return self._named(entry)
+
+    def _named(self, entry: dict[str, Any]) -> Found:
+        status = (entry.get("fields") or {}).get("status") or {}
+        held = (entry.get("properties") or {}).get(_PROPERTY) or {}
+        return Found(
+            reference=str(entry["id"]),
+            label=str(entry["key"]),
+            url=f"{self.base.removesuffix(API)}/browse/{entry['key']}",
+            open=(status.get("statusCategory") or {}).get("key") != "done",
+            written_by=held.get("delivery"),
+        )
+
+
+_READ = urlencode({"fields": "status", "properties": _PROPERTY})
+
+
+def _written(message: Message) -> list[dict[str, Any]]:
+    return [{"key": _PROPERTY, "value": {"delivery": message.key}}]
+
+
+def _words(text: str) -> str:
+    """``{"errorMessages": […], "errors": {field: …}}`` in words."""
+    try:
+        found = msgspec.json.decode(text)
+        fields = [f"{name}: {what}" for name, what in (found.get("errors") or {}).items()]
+        return "; ".join([*(found.get("errorMessages") or ()), *fields]) or text
+    except (msgspec.DecodeError, TypeError, AttributeError):
+        return text
+
+
+PRESET = Preset(settings=JiraSettings, build=JiraSink)

@@ -1,0 +1,136 @@
+"""ServiceNow Event Management: events by their ``message_key`` become one alert, which a clear event closes.
+
+Sending an event again changes nothing but its alert's count.
+https://www.servicenow.com/docs/bundle/paris-it-operations-management/page/product/event-management/concept/c_EMIntegrateRequirementEvent.html
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field
+
+from cmc_notify.core.events import Event
+from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.ports import Message, PartRecorder, Posting
+from cmc_notify.settings.base import Part
+from cmc_notify.sinks.shortening import label
+from cmc_notify.sinks.webhook.keys import ticket_key
+from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
+
+PATH = "/api/global/em/jsonv2"
+_CLEAR = 0
+_FIELD = 100
+_MESSAGE_KEY = 1024
+
+Name = Annotated[str, Field(min_length=1, max_length=_FIELD)]
+
+
+class ServiceNowOptions(Part):
+    """What Event Management is told besides."""
+
+    source: Name = "cmc-notify"
+    """The event source, by which event rules tell ours apart."""
+    event_class: Name = "Riverbed CMC"
+    """The source instance."""
+    severity: Annotated[int, Field(ge=1, le=5)] = 2
+    """Of a failure: 1 critical, 2 major, 3 minor, 4 warning, 5 info."""
+
+
+class ServiceNowSettings(TicketSettings):
+    """``preset: servicenow``."""
+
+    preset: Literal["servicenow"] = "servicenow"
+    options: ServiceNowOptions = ServiceNowOptions()
+
+
+class ServiceNowSink(KeyedTicketSink):
+    """Events that open and events that clear."""
+
+    folder = "servicenow"
+    limits = Limits(summary=_FIELD, text=4000)
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """Basic or bearer authentication as every webhook has it."""
+        assert isinstance(settings, ServiceNowSettings)
+        self._options = settings.options
+        return Line(settings, words=words_of)
+
+    def key(self, subject: str) -> str:
+        """The ``message_key``."""
+        return ticket_key(subject, _MESSAGE_KEY)
+
+    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """An event that opens the alert, or says more of it."""
+        return await self._event(message, words, line, record, opens=True)
+
+    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """An event of the severity that the alert has: it changes its words."""
+        return await self._event(message, words, line, record, opens=True)
+
+    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+        """An event that clears; where no alert has its key, there is nothing to close."""
+        return await self._event(message, words, line, record, opens=False)
+
+    async def probe(self) -> SendOutcome:
+        """Ask for one event; a user who may only write is told so, and is good enough."""
+        url = f"{self._root}/api/now/table/em_event?sysparm_limit=1&sysparm_fields=sys_id"
+        return reached(await self.line.ask("GET", url), also={403})
+
+    @property
+    def _root(self) -> str:
+        return self.base.removesuffix(PATH)
+
+    async def _event(
+        self, message: Message, words: Words, line: Line, record: PartRecorder, *, opens: bool
+    ) -> SendOutcome:
+        key, event, options = self.key(message.subject), message.event, self._options
+        failure = event.failures[0] if len(event.failures) == 1 else None
+        told = {"event": event.type.value, "controller": event.controller, "link": event.url}
+        about: dict[str, Any] = {name: value for name, value in told.items() if value}
+        if event.job:
+            about["job"] = str(event.job.id)
+        entry = {
+            "source": options.source,
+            "event_class": options.event_class,
+            "node": label((failure and failure.serial) or event.controller or "cmc-notify", _FIELD),
+            "resource": label((failure and failure.feature) or event.sink or "", _FIELD),
+            "metric_name": event.type.value,
+            "type": _kind(event),
+            "message_key": key,
+            "severity": str(options.severity if opens else _CLEAR),
+            "description": words.text,
+            "additional_info": msgspec.json.encode(about).decode(),
+            "time_of_event": datetime.fromisoformat(event.time).strftime("%Y-%m-%d %H:%M:%S"),
+            "resolution_state": "New" if opens else "Closing",
+        }
+        return await self.settle(
+            message,
+            line,
+            record,
+            url=self._root + PATH,
+            document={"records": [entry]},
+            body=words.body,
+            posting=Posting(reference=key, label=key, open=opens),
+        )
+
+
+def words_of(text: str) -> str:
+    """``{"error": {"message": …, "detail": …}, "status": "failure"}`` in words."""
+    try:
+        found = msgspec.json.decode(text)["error"]
+        return ": ".join(filter(None, (found["message"], found.get("detail"))))
+    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+        return text
+
+
+def _kind(event: Event) -> str:
+    return {"controller": "CMC", "sink": "Notification"}.get(
+        event.type.partition(".")[0], "Configuration push"
+    )
+
+
+PRESET = Preset(settings=ServiceNowSettings, build=ServiceNowSink)
