@@ -79,14 +79,6 @@ def ago(seconds: float | None) -> str:
     return f"{past:.0f} s ago"
 
 
-def lasting(seconds: float) -> str:
-    """A stretch of time in its two largest units: ``3 h 12 min``."""
-    left = max(0, int(seconds))
-    units = (("d", left // 86400), ("h", left // 3600 % 24), ("min", left // 60 % 60), ("s", left % 60))
-    said = [f"{number} {unit}" for unit, number in units if number]
-    return " ".join(said[:2]) or "0 s"
-
-
 def _written(seconds: float | None, settings: Settings, form: str) -> str | None:
     if seconds is None:
         return None

@@ -1,19 +1,21 @@
 """``failures``: open incidents, and closing one by hand, such as of an appliance that is gone."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
+from cmc_notify.cli.marking import in_words
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_json, print_table, say
 from cmc_notify.core.model import Incident
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
+from cmc_notify.web.marks import NONE, Marks, marks_of_failures
 
 app = actions("What is failed now, and closing one by hand.")
 SHOWN = 50
@@ -35,18 +37,23 @@ def list_failures(
 
     shown = limit or (_ALL if as_json else SHOWN)
 
-    async def read() -> tuple[Sequence[Incident], int]:
+    async def read() -> tuple[Sequence[Incident], Mapping[str, Marks], int]:
         async with opened_store(settings) as store:
+            now = time.time()
             counts = await store.ledger.count_incidents()
             number = sum(counts.values()) if controller is None else counts.get(controller, 0)
-            return await store.ledger.incidents(controller=controller, limit=shown), number
+            found = await store.ledger.incidents(controller=controller, limit=shown)
+            silences = await store.silences.active(now=now)
+            return found, await marks_of_failures(store.ledger, silences, found, now=now), number
 
-    incidents, number = run_async(read())
+    incidents, marks, number = run_async(read())
     if as_json:
-        print_json([{"key": _key(each), **_builtins(each)} for each in incidents])
+        print_json([{"key": _key(each), **_builtins(each, marks[each.id])} for each in incidents])
         return
+    notes = {each.id: in_words(marks[each.id]) for each in incidents}
+    marked = any(notes.values())
     print_table(
-        ("key", "appliance", "feature", "since", "job", "error"),
+        ("key", "appliance", "feature", "since", "job", *(["note"] if marked else []), "error"),
         [
             (
                 _key(each),
@@ -54,12 +61,13 @@ def list_failures(
                 each.feature,
                 for_people(each.opened_at, settings),
                 each.job_id,
+                *([notes[each.id]] if marked else []),
                 brief(each.error_text),
             )
             for each in incidents
         ],
         empty="Nothing is failed.",
-        below=("error",),
+        below=("note", "error"),
     )
     if (left := number - len(incidents)) > 0:
         say(f"… and {left:,} more; --limit shows more")
@@ -106,6 +114,6 @@ def _key(incident: Incident) -> str:
     return f"{incident.controller}/{incident.serial}/{incident.feature_id}"
 
 
-def _builtins(incident: Incident) -> dict[str, object]:
-    document: dict[str, object] = msgspec.to_builtins(failure_document(incident))
+def _builtins(incident: Incident, marks: Marks = NONE) -> dict[str, object]:
+    document: dict[str, object] = msgspec.to_builtins(failure_document(incident, marks))
     return document

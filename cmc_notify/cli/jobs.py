@@ -8,15 +8,18 @@ import msgspec
 import typer
 
 from cmc_notify.cli.asking import ask, ask_all, host_names, names_of, the_controller
-from cmc_notify.cli.common import for_people, read_settings, run_async
+from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
 from cmc_notify.cli.filters import feature_id, job_status, moment
+from cmc_notify.cli.marking import named
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import print_facts, print_json, print_table, say, warn
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import JobInfo, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Status
-from cmc_notify.errors import MalformedJob
+from cmc_notify.errors import MalformedJob, StoreError
 from cmc_notify.settings import Settings
+from cmc_notify.web.documents import acknowledgement_document, ticket_document
+from cmc_notify.web.marks import NONE, Marks, marks_of_asked
 
 app = actions("Ask a controller for its jobs, and cancel one.")
 
@@ -96,10 +99,15 @@ def show_job(
         return job, names_of(await asked.list_features(), await host_names(asked))
 
     job, names = run_async(ask(settings, name, question))
+    marks = run_async(_marks(settings, name, job))
     if as_json:
-        print_json({"controller": name, **_document(job, names), "rows": _rows(job, names)})
+        known = {
+            "tickets": [ticket_document(each) for each in marks.tickets],
+            "acknowledged": acknowledgement_document(marks.acknowledged),
+        }
+        print_json({"controller": name, **_document(job, names), **known, "rows": _rows(job, names)})
         return
-    _print_job(name, job, names, settings)
+    _print_job(name, job, names, settings, marks)
 
 
 @app.command("cancel")
@@ -123,6 +131,15 @@ def cancel_job(
         say(f"{name}: job {job.id} is {job.status}")
 
 
+async def _marks(settings: Settings, controller: str, job: Job) -> Marks:
+    """What the bridge's store knows besides; nothing where there is no store yet, or it can't be read."""
+    try:
+        async with opened_store(settings) as store:
+            return await marks_of_asked(store.ledger, controller, job)
+    except StoreError:
+        return NONE
+
+
 def _document(job: Job, names: Names) -> dict[str, Any]:
     info = job_info(job, names, previous_status=None)
     built: dict[str, Any] = msgspec.to_builtins(info)
@@ -143,6 +160,11 @@ def _rows(job: Job, names: Names) -> list[dict[str, Any]]:
         }
         for row in job.rows
     ]
+
+
+def _taken(marks: Marks, settings: Settings) -> str | None:
+    found = marks.acknowledged
+    return None if found is None else f"by {found.by}, {for_people(found.at, settings)}"
 
 
 def _print_jobs(found: Sequence[tuple[str, Job, Names]], settings: Settings) -> None:
@@ -185,7 +207,7 @@ def _results(info: JobInfo) -> str:
     return f"{counts.succeeded} ok, {counts.failed} failed{f', {open_rows} open' if open_rows else ''}"
 
 
-def _print_job(name: str, job: Job, names: Names, settings: Settings) -> None:
+def _print_job(name: str, job: Job, names: Names, settings: Settings, marks: Marks) -> None:
     info = job_info(job, names, previous_status=None)
     times = (job.creation_time, job.push_time, job.completion_time)
     created, pushed, completed = (for_people(each, settings) for each in times)
@@ -201,6 +223,8 @@ def _print_job(name: str, job: Job, names: Names, settings: Settings) -> None:
             ("Completed", completed),
             ("Results", _results(info)),
             ("Pre-push error", job.error_text),
+            *(("Ticket", " ".join(filter(None, (named([each]), each.url)))) for each in marks.tickets),
+            ("Acknowledged", _taken(marks, settings)),
         ]
     )
     ordered = sorted(job.rows, key=lambda row: row.outcome is not Outcome.FAILED)

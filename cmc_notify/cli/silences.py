@@ -10,11 +10,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cmc_notify.cli.common import for_people, lasting, opened_store, read_settings, run_async
+from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_json, print_table, say, warn
 from cmc_notify.core.silences import Silence
 from cmc_notify.errors import ConfigError
+from cmc_notify.rendering.filters import duration as lasting
 from cmc_notify.settings import Settings
 from cmc_notify.settings.suggest import did_you_mean
 from cmc_notify.web.silencing import (

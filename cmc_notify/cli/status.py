@@ -7,15 +7,25 @@ from typing import NamedTuple
 import msgspec
 
 from cmc_notify.cli.common import ago, in_short, opened_store, read_settings, run_async
+from cmc_notify.cli.marking import in_words
 from cmc_notify.cli.options import ConfigOption, JsonOption, single
 from cmc_notify.cli.output import brief, print_json, print_table, say
 from cmc_notify.core.model import JobState
+from cmc_notify.core.silences import Silence
 from cmc_notify.leading import polls_of
+from cmc_notify.ports import TicketFilter, TicketRow
 from cmc_notify.settings import Settings
 from cmc_notify.settings.controller import PollSettings
 from cmc_notify.web import LiveController, LiveSink
-from cmc_notify.web.documents import controller_document, job_document, sink_document
+from cmc_notify.web.documents import (
+    controller_document,
+    job_document,
+    sink_document,
+    ticket_row_document,
+)
+from cmc_notify.web.marks import Marks, marks_of_jobs
 from cmc_notify.web.overview import ControllerView, Overview, overview
+from cmc_notify.web.silencing import silence_document
 
 OPEN_JOBS = 1000
 """Jobs that can be open at once before the number is no longer exact."""
@@ -23,6 +33,8 @@ OPEN_JOBS = 1000
 
 MISSED = 3
 """A controller that was not asked for so many of its longer interval is stale: its state is of then."""
+TICKETS = 20
+"""Open tickets in the table; JSON has all."""
 SHOWN = 3
 """Jobs that can't be read, of each controller; JSON has all."""
 
@@ -37,6 +49,12 @@ class Look(NamedTuple):
     states: Mapping[str, str]
     """By controller; ``stale`` where nobody asks it."""
     running: bool
+    tickets: Sequence[TicketRow]
+    """The open ones."""
+    silences: Sequence[Silence]
+    """Those that act."""
+    marks: Mapping[tuple[str, str], Marks]
+    """Of the open jobs."""
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -61,7 +79,9 @@ def _document(look: Look) -> dict[str, object]:
             _without(sink_document(view), "blocked") | {"last_error": look.troubles.get(view.name)}
             for view in look.whole.sinks
         ],
-        "open_jobs": [job_document(name, state) for name, state in look.jobs],
+        "open_jobs": [job_document(name, state, look.marks[name, state.uid]) for name, state in look.jobs],
+        "tickets": [ticket_row_document(row) for row in look.tickets],
+        "silences": [silence_document(each, time.time()) for each in look.silences],
     }
 
 
@@ -89,9 +109,13 @@ async def _read(settings: Settings) -> Look:
         whole = await overview(store.ledger, _Configured(settings, await store.leadership.leaders()))
         asked = {view.name: _asked(view, settings) for view in whole.controllers}
         runs = store.bridge_runs()
+        jobs = await store.ledger.jobs(open_only=True, limit=OPEN_JOBS)
         return Look(
             whole=whole,
-            jobs=await store.ledger.jobs(open_only=True, limit=OPEN_JOBS),
+            jobs=jobs,
+            tickets=await store.ledger.tickets(TicketFilter(open_only=True, limit=OPEN_JOBS)),
+            silences=await store.silences.active(now=time.time()),
+            marks=await marks_of_jobs(store.ledger, jobs),
             troubles=await store.ledger.troubles(),
             states={view.name: view.state if asked[view.name] else "stale" for view in whole.controllers},
             # Where several may use the store, their polls are the sign of life.
@@ -145,6 +169,9 @@ def _print(settings: Settings, look: Look) -> None:
     )
     for view in whole.controllers:
         say(*_unread(view))
+    for name, state in look.jobs:
+        if note := in_words(look.marks[name, state.uid]):
+            say(f"{name}: job {state.job.id}: {note}")
     say("")
     print_table(
         ("sink", "type", "waiting", "oldest", "sent", "dead", "last error"),
@@ -163,10 +190,39 @@ def _print(settings: Settings, look: Look) -> None:
         empty="No sink is configured.",
         below=("last error",),
     )
+    _print_standing(settings, look)
     if dead := sum(view.depth.dead for view in whole.sinks):
         say(
             "", f"{dead} dead: cmc-notify deliveries --state dead shows why, … retry --dead sends them again."
         )
+
+
+def _print_standing(settings: Settings, look: Look) -> None:
+    """Open tickets, and what is not told just now."""
+    if look.tickets:
+        say("")
+        print_table(
+            ("ticket", "at", "about", "changed", "link"),
+            [
+                (
+                    brief(row.ticket.label),
+                    row.ticket.sink,
+                    row.ticket.subject if row.job_id is None else f"job {row.job_id} on {row.controller}",
+                    in_short(row.changed_at, settings),
+                    row.ticket.url,
+                )
+                for row in look.tickets[:TICKETS]
+            ],
+            empty="",
+            below=("link",),
+        )
+        if (left := len(look.tickets) - TICKETS) > 0:
+            say(f"… and {left:,} more; --json has them")
+    if look.silences:
+        ends = in_short(look.silences[0].ends_at, settings)
+        several = len(look.silences) > 1
+        words = f"{len(look.silences)} silences act, the first" if several else "A silence acts"
+        say("", f"{words} until {ends}: cmc-notify silences lists {'them' if several else 'it'}.")
 
 
 def _unread(view: ControllerView) -> Iterator[str]:

@@ -8,7 +8,7 @@ from aiohttp import web
 from cmc_notify import __version__
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import rfc3339
-from cmc_notify.ports import ActionLog, Clock, DeliveryFilter, Ledger
+from cmc_notify.ports import ActionLog, Clock, DeliveryFilter, Ledger, Silences, TicketFilter
 from cmc_notify.web.documents import (
     action_document,
     controller_document,
@@ -16,9 +16,12 @@ from cmc_notify.web.documents import (
     failure_document,
     job_document,
     sink_document,
+    ticket_row_document,
 )
+from cmc_notify.web.marks import marks_of_failures, marks_of_jobs
 from cmc_notify.web.overview import overview
 from cmc_notify.web.readiness import Readiness
+from cmc_notify.web.silencing import silence_document
 from cmc_notify.web.status import StatusSource
 
 MOST = 1000
@@ -30,31 +33,38 @@ class Api:
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
         actions: ActionLog,
+        silences: Silences,
         status: StatusSource,
         readiness: Readiness,
         clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
         self._actions = actions
+        self._silences = silences
         self._status = status
         self._readiness = readiness
         self._clock = clock
 
     async def status(self, request: web.Request) -> web.Response:
-        """Controllers, sinks, and whether the bridge is ready."""
+        """Controllers, sinks, open tickets, active silences, and whether the bridge is ready."""
         Query(request)
         reasons = await self._readiness.reasons()
+        now = self._clock()
         seen = await overview(self._ledger, self._status)
+        tickets = await self._ledger.tickets(TicketFilter(open_only=True, limit=MOST))
         return _json(
             {
                 "version": __version__,
-                "time": rfc3339(self._clock()),
+                "time": rfc3339(now),
                 "ready": not reasons,
                 "reasons": reasons,
                 "controllers": [controller_document(view) for view in seen.controllers],
                 "sinks": [sink_document(view) for view in seen.sinks],
+                "tickets": [ticket_row_document(row) for row in tickets],
+                "silences": [silence_document(each, now) for each in await self._silences.active(now=now)],
             }
         )
 
@@ -64,7 +74,15 @@ class Api:
         found = await self._ledger.jobs(
             controller=query.text("controller"), open_only=query.flag("open"), limit=query.limit(50)
         )
-        return _json({"jobs": [job_document(controller, state) for controller, state in found]})
+        marks = await marks_of_jobs(self._ledger, found)
+        return _json(
+            {
+                "jobs": [
+                    job_document(controller, state, marks[controller, state.uid])
+                    for controller, state in found
+                ]
+            }
+        )
 
     async def failures(self, request: web.Request) -> web.Response:
         """Open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all of them."""
@@ -73,7 +91,10 @@ class Api:
         found = await self._ledger.incidents(controller=controller, limit=query.limit(MOST))
         every = await self._ledger.count_incidents()
         total = sum(every.values()) if controller is None else every.get(controller, 0)
-        return _json({"open": total, "failures": [failure_document(incident) for incident in found]})
+        now = self._clock()
+        silences = await self._silences.active(now=now)
+        marks = await marks_of_failures(self._ledger, silences, found, now=now)
+        return _json({"open": total, "failures": [failure_document(each, marks[each.id]) for each in found]})
 
     async def deliveries(self, request: web.Request) -> web.Response:
         """``?state&sink&controller&job&event&limit`` (50)."""

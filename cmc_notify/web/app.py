@@ -47,13 +47,28 @@ def create_app(
     health = Health(
         ledger=ledger, status=status, readiness=readiness, metrics=metrics, access=access, clock=clock
     )
-    api = Api(ledger, actions, status, readiness, clock)
+    api = Api(
+        ledger=ledger,
+        actions=actions,
+        silences=silences,
+        status=status,
+        readiness=readiness,
+        clock=clock,
+    )
+    dashboard = Dashboard(
+        ledger=ledger,
+        silences=silences,
+        status=status,
+        readiness=readiness,
+        timezone=timezone,
+        clock=clock,
+    )
     quiet = SilencesApi(silences, lambda: [each.name for each in status.controllers()], clock)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes(
         [
-            web.get("/", Dashboard(ledger, status, readiness, timezone, clock).show),
+            web.get("/", dashboard.show),
             web.get("/events/{event_id}", EventPage(ledger, timezone).show, name=EVENT_PAGE),
             web.get("/healthz", health.alive),
             web.get("/readyz", health.ready),

@@ -8,13 +8,15 @@ from aiohttp import web
 
 from cmc_notify import __version__
 from cmc_notify.core.events import counts
-from cmc_notify.ports import Clock, DeliveryFilter, Ledger
+from cmc_notify.ports import Clock, DeliveryFilter, Ledger, Silences, TicketFilter
+from cmc_notify.web.marks import marks_of_failures, marks_of_jobs
 from cmc_notify.web.overview import overview
 from cmc_notify.web.readiness import Readiness
+from cmc_notify.web.silencing import matchers_in_words, state_of
 from cmc_notify.web.status import StatusSource
 from cmc_notify.web.templating import Templates
 
-JOBS, FAILURES, DELIVERIES = 100, 200, 50
+JOBS, FAILURES, DELIVERIES, TICKETS = 100, 200, 50, 100
 """How many the page shows at most; it says when there are more."""
 
 
@@ -23,13 +25,16 @@ class Dashboard:
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
+        silences: Silences,
         status: StatusSource,
         readiness: Readiness,
         timezone: Callable[[], tzinfo],
         clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
+        self._silences = silences
         self._status = status
         self._readiness = readiness
         self._clock = clock
@@ -37,17 +42,23 @@ class Dashboard:
 
     async def show(self, _request: web.Request) -> web.Response:
         """Write the page as things stand now."""
-        ledger = self._ledger
+        ledger, now = self._ledger, self._clock()
+        silences = await self._silences.list_silences(now=now)
+        failures = await ledger.incidents(limit=FAILURES)
         jobs = await ledger.jobs(open_only=True, limit=JOBS + 1)
         page = self._templates.write(
             "dashboard.html.j2",
-            now=self._clock(),
+            now=now,
             version=__version__,
             reasons=await self._readiness.reasons(),
             overview=await overview(ledger, self._status),
             jobs=[(controller, state, counts(state.job)) for controller, state in jobs[:JOBS]],
+            job_marks=await marks_of_jobs(ledger, jobs[:JOBS]),
             more_jobs=len(jobs) > JOBS,
-            failures=await ledger.incidents(limit=FAILURES),
+            failures=failures,
+            failure_marks=await marks_of_failures(ledger, silences, failures, now=now),
+            silences=[(each, state_of(each, now), matchers_in_words(each)) for each in silences],
+            tickets=await ledger.tickets(TicketFilter(open_only=True, limit=TICKETS)),
             deliveries=await ledger.deliveries(DeliveryFilter(limit=DELIVERIES)),
         )
         return web.Response(

@@ -2,7 +2,8 @@
 
 from cmc_notify.core.events import Targets, counts, rfc3339
 from cmc_notify.core.model import Incident, JobState
-from cmc_notify.ports import ChatAction, LedgerRow
+from cmc_notify.ports import Acknowledgement, ChatAction, LedgerRow, Ticket, TicketRow
+from cmc_notify.web.marks import NONE, Marks
 from cmc_notify.web.overview import ControllerView, SinkView
 
 Document = dict[str, object]
@@ -48,7 +49,7 @@ def sink_document(view: SinkView) -> Document:
     }
 
 
-def job_document(controller: str, state: JobState) -> Document:
+def job_document(controller: str, state: JobState, marks: Marks = NONE) -> Document:
     """One job as last seen; ``counts`` counts detail rows (serial x feature)."""
     job = state.job
     return {
@@ -68,11 +69,13 @@ def job_document(controller: str, state: JobState) -> Document:
         "feature_ids": job.feature_ids,
         "targets": Targets(job.site_ids, job.site_type_ids, job.serials),
         "counts": counts(job),
+        "tickets": [ticket_document(ticket) for ticket in marks.tickets],
+        "acknowledged": acknowledgement_document(marks.acknowledged),
     }
 
 
-def failure_document(incident: Incident) -> Document:
-    """One open failure, with the sinks that were told."""
+def failure_document(incident: Incident, marks: Marks = NONE) -> Document:
+    """One open failure, with the sinks that were told, and the silences that would hide it now."""
     return {
         "id": incident.id,
         "controller": incident.controller,
@@ -85,7 +88,32 @@ def failure_document(incident: Incident) -> Document:
         "opened_event": incident.opened_event,
         "job_id": incident.job_id,
         "sinks": sorted(incident.audience),
+        "tickets": [ticket_document(ticket) for ticket in marks.tickets],
+        "acknowledged": acknowledgement_document(marks.acknowledged),
+        "silenced_by": marks.silenced_by,
     }
+
+
+def ticket_document(ticket: Ticket) -> Document:
+    """One ticket, as its sink has recorded it; ``url`` is the receiver's word and may be anything."""
+    return {
+        "sink": ticket.sink,
+        "subject": ticket.subject,
+        "label": ticket.label,
+        "url": ticket.url,
+        "open": ticket.open,
+    }
+
+
+def ticket_row_document(row: TicketRow) -> Document:
+    """One ticket of ``/api/v1/status``."""
+    about = {"controller": row.controller, "job_id": row.job_id, "changed": rfc3339(row.changed_at)}
+    return ticket_document(row.ticket) | about
+
+
+def acknowledgement_document(found: Acknowledgement | None) -> Document | None:
+    """Who has taken it upon them, and when; null where nobody has."""
+    return None if found is None else {"by": found.by, "at": rfc3339(found.at)}
 
 
 def delivery_document(row: LedgerRow) -> Document:

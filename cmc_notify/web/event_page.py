@@ -1,7 +1,7 @@
 """The page that messages link to: one event whole, however large, every failure with its whole text."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 
 from aiohttp import hdrs, web
@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 from cmc_notify.core.events import Event
 from cmc_notify.core.events import EventType as T
 from cmc_notify.core.grouping import group_failures
-from cmc_notify.ports import Ledger
+from cmc_notify.ports import DeliveryFilter, Ledger, LedgerRow, TicketFilter
+from cmc_notify.web.marks import Marks
 from cmc_notify.web.templating import Templates
 
 _HEADLINES = {
@@ -39,6 +40,15 @@ def headline(event: Event) -> str:
     return _HEADLINES[event.type].format(job=words, sink=event.sink or "a sink")
 
 
+TICKETS = 100
+"""The most that the page shows."""
+
+
+def _subjects(rows: Sequence[LedgerRow]) -> set[str]:
+    """What the event's deliveries are about, its job among them."""
+    return {row.delivery.subject for row in rows}
+
+
 class EventPage:
     """``/events/{event_id}``."""
 
@@ -51,6 +61,14 @@ class EventPage:
         event = await self._ledger.event(request.match_info["event_id"])
         if event is None:
             raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
+        rows = await self._ledger.deliveries(DeliveryFilter(event_id=event.id))
+        marks = Marks(
+            tickets=tuple(
+                row.ticket
+                for row in await self._ledger.tickets(TicketFilter(event_id=event.id, limit=TICKETS))
+            ),
+            acknowledged=next(iter((await self._ledger.acknowledgements(_subjects(rows))).values()), None),
+        )
         response = web.StreamResponse(headers={"Content-Security-Policy": self._templates.policy})
         response.content_type = "text/html"
         response.charset = "utf-8"
@@ -60,7 +78,14 @@ class EventPage:
         response.enable_compression()
         await response.prepare(request)
         page = self._templates.write(
-            "event.html.j2", event=event, headline=headline(event), groups=group_failures(event.failures)
+            "event.html.j2",
+            event=event,
+            headline=headline(event),
+            groups=group_failures(event.failures),
+            marks=marks,
+            silenced=next(
+                (row.delivery.last_error for row in rows if row.delivery.state == "silenced"), None
+            ),
         )
         for chunk in page:
             await response.write(chunk)

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.text import visible
+from cmc_notify.rendering.filters import address, duration
 
 _CHUNK = 512
 """Template pieces per chunk: some tens of kilobytes, a millisecond or two of work."""
@@ -43,7 +44,9 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals["style"] = Markup(style)  # noqa: S704  our own file
-        self._environment.filters.update(moment=self._moment, ago=ago, brief=brief)
+        self._environment.filters.update(
+            moment=self._moment, ago=ago, brief=brief, address=address, duration=duration
+        )
 
     def write(self, name: str, **context: object) -> Iterator[bytes]:
         """The page in chunks of UTF-8, each made when it is asked for."""

@@ -508,6 +508,37 @@ async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
     assert source.count(">ok<") == 2  # a controller that answered, a sink that nothing holds
 
 
+async def test_pages_show_tickets_silences_and_who_has_taken_what(client: Client) -> None:
+    """On the first page and on the event's; an address that is not http(s) is never a link."""
+    for path in ("/", f"/events/{FAILED.id}"):
+        source = await (await client.get(path)).text()
+        page = Page(source)
+        assert_harmless(page, source)
+        assert 'href="https://snow.example/7?a=1&amp;b=2"' in source
+        assert "javascript:" not in source
+        for shown in ("INC<b>7", "acknowledged by Zoë <i>", "CLOSED-1 closed"):
+            assert shown in page.text
+    source = await (await client.get("/")).text()
+    page = Page(source)
+    for shown in ("serial=V2AB0001", "3 h 12 min left", "Zoë <b>", "controller=apac", "starts in 1 min"):
+        assert shown in page.text
+    failures = page.text.partition("Open failures 1201")[2].partition("Open tickets")[0]
+    assert "silenced" in failures
+    assert "nobody was told" not in failures
+
+
+async def test_a_silenced_event_says_so_on_its_page(client: Client, ledger: FakeLedger) -> None:
+    """Nobody was told, and by whose wish."""
+    silenced = {"sink": "", "state": DeliveryState.SILENCED, "last_error": f"silence s1 by ops: {HOSTILE}"}
+    row = ledger.delivery_rows[0]
+    delivery = msgspec.structs.replace(row.delivery, **silenced)
+    ledger.delivery_rows = [msgspec.structs.replace(row, delivery=delivery)]
+    ledger.incident = msgspec.structs.replace(ledger.incident, audience={})
+    page = Page(await (await client.get(f"/events/{FAILED.id}")).text())
+    assert f"Nobody was told: silence s1 by ops: {visible(HOSTILE)}" in page.text
+    assert "nobody was told" in Page(await (await client.get("/")).text()).text
+
+
 async def test_pages_carry_a_policy_without_scripts(client: Client) -> None:
     """The browser is told to run nothing, load nothing, frame nothing, keep nothing."""
     for path in ("/", f"/events/{FAILED.id}"):
@@ -539,7 +570,21 @@ async def test_the_api_answers_as_documented(client: Client) -> None:
     ]
     assert read["jobs"]["jobs"][0]["counts"]["failed"] == 1
     assert read["failures"]["open"] == 1201
-    assert read["failures"]["failures"][0]["error_text"] == HOSTILE
+    [failure] = read["failures"]["failures"]
+    assert failure["error_text"] == HOSTILE
+    assert failure["silenced_by"] == ["s1"]
+    assert failure["acknowledged"] == {"by": "Zoë <i>", "at": "2026-11-23T10:32:50Z"}
+    assert [(each["sink"], each["open"]) for each in failure["tickets"]] == [
+        ("evil", True), ("snow", True), ("old", False),
+    ]  # fmt: skip
+    assert read["jobs"]["jobs"][0]["acknowledged"] == failure["acknowledged"]
+    assert [each["label"] for each in read["jobs"]["jobs"][0]["tickets"]] == ["INC<b>7", "CLOSED-1"]
+    assert [each["id"] for each in read["status"]["silences"]] == ["s1"]
+    assert read["status"]["tickets"][0] == {
+        "sink": "snow", "subject": "job:emea:u1", "label": "INC<b>7", "open": True,
+        "url": "https://snow.example/7?a=1&b=2", "controller": "emea", "job_id": 42,
+        "changed": "2026-11-23T10:33:00Z",
+    }  # fmt: skip
     assert read["deliveries"]["deliveries"][0]["state"] == "dead"
     assert msgspec.convert(read["events"]["events"][0], Event) == FAILED
     whole = await client.get(f"/api/v1/events/{FAILED.id}")
