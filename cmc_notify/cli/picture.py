@@ -208,10 +208,12 @@ def _labels(elements: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _read(text: str) -> str:
-    """Links as their label and address, mentions as their label, and Slack's escapes undone."""
+    """Links as their label and address, mentions as their label, without marks and Slack's escapes."""
     text = re.sub(r"<(https?://[^|>\s]*)\|([^>]*)>", r"\2  \1", text)
     text = re.sub(r"<(https?://[^|>\s]*)>", r"\1", text)
     text = re.sub(r"<[!@#][^|>]*\|([^>]*)>", r"\1", text)
+    for expression, _ in _MARKS:
+        text = expression.sub(r"\1", text)
     return html.unescape(text)
 
 

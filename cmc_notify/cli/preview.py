@@ -1,6 +1,7 @@
 """``preview``: exactly what would be sent, for any event and any sink. It opens no connection."""
 
 import html
+import json
 import os
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
 from cmc_notify.cli.watching import changes
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.samples import sample
+from cmc_notify.core.text import visible
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PreviewDocument, Previewing
 from cmc_notify.rendering import Renderer
@@ -149,8 +151,17 @@ def _as_seen(documents: Sequence[PreviewDocument]) -> Iterator[PreviewDocument]:
         yield from (PreviewDocument("mail", mail_text(mail.text)) for mail in mails)
         return
     for document in documents:
-        shown = slack_text(document.text) if is_slack_message(document.text) else document.text
-        yield PreviewDocument(document.name, shown)
+        yield PreviewDocument(document.name, visible(_readable(document.text)))
+
+
+def _readable(text: str) -> str:
+    """A message as its reader sees it, JSON with its lines apart, all else as it is."""
+    if is_slack_message(text):
+        return slack_text(text)
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
 
 
 def _write(folder: Path, previews: Sequence[Preview]) -> Path:

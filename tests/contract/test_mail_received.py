@@ -1,5 +1,6 @@
 """A job's mails with the built-in templates, as a real mail server got them and as readers see them."""
 
+import base64
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from email import message_from_bytes, policy
@@ -140,6 +141,10 @@ async def test_a_jobs_whole_life_is_one_thread(send: Any) -> None:
     assert mails[0]["References"] not in {mail["Message-ID"] for mail in mails}
     dates = [mail["Date"].datetime for mail in mails]
     assert dates == sorted(dates)
+    indexes = [base64.b64decode(mail["Thread-Index"]) for mail in mails]  # what Outlook goes by
+    assert {len(index) for index in indexes} == {22 + 5}
+    assert len({index[:22] for index in indexes}) == 1
+    assert len(set(indexes)) == len(LIFE)
     subjects = [mail["Subject"] for mail in mails]
     assert all(subject.startswith("[cmc-notify] emea: push job 42") for subject in subjects)
     assert len(set(subjects)) == len(LIFE)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cmc_notify.cli.mail_picture import mail_page, mail_text
 from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
+from cmc_notify.cli.preview import _as_seen
 from cmc_notify.cli.watching import changes
 from cmc_notify.core.events import EventType, Failure
 from cmc_notify.core.samples import HOSTILE_TEXT, sample
@@ -67,6 +68,7 @@ def test_a_message_looks_as_in_slack() -> None:
     for part in ("<strong>QoS:</strong>", '<a href="https://a.example/?b=1"', "<pre>a &lt; b</pre>", "<hr>", "Cancel job"):  # fmt: skip
         assert part in page
     shown = slack_text(_message("a &lt; b"))
+    assert "QoS: All  https://a.example/?b=1" in shown
     assert "  │ a < b" in shown
     assert "[ Cancel job ]" in shown
 
@@ -129,6 +131,20 @@ def test_a_mail_looks_as_in_its_reader() -> None:
     assert "To:       noc@example.net" in shown
     assert "Attached: failures-job-42.csv (" in shown
     assert visible(HOSTILE_TEXT) in shown
+
+
+def test_a_terminal_gets_what_readers_see() -> None:
+    """A mail once and not its parts, a message as text, JSON line by line, and nothing that acts unseen."""
+    mail = [PreviewDocument("body.html", "<p>"), PreviewDocument("mail.eml", _mail())]
+    [shown] = _as_seen(mail)
+    assert shown.text.startswith("[cmc-notify] emea: push job 42 failed")
+    request = [
+        PreviewDocument("body.json", '{"a":"\\u202e"}'),
+        PreviewDocument("request.txt", "POST\x1b[31m"),
+    ]
+    assert [each.text for each in _as_seen(request)] == ['{\n  "a": "[U+202E]"\n}', "POST␛[31m"]
+    [message] = _as_seen([_document("text")])
+    assert message.text.startswith("text\n════")
 
 
 def test_only_messages_are_messages() -> None:

@@ -1,6 +1,7 @@
 """Mails as composed: headers, threads, lines, whatever the texts hold."""
 
-from datetime import UTC, datetime
+import base64
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -22,6 +23,7 @@ from cmc_notify.core.events import (
 from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.sinks.email.composing import compose
 from cmc_notify.sinks.email.settings import EmailSettings
+from cmc_notify.sinks.email.thread import thread_index
 
 GIVEN = {"host": "smtp.example.net", "from": "CMC <cmc@example.net>", "to": "noc@example.net"}
 NOW = datetime(2026, 11, 23, 9, 20, tzinfo=UTC)
@@ -110,6 +112,24 @@ def test_one_thread_for_one_job() -> None:
     assert len(roots) == 5
     later = msgspec.structs.replace(message(), key="key2")
     assert composed(later)["References"] == composed(message())["References"]
+
+
+def test_outlook_finds_thread_and_order() -> None:
+    """The index begins with the thread's own 22 bytes and ends with how long after it the mail was sent."""
+    began = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    same, other = message(), message(job_id=43)
+    later = [began + timedelta(minutes=1), began + timedelta(hours=5), began + timedelta(days=900)]
+    made = [base64.b64decode(thread_index(same, date)) for date in later]
+    assert {index[:22] for index in made} == {made[0][:22]}
+    assert made[0][:1] == b"\x01"
+    unix_epoch = 116_444_736_000_000_000  # as a FILETIME
+    assert int.from_bytes(made[0][1:6], "big") == (unix_epoch + int(began.timestamp()) * 10_000_000) >> 24
+    levels = [int.from_bytes(index[22:26], "big") for index in made]
+    assert levels == sorted(levels)
+    assert levels[1] == 5 * 3600 * 10_000_000 >> 18
+    assert levels[2] == (1 << 31) | (900 * 86400 * 10_000_000 >> 23)
+    assert base64.b64decode(thread_index(other, later[0]))[6:22] != made[0][6:22]
+    assert base64.b64decode(thread_index(same, began - timedelta(days=1)))[22:26] == bytes(4)
 
 
 @given(subject=st.text())

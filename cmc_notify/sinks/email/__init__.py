@@ -1,6 +1,7 @@
 """The email sink. Guarantee: at least once for each recipient, always under the same Message-ID.
 
-What each file is about: ``settings`` the config, ``composing`` the message, ``table`` its
+What each file is about: ``settings`` the config, ``composing`` the message, ``thread`` what keeps a
+job's mails together, ``table`` its
 failures for a spreadsheet, ``transfer`` the talk with the
 mail server, ``sink`` what comes of it.
 """

@@ -5,7 +5,6 @@ Pure but for the renderer. No header takes a line break, and every line of the r
 most 998 bytes (RFC 5322), whatever the texts hold.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,6 +16,7 @@ from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.table import SCREENFUL, failure_table
+from cmc_notify.sinks.email.thread import thread, thread_index
 
 LARGEST_BODY = 100_000
 """Bytes of the text or of the HTML; mail readers cut longer ones off."""
@@ -49,7 +49,7 @@ def compose(
     if settings.reply_to:
         mail["Reply-To"] = settings.reply_to
     mail["Date"] = date
-    _name(mail, message, settings.sender.domain)
+    _name(mail, message, settings.sender.domain, date)
     _fill(mail, message, renderer)
     return _with_table(mail, message, limit)
 
@@ -74,7 +74,7 @@ def _subject(text: str) -> str:
     return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"
 
 
-def _name(mail: EmailMessage, message: Message, domain: str) -> None:
+def _name(mail: EmailMessage, message: Message, domain: str, date: datetime) -> None:
     """What lets a receiver drop a second copy, thread a job's mails, sort them, and not answer them."""
     event = message.event
     root = f"<{thread(message)}@{domain}>"
@@ -82,18 +82,12 @@ def _name(mail: EmailMessage, message: Message, domain: str) -> None:
     mail["Message-ID"] = f"<{_token(message.key)}@{domain}>"
     mail["In-Reply-To"] = root
     mail["References"] = root
+    mail["Thread-Index"] = thread_index(message, date)
     mail["List-Id"] = f"cmc-notify {controller} <{controller}.cmc-notify.{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"  # what Exchange heeds instead
     mail["X-Cmc-Notify-Event"] = event.type.value
     mail["X-Cmc-Notify-Severity"] = event.severity
-
-
-def thread(message: Message) -> str:
-    """The same for all events of one job (an id used anew is another), else of one controller or sink."""
-    event = message.event
-    job = (event.job.id, event.job.created) if event.job else event.sink
-    return "thread-" + hashlib.sha256(repr((event.controller, job)).encode()).hexdigest()[:32]
 
 
 def _fill(mail: EmailMessage, message: Message, renderer: Renderer) -> None:
