@@ -143,7 +143,7 @@ async def _marks(settings: Settings, controller: str, job: Job) -> Marks:
 def _document(job: Job, names: Names) -> dict[str, Any]:
     info = job_info(job, names, previous_status=None)
     built: dict[str, Any] = msgspec.to_builtins(info)
-    for told_only in ("previous_status", "details_pending", "url"):  # what only an event knows
+    for told_only in ("previous_status", "details_pending", "running_for", "url"):  # what only an event knows
         del built[told_only]
     return built
 

@@ -53,10 +53,14 @@ class Announcer:
         incidents: Incidents,
         silences: Sequence[Silence] = (),
         stored_job: Callable[[str], JobState | None] = lambda _uid: None,
+        controller_now: float | None = None,
     ) -> None:
-        """``stored_job(uid)`` gives the state of a job that this poll does not change."""
+        """``stored_job(uid)`` gives the state of a job that this poll does not change. ``controller_now`` is
+        by the controller's clock.
+        """
         self._controller = controller
         self._now = now
+        self._controller_now = controller_now
         self._names = names
         self._sinks = sinks
         self._addressing = Addressing(controller, now=now, routes=routes, sinks=sinks, silences=silences)
@@ -176,6 +180,7 @@ class Announcer:
                 self._names,
                 previous_status=draft.previous_status if draft else state.previous_status,
                 details_pending=bool(draft and draft.details_pending),
+                controller_now=self._controller_now,
             ),
             failures=failures(job, self._names, draft.pairs, draft.new) if draft else (),
             recoveries=recoveries,

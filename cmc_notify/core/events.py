@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from cmc_notify.core.model import Job, Names, Outcome
+from cmc_notify.core.model import Job, Names, Outcome, Status
 
 Severity = Literal["info", "warning", "error"]
 
@@ -112,6 +112,10 @@ class JobInfo(Struct, frozen=True, kw_only=True):
     counts: Counts
     details_pending: bool = False
     """True in a final event that was told before the controller had every row's result."""
+    running_for: int | None = None
+    """Seconds in progress so far, by the controller's own clock; null in any other state, and where that is
+    not known.
+    """
     url: str | None = None
 
 
@@ -200,9 +204,17 @@ def counts(job: Job) -> Counts:
 
 
 def job_info(
-    job: Job, names: Names, *, previous_status: str | None, details_pending: bool = False
+    job: Job,
+    names: Names,
+    *,
+    previous_status: str | None,
+    details_pending: bool = False,
+    controller_now: float | None = None,
 ) -> JobInfo:
-    """The part of an event that describes its job."""
+    """The part of an event that describes its job; ``controller_now`` is by the controller's clock."""
+    running_for = None
+    if job.status == Status.IN_PROGRESS and job.push_time is not None and controller_now is not None:
+        running_for = max(0, int(controller_now - job.push_time))
     return JobInfo(
         id=job.id,
         idx=job.idx,
@@ -219,6 +231,7 @@ def job_info(
         targets=Targets(job.site_ids, job.site_type_ids, job.serials),
         counts=counts(job),
         details_pending=details_pending,
+        running_for=running_for,
     )
 
 

@@ -160,6 +160,7 @@ def _job(event_type: EventType) -> JobInfo:
     running = 2 if status == "InProgress" else 0
     overdue = event_type is EventType.JOB_OVERDUE
     pushed = "2026-11-23T04:52:30Z" if overdue else "2026-11-23T09:12:30Z"
+    running_for = 16_050 if overdue else 450
     return JobInfo(
         id=42,
         idx=42,
@@ -172,6 +173,7 @@ def _job(event_type: EventType) -> JobInfo:
         completed="2026-11-23T09:19:35Z" if finished else None,
         backup=True,
         error_text=None,
+        running_for=running_for if status == "InProgress" else None,
         features=(FeatureRef(3, "qos", "QoS"), FeatureRef(5, "snmp", "SNMP")),
         targets=Targets(site_ids=(7,)),
         counts=Counts(

@@ -13,6 +13,7 @@ from cmc_notify.simulator.slack import SlackMessage
 Style = Literal["headline", "plain", "label", "quote", "link"]
 
 _LINK = re.compile(r"<([^|>]+)\|([^>]+)>")
+_REMARK = re.compile(r"_(.+)_")
 _LABELLED = re.compile(r"\*([^*]+)\*(.*)", re.DOTALL)
 _MAIL_LINES = 2
 
@@ -38,12 +39,20 @@ class Arrival(Struct, frozen=True):
 
 def chat_arrival(message: SlackMessage, channel: str) -> Arrival:
     """A message, a reply or a file in a thread, as the channel shows it."""
-    title = f"#{channel}, in the thread" if message.thread_ts else f"#{channel}"
+    thread = ", in the thread and the channel" if message.broadcast else ", in the thread"
+    title = f"#{channel}{thread if message.thread_ts else ''}"
     files = tuple(
         (Piece(f"📎 {file.name}", "headline"), Piece(f" ({len(file.content or b''):,} bytes)"))
         for file in message.files
     )
     return Arrival("chat", title, (*_message_lines(message), *files))
+
+
+def chat_update(message: SlackMessage, channel: str) -> Arrival:
+    """A message that was brought up to date in place: what it says first now."""
+    lines = tuple(_message_lines(message))
+    state = next((line for line in lines if line[0].style == "label"), ())
+    return Arrival("chat", f"#{channel}, brought up to date", (lines[0], *([state] if state else [])))
 
 
 def ticket_arrival(request: Received) -> Arrival:
@@ -97,6 +106,8 @@ def _mrkdwn_lines(text: str) -> Iterator[Line]:
             yield (Piece(f"  {_unescape(line)}", "quote"),)
         elif link := _LINK.fullmatch(line.strip()):
             yield (Piece(_unescape(link[2]), "link", _unescape(link[1])),)
+        elif remark := _REMARK.fullmatch(line):
+            yield (Piece(_unescape(remark[1]), "quote"),)
         elif found := _LABELLED.fullmatch(line):
             yield (Piece(_unescape(found[1]), "label"), Piece(_unescape(found[2])))
         else:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from cmc_notify.core.events import Event
+from cmc_notify.demo.channel import Chat, Failed
 from cmc_notify.ports import OutboxDepth
 from cmc_notify.simulator import Version
 from cmc_notify.simulator.mailbox import Mail
@@ -18,19 +19,14 @@ from cmc_notify.simulator.receiver import Received
 from cmc_notify.simulator.slack import SlackMessage
 
 TICKET_EVENTS = ("job.failed", "appliance.failed", "appliance.recovered")
-CHAT_EVENTS = (*TICKET_EVENTS, "job.succeeded", "job.canceled")
+CHAT_EVENTS = (
+    *TICKET_EVENTS, "job.queued", "job.started", "job.succeeded", "job.canceled", "job.reopened",
+    "job.overdue", "job.vanished",
+)  # fmt: skip
 MAIL_EVENTS = ("job.failed", "job.succeeded", "job.canceled")
 """What the demo's config routes where."""
 
 _FINALS = {"Failed": "job.failed", "Success": "job.succeeded", "Canceled": "job.canceled"}
-
-
-class Failed(NamedTuple):
-    """One failed feature on one appliance in one job."""
-
-    job: int
-    serial: str
-    feature: int
 
 
 class Check(Struct, frozen=True):
@@ -74,18 +70,25 @@ def judge(
     received: Got,
 ) -> Summary:
     """The summary. ``begin`` is the scenario's start in virtual seconds: earlier jobs are history."""
-    posted = [message for message in received.chat if message.thread_ts is None]
+    chat = Chat(received.chat)
     documents = [request.document for request in received.tickets if request.problem is None]
     told = {pair for document in documents for pair in _told(document)}
     failed, finals = _failed(history, begin), _finals(history, begin)
+    ends = _ends(history, begin)
     mailed = Counter(str(mail.message["X-Cmc-Notify-Event"]) for mail in received.mails)
     by_sink = {depth.sink: depth for depth in depths}
     ids = [request.id for request in received.tickets]
-    counted = {"chat": len(posted), "tickets": len(documents), "mail": len(received.mails)}
+    counted = {"chat": chat.changes, "tickets": len(documents), "mail": len(received.mails)}
     checks = (
-        Check(f"each of the {len(failed)} failures on the controller reached the tickets", told == failed),
+        Check(
+            f"each of the {len(failed)} failures on the controller reached the tickets", told == failed.keys()
+        ),
         Check(f"each of the {finals.total()} ends of a job was mailed, once", mailed == finals),
-        Check("chat has one message for each ticket and each other end of a job", _agree(posted, events)),
+        Check(
+            f"chat has one message for each of the {len(ends)} jobs, which shows how it ended",
+            chat.states == ends,
+        ),
+        Check("each failure stands in its job's thread, with its whole text", chat.holds(failed)),
         Check("no message came twice, and every signature is valid", _clean(ids, received.tickets)),
         Check(
             "each receiver holds what the ledger calls sent",
@@ -108,10 +111,10 @@ def _told(document: dict[str, Any]) -> Iterable[Failed]:
         yield Failed(document["job"]["id"], failure["serial"], failure["feature_id"])
 
 
-def _failed(history: Sequence[Version], begin: float) -> set[Failed]:
-    """Every (job, serial, feature) that failed at any time of the night."""
+def _failed(history: Sequence[Version], begin: float) -> dict[Failed, str]:
+    """Every (job, serial, feature) that failed at any time of the night, with its text."""
     return {
-        Failed(document["id"], row["serialnum"], row["feature_id"])
+        Failed(document["id"], row["serialnum"], row["feature_id"]): row.get("error_text") or ""
         for document in (version.document for version in history if version.time > begin)
         for row in document.get("detailed_status") or []
         if row.get("result") == "Fail"
@@ -131,10 +134,11 @@ def _finals(history: Sequence[Version], begin: float) -> Counter[str]:
     return found
 
 
-def _agree(posted: Sequence[SlackMessage], events: Sequence[Event]) -> bool:
-    """Chat has a message for each event of the kinds that it is routed."""
-    wanted = sum(1 for event in events if event.type in CHAT_EVENTS)
-    return len(posted) == wanted
+def _ends(history: Sequence[Version], begin: float) -> dict[int, str]:
+    """The last status of each job of the night."""
+    return {
+        version.document["id"]: version.document["job_status"] for version in history if version.time > begin
+    }
 
 
 def _clean(ids: Sequence[str | None], requests: Sequence[Received]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from cmc_notify.demo.arrivals import Arrival, chat_arrival, mail_arrival, ticket_arrival
+from cmc_notify.demo.arrivals import Arrival, chat_arrival, chat_update, mail_arrival, ticket_arrival
 from cmc_notify.demo.judging import CHAT_EVENTS, MAIL_EVENTS, TICKET_EVENTS, Got, Summary, judge
 from cmc_notify.errors import CmcNotifyError
 from cmc_notify.simulator import Auth, Simulator, Version
@@ -53,7 +53,9 @@ class Demo:
         self._words: deque[str] = deque(maxlen=5)
         self._serving = asyncio.Event()
         self._slack = SlackServer(
-            channels={CHANNEL: "C0NETOPS001"}, on_message=lambda message: tell(chat_arrival(message, CHANNEL))
+            channels={CHANNEL: "C0NETOPS001"},
+            on_message=lambda message: tell(chat_arrival(message, CHANNEL)),
+            on_update=lambda message: tell(chat_update(message, CHANNEL)),
         )
         self._secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         self._tickets = Receiver(
@@ -151,6 +153,7 @@ class Demo:
                     "token": self._slack.token,
                     "channel": f"#{CHANNEL}",
                     "api_url": self._slack.api_url,
+                    "update_every": "1s",
                 },
                 "tickets": {
                     "type": "webhook",

@@ -247,8 +247,11 @@ class Poller:
         return await self._judge(now).changes(looks.changed, states, memory.states, asked.gone)
 
     def _judge(self, now: float) -> Judge:
-        ahead = self._source.clock_offset or 0.0
-        return Judge(now=now, controller_now=now + ahead, policy=self._policy())
+        return Judge(now=now, controller_now=self._controller_time(now), policy=self._policy())
+
+    def _controller_time(self, now: float) -> float:
+        """By the controller's clock; by ours where it has not said."""
+        return now + (self._source.clock_offset or 0.0)
 
     def _policy(self) -> Policy:
         return Policy(
@@ -299,6 +302,7 @@ class Poller:
             incidents=Incidents(self.name, incidents, later_success),
             silences=silences,
             stored_job=later.get,
+            controller_now=self._controller_time(now),
         )
 
     async def _write(self, memory: Memory, commit: PollCommit) -> None:

@@ -35,7 +35,9 @@ async def test_once_plays_the_night_and_judges_it(tmp_path: Path) -> None:
     assert "Beside it" not in text  # it would be gone before anybody could type it
     assert "All details  http://127.0.0.1:" in text
     assert "signature verified" in text
-    assert text.count("✔") == 6
+    assert "#netops, brought up to date" in text
+    assert "#netops, in the thread" in text
+    assert text.count("✔") == 7
     assert "✘" not in text
     assert left_in(tmp_path) == []
 
