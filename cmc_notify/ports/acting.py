@@ -81,7 +81,7 @@ class Acting(Protocol):
 
     async def refresh(self, sink: str, subject: str, *, now: float) -> Refresh:
         """Have the sink bring its message about the subject up to date: the newest delivery that was sent is
-        due again, with its key and its accepted parts.
+        due again, with its key and its accepted parts, but for the one that stands as the message itself.
         """
         ...
 

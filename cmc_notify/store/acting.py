@@ -15,6 +15,7 @@ from cmc_notify.store.tables import (
     acknowledgements,
     actions,
     deliveries,
+    delivery_parts,
     events,
     job_states,
     pending,
@@ -75,7 +76,7 @@ class ActingRecords:
         )
         # By way of the job's events: a sink's deliveries can be a million, a job's are a few.
         newest = (
-            select(deliveries.c.seq)
+            select(deliveries.c.seq, deliveries.c.id, postings.c.reference)
             .join(events, events.c.id == deliveries.c.event_id)
             .join(
                 postings,
@@ -98,9 +99,16 @@ class ActingRecords:
                 return Refresh.IN_FLIGHT
             if leases:
                 return Refresh.COMING
-            seq = await connection.scalar(newest)
-            if seq is None:
+            found = (await connection.execute(newest)).one_or_none()
+            if found is None:
                 return Refresh.NOTHING
+            seq, delivery_id, reference = found
+            # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
+            await connection.execute(
+                delivery_parts.delete().where(
+                    delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
+                )
+            )
             await connection.execute(
                 update(deliveries)
                 .where(deliveries.c.seq == seq)

@@ -47,9 +47,10 @@ async def posted(store: Store, make_state: MakeState, make_commit: MakeCommit) -
 
 
 async def send(store: Store, delivery_id: str, posting: Posting | None = None) -> None:
-    """Claim it, record its one part, and have it sent."""
+    """Claim it, record its parts, and have it sent."""
     await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     await store.outbox.record_part(delivery_id, "message", PLACE, posting=posting)
+    await store.outbox.record_part(delivery_id, "thread", f"{PLACE}1")
     sent = Verdict(state=DeliveryState.SENT, receipt=PLACE)
     assert await store.outbox.record(delivery_id, owner="me", verdict=sent)
 
@@ -82,7 +83,7 @@ async def test_what_a_message_is_about(store: Store, posted: list[str], make_sta
 async def test_the_newest_message_is_due_again(
     store: Store, posted: list[str], hands: SimpleNamespace
 ) -> None:
-    """With its key and its parts, and with what was acknowledged; another sink's and subject's are not."""
+    """With its key, without the part that stands, and with what was acknowledged; others are not."""
     hands.now += 100
     await store.acting.acknowledge(JOB, by="Anna", at=hands.now)
     assert await store.acting.refresh("mail", JOB, now=hands.now) is Refresh.NOTHING
@@ -90,7 +91,8 @@ async def test_the_newest_message_is_due_again(
     assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert (claim.delivery.id, claim.delivery.key) == (posted[1], posted[1])
-    assert claim.delivery.parts == {"message": PLACE}
+    assert claim.delivery.parts == {"thread": f"{PLACE}1"}
+    assert claim.posting == Posting(reference=PLACE)
     assert claim.delivery.deadline_at == hands.now + 3600
     assert claim.acknowledged == Acknowledgement("Anna", hands.now)
 
