@@ -98,6 +98,21 @@ async def test_the_end_of_an_outage_is_told_where_it_was_told_whatever_is_silenc
     assert await told(stage) == ["controller.recovered pending"]
 
 
+@pytest.mark.parametrize("first", ["silenced", "pending"])
+async def test_an_outage_that_was_told_at_all_has_its_end_told(stage: PollerStage, first: str) -> None:
+    """Refused credentials and then no answer are two events of one outage; one of them was silenced."""
+    if first == "silenced":
+        await silence(stage, seconds=20, controllers=("emea",))
+    with stage.sim.outage("401"):
+        assert await told(stage) == [f"controller.unauthorized {first}"]
+    if first == "pending":
+        await silence(stage, controllers=("emea",))
+    with stage.sim.outage("503"):
+        second = "pending" if first == "silenced" else "silenced"
+        assert await told(stage) == [f"controller.unreachable {second}"]
+    assert await told(stage) == ["controller.recovered pending"]
+
+
 async def test_other_silences_leave_the_controllers_own_outage_told(stage: PollerStage) -> None:
     """Whoever silenced its jobs or appliances still wants to know that nobody watches them."""
     await silence(stage, "s1", serials=("*",))

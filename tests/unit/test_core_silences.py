@@ -7,6 +7,7 @@ import pytest
 from core_bridge import Bridge, ended, rows, running
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cmc_notify.core.events import SEVERITY, Event, EventType, failures, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
@@ -60,6 +61,8 @@ def left(what: Event, *silences: Silence, plan: dict[str, Shown] = PLAN) -> dict
 
 
 THREE = event(EventType.JOB_FAILED, ("V1", 3), ("V1", 4), ("V2", 3))
+SINGLE = event(EventType.JOB_FAILED, ("V1", 3))
+assert SINGLE.job
 
 
 # --- failures ---------------------------------------------------------------------------------------------
@@ -101,12 +104,14 @@ def test_two_silences_hide_together_and_both_are_named() -> None:
     "told",
     [
         event(EventType.JOB_FAILED, ("V1", 3), error_text="no licence"),
+        replace(SINGLE, job=replace(SINGLE.job, details_pending=True)),
         event(EventType.JOB_SUCCEEDED, ("V1", 3), status="Success"),
         event(EventType.JOB_CANCELED, ("V1", 3), status="Canceled"),
     ],
 )
 def test_what_is_told_for_more_than_its_failures_is_told_without_them(told: Event) -> None:
-    """A pre-push error, a success, a cancellation: nobody asked not to hear of those."""
+    """A pre-push error, results to come, a success, a cancellation: nobody asked not to hear of those."""
+    assert left(SINGLE, silence(serials=("V1",))) == {}
     assert left(told, silence(serials=("V1",))) == {"chat": (), "mail": ()}
 
 
@@ -116,6 +121,12 @@ def test_an_event_without_failures_is_left_alone_by_silences_of_failures(kind: E
     told = event(kind, status="InProgress")
     assert left(told, silence(features=("QoS",)), silence(serials=("*",))) == PLAN
     assert left(told, silence(jobs=(1,))) == {}
+
+
+@pytest.mark.parametrize("kind", [each for each in EventType if each.endswith(".recovered")])
+def test_a_recovery_is_never_hidden(kind: EventType) -> None:
+    """Whatever is silenced: it goes to whoever was told of the failure."""
+    assert left(event(kind), silence(controllers=("*",)), silence(serials=("*",))) == PLAN
 
 
 # --- jobs, controllers, time ------------------------------------------------------------------------------
