@@ -66,8 +66,9 @@ class SlackServer(SlackWorkspace):
         """What the sink's ``webhook_url`` must be."""
         return f"{self.base}{self.webhook_path}"
 
-    def fail_next(self, method: str, *faults: Fault, after: int = 0) -> None:
-        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each.
+    def fail_next(self, method: str, *faults: Fault | None, after: int = 0) -> None:
+        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each; None is
+        a call that goes well.
 
         ``after`` so many calls that go well.
         """
