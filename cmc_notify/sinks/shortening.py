@@ -17,13 +17,17 @@ Measure = Callable[[str], int]
 ROOMS = (
     Room(1000, 50, 4000, 8000),
     Room(500, 20, 1000, 4000),
-    Room(200, 20, 500, 2000),
+    Room(300, 20, 500, 2000),
+    Room(200, 10, 400, 2000),
     Room(100, 10, 300, 2000),
+    Room(70, 10, 300, 1500),
     Room(50, 10, 300, 1500),
     Room(50, 5, 200, 1000),
     Room(30, 5, 200, 1000),
-    Room(20, 5, 150, 600),
-    Room(10, 5, 150, 600),
+    Room(20, 5, 200, 1000),
+    Room(15, 5, 150, 600),
+    Room(12, 5, 150, 600),
+    Room(8, 4, 150, 600),
     Room(5, 3, 120, 400),
     Room(3, 3, 100, 300),
     Room(1, 2, 100, 200),
@@ -50,11 +54,17 @@ def shortened(
         text = renderer.render(folder, extension, message).text.strip("\n")
         if measure(text) <= limit:
             return text
-    text = ""
-    for room in ROOMS:
-        text = renderer.render(folder, extension, message, room=room).text.strip("\n")
+    best, low, high = None, 0, len(ROOMS)
+    while low < high:
+        middle = (low + high) // 2
+        text = renderer.render(folder, extension, message, room=ROOMS[middle]).text.strip("\n")
         if measure(text) <= limit:
-            return text
+            best, high = text, middle
+        else:
+            low = middle + 1
+    if best is not None:
+        return best
+    text = renderer.render(folder, extension, message, room=ROOMS[-1]).text.strip("\n")
     return cut(text, limit, measure, tail=_tail(message))
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import Field, SecretStr, field_validator
 
+from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.outcome import SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Duration, Part
@@ -117,19 +118,21 @@ class AlertmanagerSink(KeyedTicketSink):
         event, standing = message.event, message.posting
         notes = standing.notes if standing and standing.open else {}
         labels = _noted(notes.get("labels")) or self._labels(message.subject)
+        # What is still wrong stays its title while some of it recovers.
+        summary = notes.get("summary", words.summary) if message.purpose is Purpose.FOLLOW else words.summary
         now = time.time()
         # An alert must not start after its end, whatever the clocks say.
         starts = notes.get("starts") or _rfc3339(now if fires else now - 1)
         alert: dict[str, Any] = {
             "labels": labels,
-            "annotations": {"summary": words.summary, "description": words.text},
+            "annotations": {"summary": summary, "description": words.text},
             "startsAt": min(starts, _rfc3339(now)),
             "endsAt": _rfc3339(now + self._options.lasts if fires else now),
         }
         if event.url:
             alert["generatorURL"] = event.url
         key = self.key(message.subject)
-        kept = {"labels": msgspec.json.encode(labels).decode(), "starts": starts}
+        kept = {"summary": summary, "labels": msgspec.json.encode(labels).decode(), "starts": starts}
         return await self.settle(
             message,
             line,
