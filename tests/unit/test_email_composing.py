@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -139,6 +139,21 @@ def test_no_subject_breaks_out_of_its_header(subject: str) -> None:
     assert mail["Bcc"] is None
     assert mail["Message-ID"] == "<key1@example.net>"
     assert len(mail["Subject"]) <= 250
+
+
+@given(words=st.lists(st.text("ab:()é", min_size=1, max_size=20), min_size=1, max_size=20))
+@example(words=["[cmc-notify]", "x" * 60])
+@example(words=["é", "x" * 65])
+def test_a_subject_begins_on_its_line(words: list[str]) -> None:
+    """Of whatever length it is, no reader or filter finds a space or an empty line in front of it."""
+    subject = " ".join(words)[:250].strip() or "a"
+    document = compose(message(), EmailSettings.model_validate(GIVEN), Fixed(subject=subject), date=NOW)
+    assert document.isascii()
+    lines = document.split(b"\r\n\r\n")[0].split(b"\r\n")
+    [line] = [line for line in lines if line.startswith(b"Subject:")]
+    assert len(line) > len(b"Subject: ")
+    assert all(len(line) <= 76 for line in lines if b"=?" in line)
+    assert message_from_bytes(document, policy=policy.default)["Subject"] == subject
 
 
 @pytest.mark.parametrize(

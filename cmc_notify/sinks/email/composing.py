@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from email import message_from_bytes, policy
+from email.header import Header
 from email.message import EmailMessage
+from typing import Any
+
+from typing_extensions import override
 
 from cmc_notify.core.events import Event
 from cmc_notify.core.text import visible
@@ -23,8 +27,29 @@ LARGEST_BODY = 100_000
 LARGEST_MAIL = 10_000_000
 """Bytes in all, as sent; many servers refuse more."""
 LONGEST_SUBJECT = 250
+_ENCODED_LINE = 76
+"""Characters of a line with encoded words (RFC 2047)."""
 
-_POLICY = policy.SMTP.clone(cte_type="7bit")
+
+class _Policy(policy.EmailPolicy):
+    """Writes subjects so that they are read as they were. The email package leaves a line with the name alone
+    before a text of some 70 characters, and readers that don't trim show and filter it with a space in
+    front; of words that are not ASCII it loses spaces in between.
+    """
+
+    @override
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        text = str(value)
+        if name == "Subject" and not text.isascii():
+            encoded = Header(text, "utf-8", maxlinelen=_ENCODED_LINE, header_name=name).encode(linesep="\r\n")
+            return f"{name}: {encoded}\r\n".encode()
+        folded = super().fold_binary(name, value)
+        begin, _, rest = folded.partition(b"\r\n ")
+        plain = begin == f"{name}:".encode() and b"=?" not in rest.partition(b"\r\n")[0]
+        return begin + b" " + rest if plain else folded
+
+
+_POLICY = _Policy(cte_type="7bit", linesep="\r\n")
 
 
 def compose(
@@ -70,7 +95,7 @@ def _subject(text: str) -> str:
     """One line. A zero-width space keeps ``=?`` apart: the email package decodes ``=?utf-8?q?=0d=0a…?=``
     wherever it meets it, and writes the line break, with the header that follows it, into the mail.
     """
-    line = " ".join(visible(text).split()).replace("=?", "=\u200b?")
+    line = " ".join(visible(_encodable(text)).split()).replace("=?", "=\u200b?")
     return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"
 
 
