@@ -57,7 +57,7 @@ def list_failures(
         [
             (
                 _key(each),
-                each.appliance,
+                each.appliance if each.scope is None else "none: not begun",
                 each.feature,
                 for_people(each.opened_at, settings),
                 each.job_id,

@@ -207,7 +207,8 @@ class Announcer:
             self.event_uids[event.id] = (uid, state.revision)
             self.states[uid] = self._addressing.noted(state, event, addresses)
         self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
-        if not addresses or event.id in self.silenced:
+        interim = event.type is EventType.JOB_PROGRESS  # hundreds a job, and who shows it follows all of them
+        if not addresses or (event.id in self.silenced and not interim):
             self.deliveries.append(told_nobody(event, subject, self._now, self.silenced.get(event.id)))
         due = self.states[uid].progress_due if uid and event.type is EventType.JOB_PROGRESS else self._now
         self.deliveries += [

@@ -12,6 +12,7 @@ from msgspec import Struct
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.model import FINISHED, Incident
 from cmc_notify.core.routing import Match, Shown, any_glob, failure_matches
+from cmc_notify.core.ticketing import job_subject
 
 LONGEST_COMMENT = 1000
 """Characters of a silence's comment: it is shown in lists and in each row of the ledger that it made."""
@@ -91,12 +92,12 @@ def audible(
     ``subject`` is the job's, or the controller's. A sink is left out once nothing that the event is told
     for remains for it; a job's pre-push error, details still missing, or an end that is no failure remain.
     """
-    if event.type in _NEVER:
+    if event.type in _NEVER or not plan:
         return dict(plan), ()
     matching = [silence for silence in silences if _speaks_of(silence, event, subject, now)]
     whole = tuple(silence for silence in matching if not silence.of_failures)
     if whole:
-        return {}, whole if plan else ()
+        return {}, whole
     hidden: set[int] = set()
     by: list[Silence] = []
     for silence in matching:
@@ -125,7 +126,7 @@ def ending(event: Event, silences: Iterable[Silence], *, subject: str) -> list[S
 def silencing(incident: Incident, silences: Iterable[Silence], *, now: float) -> list[Silence]:
     """The silences that would hide this failure, were it told at ``now``."""
     names = (incident.feature, incident.feature_name)
-    subject = f"job:{incident.controller}:{incident.last_job_uid}"
+    subject = job_subject(incident.controller, incident.last_job_uid)
     return [
         silence
         for silence in silences

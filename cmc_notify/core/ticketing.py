@@ -72,12 +72,13 @@ def openings(
 ) -> list[Address]:
     """The tickets that an event about ``job`` opens or changes at ``sink``.
 
+    An event of which no failure is left to show has an error of the whole job, which the job's ticket is for.
     What has a ticket of its own already is not told to it once more by the job's final event.
     """
     own = job_subject(event.controller, job.uid)
     rule = next((rule for rule in routes if sink in rule.sinks and matches(event, rule)), None)
     many = rule is not None and len(job.job.failed_pairs()) > rule.max_per_job
-    if rule is None or not rule.per_incident or not event.failures or many:
+    if rule is None or not rule.per_incident or not event.failures or shown == () or many:
         return [Address(sink=sink, subject=own, shown=shown)]
     found: list[Address] = []
     nameless: list[int] = []

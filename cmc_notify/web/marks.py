@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from cmc_notify.core.model import Incident, Job, JobState
 from cmc_notify.core.plan import new_uid
 from cmc_notify.core.silences import Silence, silencing
+from cmc_notify.core.ticketing import INCIDENT, incident_subject, job_subject
 from cmc_notify.ports import Acknowledgement, Ledger, Ticket, TicketFilter
 
 _ALL = 1_000_000
@@ -45,7 +46,7 @@ async def marks_of_failures(
 
 async def marks_of_jobs(ledger: Ledger, jobs: Sequence[tuple[str, JobState]]) -> dict[tuple[str, str], Marks]:
     """By controller and uid. Raises StoreError."""
-    subjects = {(controller, state.uid): f"job:{controller}:{state.uid}" for controller, state in jobs}
+    subjects = {(controller, state.uid): job_subject(controller, state.uid) for controller, state in jobs}
     found = await _by_subject(ledger, [*subjects.values()])
     return {job: found[subject] for job, subject in subjects.items()}
 
@@ -56,12 +57,14 @@ async def marks_of_asked(ledger: Ledger, controller: str, job: Job) -> Marks:
     Raises StoreError.
     """
     uids = (new_uid(job, ()), new_uid(replace(job, creation_time=None), ()))
-    subjects = [f"job:{controller}:{uid}" for uid in uids]
+    subjects = [job_subject(controller, uid) for uid in uids]
     rows = await ledger.tickets(TicketFilter(controller=controller, job_id=job.id))
     tickets = [row.ticket for row in rows]
     taken = await ledger.acknowledgements(subjects)
     return Marks(
-        tickets=tuple(each for each in tickets if each.subject in subjects or each.subject[:4] != "job:"),
+        tickets=tuple(
+            each for each in tickets if each.subject in subjects or each.subject.startswith(INCIDENT)
+        ),
         acknowledged=next((taken[subject] for subject in subjects if subject in taken), None),
     )
 
@@ -70,8 +73,8 @@ def _subjects(incident: Incident) -> tuple[str, ...]:
     """What a ticket or an acknowledgement that stands for the failure can be about, the closest first."""
     jobs = dict.fromkeys((incident.last_job_uid, incident.job_uid))
     return (
-        f"incident:{incident.controller}:{incident.serial}:{incident.feature_id}",
-        *(f"job:{incident.controller}:{uid}" for uid in jobs),
+        incident_subject(incident.controller, incident.pair),
+        *(job_subject(incident.controller, uid) for uid in jobs),
     )
 
 

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.diff import Policy
 from cmc_notify.core.events import SEVERITY, Event, EventType, failures, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
-from cmc_notify.core.routing import Shown
+from cmc_notify.core.routing import Match, Route, Shown
 from cmc_notify.core.silences import Silence, audible, problems, silencing
 
 NAMES = Names({3: Feature(3, "qos", "QoS"), 4: Feature(4, "path_rules", "Path Rules")})
@@ -228,6 +231,57 @@ def test_a_silence_until_the_job_ends_is_over_with_it() -> None:
     assert bridge.silences == []
     bridge.poll(running(1, 250))
     assert set(bridge.sent(EventType.JOB_REOPENED)) == {"chat", "mail"}
+
+
+def test_what_matches_no_route_is_unrouted_whatever_is_silenced() -> None:
+    """The ledger says why nobody was told, and that is the route."""
+    bridge = Bridge([Route(match=Match(controller=("apac",)), sinks=("chat",))])
+    bridge.silences = [silence(serials=("V1",)), silence(controllers=("emea",))]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
+    [row] = bridge.deliveries
+    assert (row.sink, row.silenced_by) == ("", None)
+
+
+@pytest.mark.parametrize("per_incident", [True, False])
+def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_incident: bool) -> None:
+    """Nor changes it one that stands; what is told beside it does both."""
+    routes = [Route(sinks=("desk",), per_incident=per_incident)]
+    bridge = Bridge(routes, desk=SinkRule(tickets=True))
+    bridge.silences = [silence(serials=("V1",))]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
+    assert set(bridge.sent(EventType.JOB_FAILED)) == {""}
+    bridge.poll(ended(2, "Failed", 300, *rows(V1="failed", V2="failed")))
+    [opened] = bridge.deliveries
+    assert opened.shown == (1,)
+    assert opened.subject == ("incident:emea:V2:3" if per_incident else "job:emea:2-100")
+    bridge.poll(ended(3, "Success", 400, *rows(V1="succeeded")))
+    assert set(bridge.sent(EventType.APPLIANCE_RECOVERED)) == {""}
+    bridge.poll(ended(4, "Success", 500, *rows(V2="succeeded")))
+    assert bridge.sent(EventType.APPLIANCE_RECOVERED)["desk"].purpose is Purpose.CLOSE
+
+
+def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_silenced() -> None:
+    """The job's own, since no failure has one."""
+    bridge = Bridge([Route(sinks=("desk",), per_incident=True)], desk=SinkRule(tickets=True))
+    bridge.silences = [silence(serials=("V1",))]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), error_text="no licence"))
+    [opened] = bridge.deliveries
+    assert (opened.subject, opened.shown) == ("job:emea:1-100", ())
+
+
+def test_a_message_that_stands_is_kept_up_to_date_while_its_job_is_silenced() -> None:
+    """Nobody is told anew; a ledger row says why, but for each bit of progress."""
+    bridge = Bridge([Route(sinks=("chat",))], chat=SinkRule(updates_every=1.0))
+    bridge.policy = Policy(settle=0, progress=True)
+    bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
+    bridge.silences = [silence(jobs=(1,))]
+    assert bridge.poll(running(1, 150, *rows(V1="succeeded", V2="running"))) == ["1 job.progress"]
+    assert [(each.sink, each.purpose) for each in bridge.deliveries] == [("chat", Purpose.FOLLOW)]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="succeeded", V2="failed")))
+    assert {(each.sink, each.purpose) for each in bridge.deliveries} == {
+        ("chat", Purpose.FOLLOW), ("", Purpose.TELL),
+    }  # fmt: skip
+    assert [set(each.audience) for each in bridge.open] == [set()]
 
 
 # --- open failures ----------------------------------------------------------------------------------------
