@@ -66,6 +66,7 @@ class ChatOps:
         self._metrics = metrics
         self._acts = Acts(acting, silences, controllers, clock=clock)
         self.audit = Audit(acting, metrics=metrics, clock=clock)
+        self.stopping = False
         self._sockets: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -80,6 +81,7 @@ class ChatOps:
 
     async def stop(self, grace: float) -> None:
         """Take nothing more, and finish what was begun within ``grace`` seconds."""
+        self.stopping = True
         for task in self._sockets:
             task.cancel()
         if self._sockets:

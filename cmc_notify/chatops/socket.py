@@ -38,6 +38,13 @@ GREETING_WITHIN = 15.0
 HEARTBEAT = 10.0
 """Seconds between pings; a connection that does not answer half as long is dead."""
 
+_MOVES = frozenset({"warning", "refresh_requested"})
+"""Why Slack moves a connection to another of its servers, every few hours."""
+_ENDS = {
+    "link_disabled": "Socket Mode is switched off in the Slack app's settings",
+    "too_many_websockets": "the app has more connections than Slack allows, ten: run fewer replicas or apps",
+}
+
 Take = Callable[[str, Any], Awaitable[Mapping[str, Any] | None]]
 """``take(type, payload)`` returns what the acknowledgement carries, at once: it starts what takes time."""
 
@@ -145,9 +152,9 @@ class Socket:
                 greeting.reschedule(None)
                 self._greeted()
             elif kind == "disconnect":
-                if envelope.get("reason") == "link_disabled":
-                    raise Lost("Socket Mode is switched off in the Slack app's settings")
-                return  # Slack moves us to another of its servers: at once, so that no press is missed
+                if (reason := envelope.get("reason")) not in _MOVES:
+                    raise Lost(_ENDS.get(str(reason), f"Slack ended the connection: {safe(reason)}"))
+                return  # at once, so that no press is missed
             else:
                 await self._got(socket, envelope)
         error = socket.exception()

@@ -105,4 +105,5 @@ class Attempts:
             posting=claim.posting,
             tickets=claim.tickets,
             acknowledged=claim.acknowledged,
+            silenced=claim.silenced,
         )

@@ -17,7 +17,7 @@ from cmc_notify.ports.ledger import (
     TicketRow,
 )
 from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
-from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
+from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
 from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
@@ -71,6 +71,7 @@ __all__ = [
     "Renderer",
     "Room",
     "SavedJob",
+    "Silenced",
     "Silences",
     "Sink",
     "Snapshot",

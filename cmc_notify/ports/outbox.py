@@ -8,7 +8,7 @@ from msgspec import Struct
 from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
 from cmc_notify.core.events import Event
 from cmc_notify.core.sink_health import SinkNews, SinkStanding
-from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
+from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -46,6 +46,7 @@ class Claim(Struct, frozen=True):
     posting: Posting | None = None
     tickets: tuple[Ticket, ...] = ()
     acknowledged: Acknowledgement | None = None
+    silenced: Silenced | None = None
 
 
 class Outbox(Protocol):

@@ -27,6 +27,14 @@ class Ticket(Struct, frozen=True):
     open: bool
 
 
+class Silenced(Struct, frozen=True):
+    """Somebody keeps the news of this very job from people, until then (Unix seconds) or its end."""
+
+    by: str
+    until: float
+    with_job: bool
+
+
 class Acknowledgement(Struct, frozen=True):
     """Somebody has taken it upon them; ``at`` in Unix seconds."""
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event
-from cmc_notify.ports.postings import Acknowledgement, Posting, Ticket
+from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 
 
 class Rendered(Struct, frozen=True):
@@ -38,6 +38,8 @@ class Message(Struct, frozen=True, kw_only=True):
     """What was opened elsewhere for the same job, controller or sink."""
     acknowledged: Acknowledgement | None = None
     """Who has taken the job upon them."""
+    silenced: Silenced | None = None
+    """Who keeps its news from people: what stands already is brought up to date all the same."""
 
 
 class Room(Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, samples
 from cmc_notify.errors import TemplateError
-from cmc_notify.ports import Acknowledgement, Message, Purpose, Ticket
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Silenced, Ticket
 from cmc_notify.rendering.blocks import stray_blocks
 from cmc_notify.rendering.formats import format_of
 from cmc_notify.rendering.renderer import Renderer
@@ -17,6 +17,7 @@ _TICKETS = (
     Ticket("tickets", "job:emea:42", HOSTILE_TEXT, None, open=False),
 )
 _TAKEN = Acknowledgement(HOSTILE_TEXT, 1795425600.0)
+_SILENCED = Silenced(HOSTILE_TEXT, 1795425600.0, with_job=False)
 
 
 def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
@@ -38,6 +39,7 @@ def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list
                     purpose=Purpose.FOLLOW if brief else Purpose.TELL,
                     tickets=_TICKETS if brief else (),
                     acknowledged=_TAKEN if brief else None,
+                    silenced=_SILENCED if brief else None,
                 )
                 try:
                     renderer.render_strictly(sink_type, extension, message, brief=brief)

@@ -57,6 +57,7 @@ def context_of(
         "purpose": str(message.purpose),
         "tickets": message.tickets,
         "acknowledged": _acknowledged(message),
+        "silenced": _silenced(message),
     }
 
 
@@ -64,6 +65,12 @@ def _acknowledged(message: Message) -> dict[str, str | None] | None:
     """Who and when, the time in the form of all others."""
     found = message.acknowledged
     return {"by": found.by, "at": rfc3339(found.at)} if found else None
+
+
+def _silenced(message: Message) -> dict[str, object] | None:
+    """Who, and until when."""
+    found = message.silenced
+    return {"by": found.by, "until": rfc3339(found.until), "with_job": found.with_job} if found else None
 
 
 def shown(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:

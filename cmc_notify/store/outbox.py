@@ -101,7 +101,7 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
-            standing = await load_standing(connection, rows, about)
+            standing = await load_standing(connection, rows, about, now=self._database.clock())
         return [
             Claim(
                 msgspec.structs.replace(

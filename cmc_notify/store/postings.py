@@ -6,9 +6,10 @@ import msgspec
 from sqlalchemy import RowMapping, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.ports import Acknowledgement, Posting, Ticket
+from cmc_notify.ports import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import dump
+from cmc_notify.store.silences import load_active
 from cmc_notify.store.tables import acknowledgements, deliveries, events, postings
 
 _NOTES = msgspec.json.Decoder(dict[str, str])
@@ -22,10 +23,11 @@ class Standing(msgspec.Struct, frozen=True):
     posting: Posting | None = None
     tickets: tuple[Ticket, ...] = ()
     acknowledged: Acknowledgement | None = None
+    silenced: Silenced | None = None
 
 
 async def load_standing(
-    connection: AsyncConnection, claimed: Sequence[RowMapping], about: Mapping[str, About]
+    connection: AsyncConnection, claimed: Sequence[RowMapping], about: Mapping[str, About], *, now: float
 ) -> dict[str, Standing]:
     """By the id of each claimed delivery, what stands at its sink, and what else stands for its event:
     ``about`` says by event what that is about, where it is about a job or a sink.
@@ -34,6 +36,7 @@ async def load_standing(
     own = await _load_own(connection, {row["sink"] for row in claimed}, subjects)
     tickets = await _load_tickets(connection, set(about.values()))
     taken = await _load_acknowledged(connection, subjects)
+    silenced = await _load_silenced(connection, now) if claimed else {}
     return {
         row["id"]: Standing(
             own.get((row["sink"], row["subject"])),
@@ -43,6 +46,7 @@ async def load_standing(
                 if (ticket.sink, ticket.subject) != (row["sink"], row["subject"])
             ),
             taken.get(row["subject"]),
+            silenced.get(row["subject"]),
         )
         for row in claimed
     }
@@ -132,3 +136,12 @@ async def _load_acknowledged(
         rows = await connection.execute(select(acknowledgements).where(acknowledgements.c.subject.in_(chunk)))
         found.update((row.subject, Acknowledgement(row.by, row.at)) for row in rows)
     return found
+
+
+async def _load_silenced(connection: AsyncConnection, now: float) -> dict[str, Silenced]:
+    """By subject, of the silences of one job that act at ``now``, the one that ends last."""
+    return {
+        silence.subject: Silenced(silence.created_by, silence.ends_at, silence.until_job)
+        for silence in await load_active(connection, None, now=now)
+        if silence.subject is not None
+    }

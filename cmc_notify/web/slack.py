@@ -32,6 +32,8 @@ class SlackDoor:
         app = chat.app_of(sink) if chat else None
         if chat is None or app is None or app.door is None:
             raise web.HTTPNotFound(text="no such sink here, or it has no signing_secret")
+        if chat.stopping:
+            raise web.HTTPServiceUnavailable(text="the bridge is stopping or being given a new config")
         body = await _body(request)
         headers = request.headers
         refusal = app.door.refuses(

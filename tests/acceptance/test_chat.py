@@ -166,11 +166,12 @@ async def acknowledged(desk: Desk, way: str) -> None:
 
 
 async def silenced(desk: Desk, way: str) -> None:
-    """What the job does next is told to nobody, and the ledger says why."""
+    """The message shows it, and what the job does next is told to nobody."""
     job, card = await desk.running()
     told = len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, SILENCE, ANNA, "4h")
     assert f"job {job.id} is silent for 4 h" in (await desk.slack.told(ANNA, told + 1))[-1]
+    await desk.slack.wait(lambda _slack: "Silenced:* anna, until" in " ".join(card.texts))
     await desk.process.polls(1)
     job.set_row("V2AB0002", 3, "Fail", "rule 13")
     await desk.process.polls(3)

@@ -85,6 +85,18 @@ async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, stage: Cha
     await stage.slack.sockets.greeted_again(2)
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"), [("too_many_websockets", "fewer replicas"), ("<odd>", "Slack ended the connection")]
+)
+async def test_an_end_that_is_no_move(stage: ChatStage, log: LogCapture, reason: str, said: str) -> None:
+    """It counts as an outage with its remedy, is waited after, and ends by itself."""
+    await stage.slack.sockets.disconnect(reason)
+    await stage.slack.sockets.greeted_again(2)
+    assert sample(stage, "chat_socket_outages_total") == 1
+    [lost] = [line["reason"] for line in log.entries if line["event"] == "chat.socket_lost"]
+    assert said in lost
+
+
 async def test_a_server_that_never_greets(stage: ChatStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is given up, and another opened."""
     monkeypatch.setattr(sockets, "GREETING_WITHIN", 0.2)

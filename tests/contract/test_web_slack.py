@@ -150,6 +150,13 @@ async def test_bodies_are_bounded_and_nonsense_is_refused(port: Port) -> None:
     assert port.stage.controller.asked == 0
 
 
+async def test_nothing_is_begun_that_would_be_cut_short(port: Port) -> None:
+    """Once it stops, who presses is shown an error, and tries again."""
+    await port.stage.chat.stop(5)
+    assert (await port.stage.slack.post(port.presses, port.body())).status == 503
+    assert await port.stage.store.acting.actions() == []
+
+
 async def test_a_command_is_answered_in_the_answer(port: Port) -> None:
     """To the one who asked alone."""
     ack = await port.stage.slack.command("help", ANNA, url=port.commands)

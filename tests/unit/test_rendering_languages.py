@@ -8,14 +8,14 @@ import pytest
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import sample
-from cmc_notify.ports import Acknowledgement, Message, Ticket
+from cmc_notify.ports import Acknowledgement, Message, Silenced, Ticket
 from cmc_notify.rendering import Renderer, check
 
 GERMAN = Path(__file__).parents[1] / "fixtures" / "german"
 ENGLISH = re.compile(
     r"\b(job|failed|appliances?|works again|Status|Targets|Completed|took|Results|Backup|All details"
     r"|deliveries|more failures?|outside|attached|nothing has happened|repeat"
-    r"|so far|thread|Acknowledged|open|closed|and \d+ more)\b"
+    r"|so far|thread|Acknowledged|Silenced|until|open|closed|and \d+ more)\b"
 )
 TICKETS = tuple(Ticket("snow", "job:emea:42", f"INC{n}", None, open=n == 1) for n in range(1, 13))
 TAKEN = Acknowledgement("anna", 1795425600.0)
@@ -37,7 +37,13 @@ def test_a_german_folder_speaks_german_in_every_sink(sink: str, extensions: tupl
         for extension in extensions:
             for brief in (False, True):
                 message = Message(
-                    key="k", event=event, is_test=True, unclear=True, tickets=TICKETS, acknowledged=TAKEN
+                    key="k",
+                    event=event,
+                    is_test=True,
+                    unclear=True,
+                    tickets=TICKETS,
+                    acknowledged=TAKEN,
+                    silenced=Silenced("anna", 1795425600.0, with_job=brief),
                 )
                 text = renderer.render_strictly(sink, extension, message, brief=brief)
                 found = ENGLISH.search(UNSEEN.sub("", text))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, sample, samples
-from cmc_notify.ports import Acknowledgement, Message, Purpose, Ticket
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Silenced, Ticket
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack_rules import refusal
 from cmc_notify.sinks.slack import SlackSettings
@@ -62,6 +62,7 @@ def messages(draw: st.DrawFn) -> Message:
         purpose=draw(st.sampled_from([Purpose.TELL, Purpose.FOLLOW])),
         tickets=tuple(draw(TICKETS)),
         acknowledged=draw(st.sampled_from([None, Acknowledgement(word, 1795425600.0)])),
+        silenced=draw(st.sampled_from([None, Silenced(word, 1795425600.0, with_job=False)])),
     )
 
 

@@ -75,7 +75,7 @@ def _cancel(job_id: int) -> dict[str, Any]:
 
 def _block_id(message: Message) -> str:
     """Other for each state of the message: Slack wants that, else a menu keeps what was chosen before."""
-    state = f"{message.event.id} {message.purpose} {message.acknowledged}"
+    state = f"{message.event.id} {message.purpose} {message.acknowledged} {message.silenced}"
     return f"{message.subject}{_MARK}{hashlib.sha256(state.encode()).hexdigest()[:12]}"
 
 

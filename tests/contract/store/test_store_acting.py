@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from cmc_notify.core.delivery import DeliveryState, Verdict
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import JobState
+from cmc_notify.core.silences import Silence
 from cmc_notify.ports import (
     Acknowledgement,
     ActionOutcome,
@@ -17,6 +18,7 @@ from cmc_notify.ports import (
     PollCommit,
     Posting,
     Refresh,
+    Silenced,
 )
 from cmc_notify.store import Store
 
@@ -95,6 +97,26 @@ async def test_the_newest_message_is_due_again(
     assert claim.posting == Posting(reference=PLACE)
     assert claim.delivery.deadline_at == hands.now + 3600
     assert claim.acknowledged == Acknowledgement("Anna", hands.now)
+
+
+async def test_the_message_knows_of_its_silence(
+    store: Store, posted: list[str], hands: SimpleNamespace
+) -> None:
+    """Of those of this very job that act now, the one that ends last; others and past ones are left out."""
+    plain = Silence(
+        id="s1", subject=JOB, starts_at=0, ends_at=hands.now, created_by="past", created_at=hands.now
+    )
+    for each in (
+        plain,
+        replace(plain, id="s2", ends_at=hands.now + 9, created_by="short"),
+        replace(plain, id="s3", ends_at=hands.now + 90, created_by="Anna", until_job=True),
+        replace(plain, id="s4", ends_at=hands.now + 99, subject="job:emea:8"),
+        replace(plain, id="s5", ends_at=hands.now + 99, subject=None, controllers=("emea",)),
+    ):
+        await store.silences.add(each)
+    await store.acting.refresh("chat", JOB, now=hands.now)
+    [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
+    assert claim.silenced == Silenced("Anna", hands.now + 90, with_job=True)
 
 
 async def test_what_is_pending_shows_it_anyhow(
