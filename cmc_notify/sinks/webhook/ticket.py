@@ -13,20 +13,12 @@ import msgspec
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import SendOutcome, Sent
+from cmc_notify.core.ticketing import OPENING
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
 from cmc_notify.sinks.webhook.line import Line, Reply
 from cmc_notify.sinks.webhook.preset import PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 
-OPENING = frozenset(
-    {
-        EventType.JOB_FAILED,
-        EventType.APPLIANCE_FAILED,
-        EventType.CONTROLLER_UNREACHABLE,
-        EventType.CONTROLLER_UNAUTHORIZED,
-        EventType.SINK_FAILING,
-    }
-)
 CLOSING = frozenset(
     {
         EventType.APPLIANCE_RECOVERED,
