@@ -154,6 +154,8 @@ def _matchers(written: Sequence[str]) -> dict[str, list[str]]:
         elif key not in MATCHERS:
             hint = did_you_mean(key, MATCHERS) or f"there are {', '.join(MATCHERS)}"
             wrong.append(f"{each!r}: there is no matcher {key!r}; {hint}")
+        elif value.startswith("~"):
+            wrong.append(f"{each!r}: no regular expressions but globs, as in {_EXAMPLE}")
         else:
             found.setdefault(key, []).append(value)
     if wrong:

@@ -4,12 +4,16 @@ Routes are read top to bottom and the first match wins, unless it says ``continu
 globs over the whole value, in its exact case.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from fnmatch import translate
+from functools import lru_cache
 
 from msgspec import Struct
 
 from cmc_notify.core.events import Event, EventType, Failure, JobInfo
+
+_WILDCARDS = frozenset("*?[")
 
 Shown = tuple[int, ...] | None
 """Indices into ``event.failures`` that a sink is shown; None for all of them."""
@@ -80,7 +84,20 @@ def failure_matches(failure: Failure, event: Event, match: Match) -> bool:
 
 def any_glob(patterns: Sequence[str], value: str | None) -> bool:
     """Whether any of the shell globs matches the whole value, in its exact case."""
-    return value is not None and any(fnmatchcase(value, pattern) for pattern in patterns)
+    if value is None or not patterns:
+        return False
+    literals, globs = _read(tuple(patterns))
+    return value in literals or (globs is not None and globs(value) is not None)
+
+
+@lru_cache(maxsize=1024)
+def _read(patterns: tuple[str, ...]) -> tuple[frozenset[str], Callable[[str], object] | None]:
+    """What has no wildcard, and one reader of all the rest: a silence may name hundreds, and each is asked
+    of every failure.
+    """
+    wild = [pattern for pattern in patterns if not _WILDCARDS.isdisjoint(pattern)]
+    readers = re.compile("|".join(map(translate, wild))).match if wild else None
+    return frozenset(patterns).difference(wild), readers
 
 
 def _shown(event: Event, match: Match) -> Shown:

@@ -97,6 +97,7 @@ async def test_a_silence_hides_what_matches_until_it_ends(tmp_path: Path, in_thr
         (["V2AB0001"], "'V2AB0001' is no matcher; write key=value, as in silences add controller=emea"),
         (["controller=emae"], """controller: none matches 'emae'; did you mean "emea"?"""),
         (["controller=ap*"], "controller: none matches 'ap*'; there are emea"),
+        (["serial=~V2.*"], "'serial=~V2.*': no regular expressions but globs, as in silences add"),
         (["job=4x"], "job: '4x' is no id; write whole numbers"),
         (["serial="], "a matcher is empty"),
         (["job=1", "--duration", "4 weeks"], "duration: '4 weeks' is none; write 30m, 4h or 2d"),

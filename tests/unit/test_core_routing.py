@@ -1,12 +1,14 @@
 """Which sinks an event goes to, and which of its failures each is shown."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmc_notify.core.events import SEVERITY, Event, EventType, failures, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
-from cmc_notify.core.routing import Match, Route, route
+from cmc_notify.core.routing import Match, Route, any_glob, route
 
 NAMES = Names({3: Feature(3, "qos", "QoS"), 4: Feature(4, "path_rules", "Path Rules")})
 PAIRS = (("V1", 3), ("V1", 4), ("V2", 3))
@@ -167,6 +169,13 @@ def test_progress_goes_only_to_sinks_that_update_in_place() -> None:
     assert route(event(EventType.JOB_PROGRESS), routes, updating_sinks={"chat"}) == {"chat": None}
     assert route(event(EventType.JOB_PROGRESS), routes) == {}
     assert route(event(EventType.JOB_STARTED), routes) == {"chat": None, "mail": None}
+
+
+@given(st.lists(st.text("a*?[]!-B", max_size=5), max_size=4), st.text("ab*[]!B-", max_size=5))
+def test_globs_match_as_those_of_the_standard_library(patterns: list[str], value: str) -> None:
+    """Each over the whole value; nothing matches what is not there."""
+    assert any_glob(patterns, value) is any(fnmatchcase(value, pattern) for pattern in patterns)
+    assert not any_glob(patterns, None)
 
 
 globs = st.lists(st.sampled_from(["V1", "V2", "V*", "V9", "*"]), max_size=2).map(tuple)
