@@ -12,12 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
+from ticket_places import PLACES, TicketPlace
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, Sink
 from cmc_notify.rendering import Renderer
+from cmc_notify.settings.base import chosen
 from cmc_notify.simulator.receiver import Answer, Receiver
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
+from cmc_notify.simulator.tickets import Trouble
 from cmc_notify.sinks import apprise, email, slack, webhook
 from cmc_notify.sinks.plugin import SinkPlugin
 
@@ -65,7 +68,8 @@ class Place(ABC):
 
     def build(self, **more: Any) -> Sink:
         """The sink as the application builds it."""
-        self.settings = self.plugin.settings.model_validate({**self.given(), "timeout": TIMEOUT, **more})
+        written = {**self.given(), "timeout": TIMEOUT, **more}
+        self.settings = chosen(self.plugin.settings, written).model_validate(written)
         return self.plugin.build("place", self.settings, self.renderer)
 
 
@@ -226,7 +230,43 @@ class ApprisePlace(WebhookPlace):
         return {"urls": [f"json://cmc:s3cr3tpass@{host}/s3cr3tpath?+key=s3cr3tkey"]}
 
 
-@pytest.fixture(params=["webhook", "apprise", "slack incoming", "slack bot", "email"])
+class PresetPlace(Place):
+    """A webhook with a ticket preset."""
+
+    plugin = webhook.PLUGIN
+
+    def __init__(self, place: TicketPlace) -> None:
+        self.place = place
+        self.desk = place.desk
+        self.echo = f"{place.secret} of Y21jOnMzY3IzdHRva2Vu is not known"
+
+    def given(self) -> dict[str, Any]:
+        """What the preset needs, with its secret."""
+        return {"preset": self.place.preset, **self.place.given()}
+
+    def trouble(self, kind: str) -> None:
+        """By status, at the request that opens a ticket."""
+        troubles = {
+            "busy": Trouble("answer", status=429, body=self.echo, headers=(("Retry-After", "7"),)),
+            "fault": Trouble("answer", status=503, body=self.echo),
+            "credentials": Trouble("answer", status=401, body=self.echo),
+            "gone": Trouble("answer", status=410, body=self.echo),
+            "refused": Trouble("answer", status=400, body=self.echo),
+            "lost": Trouble("drop"),
+            "silent": Trouble("hang"),
+        }
+        self.desk.fail_next(self.place.create, troubles[kind])
+
+    def taken(self) -> int:
+        """Changes that the service made."""
+        return len(self.desk.taken)
+
+    async def reached(self) -> None:
+        """The first request that would open a ticket."""
+        await self.desk.wait(lambda seen: any(name == self.place.create for name, _ in seen.calls))
+
+
+@pytest.fixture(params=["webhook", "apprise", "slack incoming", "slack bot", "email", *PLACES])
 async def place(request: pytest.FixtureRequest, start_post_office: StartPostOffice) -> AsyncIterator[Place]:
     """Each kind of sink in turn."""
     match request.param:
@@ -238,6 +278,10 @@ async def place(request: pytest.FixtureRequest, start_post_office: StartPostOffi
                 yield ApprisePlace(receiver)
         case "email":
             yield EmailPlace(await start_post_office(auth_require_tls=False))
+        case preset if preset in PLACES:
+            made = PLACES[preset]()
+            async with made.desk:
+                yield PresetPlace(made)
         case kind:
             server = SlackServer()
             server.token = "s3cr3ttoken"

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import load
 from cmc_notify.settings.base import SinkSettings
+from cmc_notify.sinks.webhook import WebhookSettings
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "bad_configs").glob("*.yaml"))
 
@@ -27,7 +28,7 @@ class Screen(SinkSettings):
     type: Literal["console"] = "console"
 
 
-SINK_TYPES: dict[str, type[SinkSettings]] = {"slack": Chat, "console": Screen}
+SINK_TYPES: dict[str, type[SinkSettings]] = {"slack": Chat, "console": Screen, "webhook": WebhookSettings}
 
 
 def expectations(fixture: Path) -> list[list[str]]:
