@@ -18,6 +18,7 @@ from cmc_notify.core.diff import Policy
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.model import Job, Outcome, Pair, Row, Status
 from cmc_notify.core.routing import Route
+from cmc_notify.core.silences import Silence
 
 World = dict[int, Job]
 """The controller's jobs at one moment, by id."""
@@ -372,3 +373,45 @@ def test_a_ticket_is_open_exactly_while_something_of_it_is_failed(
                     succeeded.add(f"job:emea:{desk.bridge.event_uids[event.id][0]}")
             assert desk.open <= desk.needed
             assert desk.needed - desk.open <= succeeded
+
+
+def shown_to_mail(bridge: Bridge) -> Iterator[tuple[EventType, str]]:
+    """What the last poll tells by mail: each failed or recovered serial, by the event's type."""
+    for event in bridge.events:
+        for delivery in bridge.deliveries:
+            if (delivery.event_id, delivery.sink) == (event.id, "mail"):
+                pairs = event.recoveries or event.failures
+                indices = range(len(pairs)) if delivery.shown is None else delivery.shown
+                yield from ((event.type, pairs[index].serial or "") for index in indices)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scripts, st.lists(st.booleans(), min_size=30, max_size=30))
+def test_a_silence_changes_who_is_told_of_one_appliance_and_nothing_else(
+    script: Sequence[tuple[int, int, int]], silent: Sequence[bool]
+) -> None:
+    """Events and open failures are the same, and so is what is told of others. Of V1's failures nothing is
+    told while the silence acts, and all while it does not; of its recovery only who was told of a failure.
+    """
+    plain, silenced = Bridge(), Bridge()
+    told_of_v1 = False
+    for world, quiet in zip(play(script), silent, strict=False):
+        hushed = Silence(
+            id="s", serials=("V1",), starts_at=0.0, ends_at=1e12, created_by="ops", created_at=0.0
+        )
+        silenced.silences = [hushed] if quiet else []
+        plain.poll(*world.values())
+        silenced.poll(*world.values())
+        assert silenced.events == plain.events
+        assert {each.pair for each in silenced.open} == {each.pair for each in plain.open}
+        whole, left = list(shown_to_mail(plain)), list(shown_to_mail(silenced))
+        assert [each for each in left if each[1] != "V1"] == [each for each in whole if each[1] != "V1"]
+        for kind, serial in whole:
+            if serial != "V1":
+                continue
+            if kind is EventType.APPLIANCE_RECOVERED:
+                assert ((kind, serial) in left) is told_of_v1
+                told_of_v1 = False
+            else:
+                assert ((kind, serial) in left) is not quiet
+                told_of_v1 = told_of_v1 or not quiet
