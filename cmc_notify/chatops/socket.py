@@ -8,6 +8,7 @@ keeps an outage's reason to itself. Source: Slack's page "Using Socket Mode".
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -67,6 +68,7 @@ class Socket:
         self._settings = settings
         self._token = token
         self._client = app_client(settings)
+        self._context: ssl.SSLContext | None = None
         self._take = take
         self._metrics = metrics
         self._reasons = Reasons()
@@ -112,7 +114,8 @@ class Socket:
         """One connection from its address to its end as Slack wishes. Raises Lost for any other end."""
         pin = self._settings.tls.fingerprint
         try:
-            context = await asyncio.to_thread(ssl_context, self._settings.tls)
+            if self._context is None:  # it takes a while to make, and there may be many tries
+                self._context = await asyncio.to_thread(ssl_context, self._settings.tls)
             async with (
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=True if pin is None else aiohttp.Fingerprint(pin)),
@@ -120,7 +123,7 @@ class Socket:
                 ) as session,
                 asyncio.timeout(GREETING_WITHIN) as greeting,
                 session.ws_connect(
-                    await self._address(), heartbeat=HEARTBEAT, proxy=self._settings.proxy, ssl=context
+                    await self._address(), heartbeat=HEARTBEAT, proxy=self._settings.proxy, ssl=self._context
                 ) as socket,
             ):
                 await self._listen(socket, greeting)

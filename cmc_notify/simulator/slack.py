@@ -6,6 +6,7 @@ to fail: refuse, limit the rate, lose an answer before or after the message was 
 
 import asyncio
 import json
+import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +90,8 @@ class SlackServer(SlackWorkspace):
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: condition(self))
 
-    async def start(self, port: int = 0) -> int:
-        """Listen on loopback; returns the port."""
+    async def start(self, port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> int:
+        """Listen on loopback, with ``ssl_context`` for TLS; returns the port."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/upload/{file}", self._upload)
@@ -99,9 +100,9 @@ class SlackServer(SlackWorkspace):
         self.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=ssl_context).start()
         bound: int = self._runner.addresses[0][1]
-        self.base = f"http://127.0.0.1:{bound}"
+        self.base = f"{'https' if ssl_context else 'http'}://127.0.0.1:{bound}"
         return bound
 
     def add_routes(self, app: web.Application) -> None:

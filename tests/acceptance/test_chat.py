@@ -1,6 +1,8 @@
 """People act from Slack on a real bridge: by Socket Mode and by signed requests, and only who may."""
 
 import json
+import os
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -9,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from aiohttp import ClientSession
 from bridge_process import BridgeProcess, bridge
 from command_line import written
 
@@ -107,6 +110,12 @@ class Desk:
             ]
         return [(row["via"], row["action"], row["outcome"], row.get("who")) for row in rows]
 
+    async def metrics(self) -> str:
+        """What Prometheus gets."""
+        url = f"http://127.0.0.1:{self.process.port}/metrics"
+        async with ClientSession() as session, session.get(url) as answer:
+            return await answer.text()
+
     def canceled(self) -> int:
         """How often the controller was asked to cancel."""
         return sum(request.target.endswith("/cancel") for request in self.sim.requests)
@@ -130,16 +139,13 @@ async def test_people_act_from_slack(
             desk = Desk(process, sim, slack)
             await slack.sockets.connected()
             for way in WAYS:
-                await acknowledged(desk, way)
                 await silenced(desk, way)
-                await canceled(desk, way)
-            await refused_by_the_controller(desk, monkeypatch)
-            done = [
-                (way, action, "done", ANNA.id)
-                for way in WAYS
-                for action in ("acknowledge", "silence", "cancel")
-            ]
-            assert desk.audited() == [*done, ("socket", "cancel", "failed", ANNA.id)]
+                job, card = await desk.running()
+                await acknowledged(desk, way, card)
+                await refused_by_the_controller(desk, way, job, card, monkeypatch)
+                await canceled(desk, way, job, card)
+            did = (("silence", "done"), ("acknowledge", "done"), ("cancel", "failed"), ("cancel", "done"))
+            assert desk.audited() == [(way, *each, ANNA.id) for way in WAYS for each in did]
             file = str(written(tmp_path, setting))
             code, out, _ = await in_thread("actions", "--json", "--config", file)
             assert code == 0
@@ -154,9 +160,8 @@ async def test_people_act_from_slack(
             assert secret not in str(process.log)
 
 
-async def acknowledged(desk: Desk, way: str) -> None:
+async def acknowledged(desk: Desk, way: str, card: SlackMessage) -> None:
     """The message shows who has it, in its place, without anything told anew."""
-    _, card = await desk.running()
     thread = len(desk.slack.thread(card))
     await desk.press(way, card, ACKNOWLEDGE, ANNA)
     await desk.slack.wait(lambda _slack: "anna" in " ".join(card.texts))
@@ -179,9 +184,8 @@ async def silenced(desk: Desk, way: str) -> None:
     assert "rule 13" not in str([reply.texts for reply in desk.slack.thread(card)])
 
 
-async def canceled(desk: Desk, way: str) -> None:
+async def canceled(desk: Desk, way: str, job: SimulatedJob, card: SlackMessage) -> None:
     """The controller is asked once, its answer is told in private and in the thread, the card moves on."""
-    job, card = await desk.running()
     before, told = desk.canceled(), len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, CANCEL, ANNA)
     answer = f"the controller answers: job {job.id} is Canceled"
@@ -193,17 +197,18 @@ async def canceled(desk: Desk, way: str) -> None:
     assert "canceled" in card.text
 
 
-async def refused_by_the_controller(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def refused_by_the_controller(
+    desk: Desk, way: str, job: SimulatedJob, card: SlackMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its words are shown to the presser and in the thread, and the job goes on."""
 
     def refuse(job: SimulatedJob) -> None:
         raise ValueError(job.id)
 
-    job, card = await desk.running()
     told = len(desk.slack.shown_to(ANNA))
     with monkeypatch.context() as patch:
         patch.setattr(SimulatedJob, "cancel", refuse)
-        await desk.press("socket", card, CANCEL, ANNA)
+        await desk.press(way, card, CANCEL, ANNA)
         words = f"Job {job.id} can't be canceled: it is InProgress"
         assert words in (await desk.slack.told(ANNA, told + 1))[-1]
         await desk.slack.wait(lambda _slack: any(words in reply.text for reply in desk.slack.thread(card)))
@@ -211,7 +216,9 @@ async def refused_by_the_controller(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, slack: InteractiveSlack) -> None:
-    """Controller, store and channel are the same before and after; each attempt is written down."""
+    """Controller, store and channel are the same before and after, until the config lets them; each attempt
+    is counted and written down.
+    """
     async with (
         Simulator("empty", auth=OPEN) as sim,
         bridge(tmp_path, config(tmp_path, sim, slack)) as process,
@@ -232,9 +239,20 @@ async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, sla
         assert desk.state() == before
         assert desk.canceled() == 0
         assert slack.shown_to(ANNA) == []
+        assert 'cmc_notify_chat_sockets{sink="chat"} 1.0' in await desk.metrics()
+        assert 'outcome="forged",sink="chat"} 4.0' in await desk.metrics()
         outcomes = [(way, outcome, who) for way, _, outcome, who in desk.audited()]
         assert outcomes[:6] == [(way, "refused", BERT.id) for way in WAYS for _ in range(3)]
         assert outcomes[6:] == [("http", "forged", None)] * 4
+
+        setting = config(tmp_path, sim, slack)
+        setting["sinks"]["chat"]["allow"]["acknowledge"] = ["*"]
+        process.configure(setting)
+        os.kill(process.pid, signal.SIGHUP)
+        await slack.sockets.greeted_again(2)
+        await slack.sockets.connected()
+        await desk.press("socket", card, ACKNOWLEDGE, BERT)
+        await slack.wait(lambda _slack: "bert" in " ".join(card.texts))
         assert await process.stop() == 0
 
 

@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from chat_stage import ANNA, ChatStage, chat_stage
 from structlog.testing import LogCapture
+from structlog.typing import EventDict
 
 from cmc_notify.chatops import socket as sockets
 from cmc_notify.simulator.slack import Fault, refusal_with
+from cmc_notify.simulator.slack_people import InteractiveSlack
+from cmc_notify.sinks.slack import SlackSettings
 from cmc_notify.sinks.slack.buttons import ACKNOWLEDGE, CANCEL
+from cmc_notify.telemetry import Metrics
 
 OPEN = "apps.connections.open"
 
@@ -109,6 +114,42 @@ async def test_a_server_that_never_greets(stage: ChatStage, monkeypatch: pytest.
     await stage.slack.sockets.greeted_again(3)
     await stage.slack.sockets.connected()
     assert sample(stage, "chat_socket_outages_total") == 1
+
+
+@pytest.mark.parametrize("by", ["authority", "pin", "nothing", "another pin"])
+async def test_the_connection_heeds_the_sinks_tls(by: str, certificates: Any, log: LogCapture) -> None:
+    """As for messages: by a private authority or a pinned certificate; any other server is not spoken to."""
+    tls = {
+        "authority": {"ca_file": str(certificates.ca_file)},
+        "pin": {"fingerprint_sha256": certificates.fingerprint},
+        "nothing": {},
+        "another pin": {"fingerprint_sha256": "0" * 64},
+    }[by]
+    slack = InteractiveSlack()
+    await slack.start(ssl_context=certificates.server)
+    document = {"token": slack.token, "channel": "#netops", "api_url": slack.api_url, "tls": tls}
+    settings = SlackSettings.model_validate(document | {"app_token": slack.app_token})
+
+    async def take(_kind: str, _payload: object) -> None:
+        raise AssertionError
+
+    told = asyncio.Event()
+
+    def note(logger: Any, method: str, entry: EventDict) -> EventDict:
+        told.set()
+        return log(logger, method, entry)
+
+    structlog.configure(processors=[note])
+    connection = sockets.Socket("chat", settings, take, metrics=Metrics())
+    running = asyncio.create_task(connection.run())
+    async with asyncio.timeout(10):
+        await told.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await slack.stop()
+    assert slack.sockets.greeted == (1 if by in ("authority", "pin") else 0)
+    [line] = log.entries
+    assert line["event"] == ("chat.socket_connected" if slack.sockets.greeted else "chat.socket_lost")
 
 
 async def test_a_stop_finishes_what_was_begun(stage: ChatStage) -> None:

@@ -1,10 +1,12 @@
 """People in a Slack-like workspace before a ChatOps over a real store; controllers answer as scripted."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from msgspec.structs import replace
 
@@ -180,23 +182,36 @@ async def _empty_store(folder: Path) -> bytes:
 @asynccontextmanager
 async def chat_stage(folder: Path, *, clock: Clock = lambda: NOW, **given: Any) -> AsyncIterator[ChatStage]:
     """A stage with a running ChatOps; ``given`` are settings of the sink."""
+    # A TLS context takes 50 ms to make, several times for each test, and nothing here speaks TLS.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     async with InteractiveSlack() as slack:
-        (folder / "store.db").write_bytes(await _empty_store(folder))
-        store = await open_store(f"sqlite:///{folder}/store.db", clock=lambda: NOW, exclusive=True)
-        document = {
-            "token": slack.token,
-            "channel": "#netops",
-            "api_url": slack.api_url,
-            "app_token": slack.app_token,
-            "signing_secret": slack.signing_secret,
-            "allow": {"cancel": [ANNA.id], "acknowledge": [ANNA.id], "silence": [ANNA.id]},
-        }
-        stage = ChatStage(slack, store, SlackSettings.model_validate(document | given), clock)
-        try:
-            await stage.post()
-            stage.chat.start()
-            await slack.sockets.connected()
-            yield stage
-        finally:
-            await stage.chat.stop(5)
-            await store.close()
+        with ExitStack() as patched:
+            for module in ("cmc_notify.sinks.slack.client", "cmc_notify.chatops.socket"):
+                patched.enter_context(mock.patch(f"{module}.ssl_context", return_value=context))
+            async with _running(slack, folder, clock, given) as stage:
+                yield stage
+
+
+@asynccontextmanager
+async def _running(
+    slack: InteractiveSlack, folder: Path, clock: Clock, given: dict[str, Any]
+) -> AsyncIterator[ChatStage]:
+    (folder / "store.db").write_bytes(await _empty_store(folder))
+    store = await open_store(f"sqlite:///{folder}/store.db", clock=lambda: NOW, exclusive=True)
+    document = {
+        "token": slack.token,
+        "channel": "#netops",
+        "api_url": slack.api_url,
+        "app_token": slack.app_token,
+        "signing_secret": slack.signing_secret,
+        "allow": {"cancel": [ANNA.id], "acknowledge": [ANNA.id], "silence": [ANNA.id]},
+    }
+    stage = ChatStage(slack, store, SlackSettings.model_validate(document | given), clock)
+    try:
+        await stage.post()
+        stage.chat.start()
+        await slack.sockets.connected()
+        yield stage
+    finally:
+        await stage.chat.stop(5)
+        await store.close()
