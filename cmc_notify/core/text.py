@@ -32,6 +32,17 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(lambda found: _SIGNS[found[0]], text.replace("\r\n", "\n"))
 
 
+_MARKDOWN = re.compile(r"[\\*_~`|<>\[\]@#]|:(?=\w+:|//)")
+_LINE_START = re.compile(r"^([ \t]*(?:\d+(?=[.)]))?)([-+.)])", re.MULTILINE)
+
+
+def markdown(text: str) -> str:
+    """Text that Discord shows as it is: a backslash before whatever it would take for markup, an emoji, a
+    mention or a link (https://support.discord.com/hc/en-us/articles/210298617).
+    """
+    return _LINE_START.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", visible(text)))
+
+
 def shorten(text: str, limit: int | None) -> str:
     """At most ``limit`` characters and then how many more there are; None leaves the text whole."""
     if limit is None or len(text) <= limit:

@@ -1,8 +1,8 @@
 """Escaping by format: whatever text comes from outside, it stays text in the document.
 
 The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` and
-``card`` (Slack), ``subject`` (also ``topic``); anything else is plain text. All but ``json`` are for people
-and show hidden characters.
+``card`` (Slack), ``md`` (Discord), ``subject`` (also ``topic``); anything else is plain text. All but
+``json`` are for people and show hidden characters.
 """
 
 import re
@@ -12,7 +12,7 @@ import markupsafe
 import msgspec
 from msgspec import Struct
 
-from cmc_notify.core.text import visible
+from cmc_notify.core.text import markdown, visible
 
 _SPACE = "\u200b"
 _DIVIDER = re.compile("(?:^|(?<=[\n\u2028\u2029]))([ \t]*-)(?=--[ \t]*(?:$|[\n\u2028\u2029]))")
@@ -74,6 +74,7 @@ _FORMATS = {
     "json": Format("json", json_string, _valid_json),
     "mrkdwn": _MRKDWN,
     "card": _MRKDWN,
+    "md": Format("md", markdown),
     "subject": Format("subject", subject, one_line),
     "topic": Format("subject", subject, one_line),
 }

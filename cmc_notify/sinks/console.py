@@ -82,9 +82,11 @@ def _painted(text: str, headline: str, stream: TextIO) -> str:
     first, _, rest = visible(text).rstrip("\n").partition("\n")
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=stream.isatty(), highlight=False, markup=False, emoji=False)
-    console.print(Text(first, style=headline), Text(f"\n{rest}\n" if rest else "\n"), sep="", soft_wrap=True)
+    console.print(Text(first, style=headline), soft_wrap=True)
     encoding = stream.encoding or "utf-8"
-    return buffer.getvalue().encode(encoding, "backslashreplace").decode(encoding)
+    # The rest has no colour, and megabytes of it would keep the painter busy for seconds.
+    whole = buffer.getvalue() + (f"{rest}\n\n" if rest else "\n")
+    return whole.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _write(stream: TextIO, document: str) -> None:

@@ -5,6 +5,7 @@ Guarantee: whatever goes wrong, the caller learns whether the request may have r
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from yarl import URL
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings.base import TlsSettings
 
+_LARGE = 2**20
+"""Bytes from which aiohttp wants a body piece by piece, so that writing it holds up nothing else."""
 _READ = 2048
 """Bytes of a refusal that are of use to a reader."""
 _PATIENCE = 2.0
@@ -91,7 +94,7 @@ class HttpClient:
         async with session.request(
             method,
             URL(url, encoded=True),
-            data=body,
+            data=io.BytesIO(body) if body is not None and len(body) > _LARGE else body,
             headers=headers,
             proxy=self._proxy,
             ssl=context,

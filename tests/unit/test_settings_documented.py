@@ -239,11 +239,13 @@ REQUIRED = {
 }
 PRESET_REQUIRED = {
     "alertmanager": "url: 'http://alertmanager.example.net:9093'",
+    "discord": "url: 'https://discord.com/api/webhooks/1/abc'",
     "jira": "url: 'https://example.atlassian.net', options: {project: NET}",
     "opsgenie": "options: {api_key: abc}",
     "pagerduty": "options: {routing_key: 0123456789abcdef0123456789abcdef}",
     "servicenow": "url: 'https://example.service-now.com'",
     "servicenow-incident": "url: 'https://example.service-now.com'",
+    "teams": "url: 'https://example.logic.azure.com/workflows/abc'",
 }
 
 

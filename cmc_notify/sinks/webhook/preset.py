@@ -48,6 +48,8 @@ class Words(Struct, frozen=True):
     summary: str
     text: str
     body: bytes | None = None
+    file: bytes | None = None
+    """The complete list, where the text is not whole and the vendor takes files."""
 
 
 class PresetSink(ABC):
@@ -56,6 +58,8 @@ class PresetSink(ABC):
     folder: ClassVar[str]
     """Of its templates; the preset's name."""
     limits: ClassVar[Limits]
+    extension: ClassVar[str] = "txt"
+    """Of the template that makes the text."""
 
     def __init__(self, name: str, settings: PresetSettings, renderer: Renderer) -> None:
         self._name = name
@@ -103,7 +107,9 @@ class PresetSink(ABC):
             """The vendor's unit; beyond everything where ``max_body`` would not hold it."""
             return limits.measure(text) if json_bytes(text) <= room else room + limits.text
 
-        text = shortened(message, self._renderer, self.folder, "txt", limit=limits.text, measure=measure)
+        text = shortened(
+            message, self._renderer, self.folder, self.extension, limit=limits.text, measure=measure
+        )
         own = self._renderer.render(self.folder, "json", message)
         replaced = own.fallback is None and own.text.strip() != "null"
         return Words(

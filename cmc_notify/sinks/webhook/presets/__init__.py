@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from cmc_notify.sinks.webhook.preset import Preset
 from cmc_notify.sinks.webhook.presets import (
     alertmanager,
+    discord,
     jira,
     opsgenie,
     pagerduty,
     servicenow,
     servicenow_incident,
+    teams,
 )
 
 PRESETS: Mapping[str, Preset] = {
     "alertmanager": alertmanager.PRESET,
+    "discord": discord.PRESET,
     "jira": jira.PRESET,
     "opsgenie": opsgenie.PRESET,
     "pagerduty": pagerduty.PRESET,
     "servicenow": servicenow.PRESET,
     "servicenow-incident": servicenow_incident.PRESET,
+    "teams": teams.PRESET,
 }

@@ -1,0 +1,142 @@
+"""Discord's webhooks: one message with one embed, and the complete list as a file where it is not whole.
+
+Nothing in a text pings: ``allowed_mentions`` lets nobody be mentioned. Discord recognises no repeat of a
+webhook's message, so that after a lost answer a second copy says that it may be one.
+https://discord.com/developers/docs/resources/webhook#execute-webhook
+https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+"""
+
+import secrets
+from typing import Any, Literal
+
+import msgspec
+
+from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
+from cmc_notify.core.text import markdown
+from cmc_notify.ports import Message, PartRecorder
+from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.outcomes import safe
+from cmc_notify.sinks.shortening import cut, utf16
+from cmc_notify.sinks.webhook.line import Line, Reply
+from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+
+LARGEST_FILE = 8_000_000
+"""Bytes; a webhook's files may have 10 MiB (https://discord.com/developers/docs/reference#uploading-files)."""
+_TITLE = 256
+_COLOURS = {"error": 0xD92D20, "warning": 0xF79009, "info": 0x12B76A}
+
+
+class DiscordSettings(PresetSettings):
+    """``preset: discord``; ``url`` is the webhook's, as Discord shows it."""
+
+    preset: Literal["discord"] = "discord"
+
+
+class DiscordSink(PresetSink):
+    """Posts each message once per attempt."""
+
+    folder = "discord"
+    extension = "md"
+    limits = Limits(summary=_TITLE, text=4096)
+
+    def connect(self, settings: PresetSettings) -> Line:
+        """Every body is a form of parts, so that a file can be one."""
+        self._boundary = secrets.token_hex(16)
+        kind = f"multipart/form-data; boundary={self._boundary}"
+        return Line(settings, content_type=kind, words=_words)
+
+    def words(self, message: Message) -> Words:
+        """As for every preset, and the complete list where the text has not every text whole."""
+        words = super().words(message)
+        texts = sum(len(failure.error_text or "") for failure in message.event.failures)
+        if texts <= self.limits.text:
+            whole = self._renderer.render(self.folder, self.extension, message).text.strip("\n")
+            if whole == words.text:
+                return words
+        file = fit(message, self._listed, LARGEST_FILE)
+        return msgspec.structs.replace(words, file=file)
+
+    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
+        """One message."""
+        document = words.body if words.body is not None else msgspec.json.encode(_document(message, words))
+        parts = [_part('name="payload_json"', "application/json", document)]
+        if words.file is not None:
+            job = message.event.job
+            name = f"failures-job-{job.id}.txt" if job else f"{message.event.type}.txt"
+            parts.append(
+                _part(f'name="files[0]"; filename="{name}"', "text/plain; charset=utf-8", words.file)
+            )
+        mark = f"--{self._boundary}".encode()
+        body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
+        # Without it, Discord answers before it has taken the message.
+        address = f"{self.base}{'&' if '?' in self.base else '?'}wait=true"
+        reply = await line.ask("POST", address, body, message_id=message.key, read=True)
+        return _outcome(reply)
+
+    async def probe(self) -> SendOutcome:
+        """The webhook itself, which its address alone may read."""
+        reply = await self.line.ask("GET", self.base)
+        return Sent(f"HTTP {reply.status}") if isinstance(reply.outcome, Sent) else reply.outcome
+
+    def rehearsed(self, method: str, url: str) -> Any:
+        """A message's id."""
+        del method, url
+        return {"id": "1"}
+
+    def _listed(self, message: Message) -> bytes:
+        return (
+            self._renderer.render(self.folder, "txt", message).text.strip().encode("utf-8", "replace") + b"\n"
+        )
+
+
+def _document(message: Message, words: Words) -> dict[str, Any]:
+    event = message.event
+    embed: dict[str, Any] = {
+        # Escaped, a title may grow beyond its limit.
+        "title": cut(markdown(words.summary), _TITLE, utf16),
+        "description": words.text,
+        "color": _COLOURS[event.severity],
+        "timestamp": event.time,
+    }
+    if event.url:
+        embed["url"] = event.url
+    if words.file is not None:
+        embed["footer"] = {"text": "The complete list is attached."}
+    # What a phone shows before it is unlocked is the content, not the embed.
+    return {"content": markdown(words.summary), "embeds": [embed], "allowed_mentions": {"parse": []}}
+
+
+def _part(disposition: str, kind: str, content: bytes) -> bytes:
+    return f"Content-Disposition: form-data; {disposition}\r\nContent-Type: {kind}\r\n\r\n".encode() + content
+
+
+def _outcome(reply: Reply) -> SendOutcome:
+    """As every answer, but that a rate limit's fractional seconds stand in the body.
+
+    https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
+    """
+    document = reply.document
+    if isinstance(reply.outcome, Sent):
+        found = document.get("id") if isinstance(document, dict) else None
+        return Sent(f"message {found}" if found else f"HTTP {reply.status}")
+    if isinstance(reply.outcome, RetryLater) and isinstance(document, dict):
+        wait = document.get("retry_after")
+        if isinstance(wait, int | float) and wait >= 0:
+            return RetryLater(reply.outcome.reason, float(wait))
+    return reply.outcome
+
+
+def _words(text: str) -> str:
+    """``{"message": …, "code": …, "errors": …}`` in words."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    if not isinstance(found, dict) or "message" not in found:
+        return text
+    errors = msgspec.json.encode(found["errors"]).decode() if found.get("errors") else ""
+    return safe(" ".join(filter(None, (str(found["message"]), f"({found.get('code', 0)})", errors))))
+
+
+PRESET = Preset(settings=DiscordSettings, build=DiscordSink, extensions=("subject", "md", "txt", "json"))
