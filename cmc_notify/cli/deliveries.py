@@ -16,7 +16,7 @@ from cmc_notify.errors import ConfigError
 from cmc_notify.ports import DeliveryFilter, LedgerRow
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
-from cmc_notify.web.documents import delivery_document
+from cmc_notify.web.documents import delivery_document, why_nowhere
 
 app = actions("What went where, when, how often it was tried; and send again.")
 
@@ -128,8 +128,8 @@ def retry_deliveries(
             name for row in changed for name in (row.delivery.id, row.delivery.key)
         }
         fail(
-            "error: not changed, since they go nowhere (no route matched, or newer news took their place): "
-            + ", ".join(sorted(left))
+            "error: not changed, since they go nowhere (no route matched, a silence acted, or newer news "
+            "took their place): " + ", ".join(sorted(left))
         )
 
 
@@ -153,19 +153,20 @@ async def _found(store: Store, delivery_id: str) -> LedgerRow:
 def _print_delivery(row: LedgerRow, settings: Settings) -> None:
     delivery = row.delivery
     job = f", job {row.job_id}" if row.job_id is not None else ""
+    silenced = delivery.state is DeliveryState.SILENCED
     print_facts(
         [
             ("Delivery", delivery.id),
             ("Key", delivery.key),
             ("Event", f"{row.event_type} {delivery.event_id} ({row.controller or 'the bridge'}{job})"),
-            ("Sink", delivery.sink or "none: no route matched"),
+            ("Sink", delivery.sink or f"none: {why_nowhere(row)}"),
             ("State", delivery.state.value),
             ("Tries", delivery.attempts),
             ("Created", for_people(delivery.created_at, settings)),
             ("Due", for_people(delivery.due_at, settings) if delivery.state == "pending" else None),
             ("Deadline", for_people(delivery.deadline_at, settings)),
             ("Finished", for_people(delivery.finished_at, settings)),
-            ("Last error", delivery.last_error),
+            ("Silenced by" if silenced else "Last error", delivery.last_error),
             ("Receipt", delivery.receipt),
             ("Parts sent", "\n".join(f"{part}: {got}" for part, got in delivery.parts.items()) or None),
             ("Note", "an attempt may have arrived" if delivery.unclear else None),

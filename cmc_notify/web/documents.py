@@ -1,6 +1,7 @@
 """The JSON documents of the HTTP API. Times are RFC 3339, UTC; null where unknown or not yet."""
 
-from cmc_notify.core.events import Targets, counts, rfc3339
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.events import EventType, Targets, counts, rfc3339
 from cmc_notify.core.model import Incident, JobState
 from cmc_notify.ports import Acknowledgement, ChatAction, LedgerRow, Ticket, TicketRow
 from cmc_notify.web.marks import NONE, Marks
@@ -114,6 +115,14 @@ def ticket_row_document(row: TicketRow) -> Document:
 def acknowledgement_document(found: Acknowledgement | None) -> Document | None:
     """Who has taken it upon them, and when; null where nobody has."""
     return None if found is None else {"by": found.by, "at": rfc3339(found.at)}
+
+
+def why_nowhere(row: LedgerRow) -> str:
+    """Why a row without a sink has none, in words."""
+    if row.delivery.state is DeliveryState.SILENCED:
+        return "silenced"
+    recovery = row.event_type == EventType.APPLIANCE_RECOVERED
+    return "nobody was told of the failure" if recovery else "no route matched"
 
 
 def delivery_document(row: LedgerRow) -> Document:

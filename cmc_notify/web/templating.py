@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.text import visible
 from cmc_notify.rendering.filters import address, duration
+from cmc_notify.web.documents import why_nowhere
 
 _CHUNK = 512
 """Template pieces per chunk: some tens of kilobytes, a millisecond or two of work."""
@@ -45,7 +46,12 @@ class Templates:
         )
         self._environment.globals["style"] = Markup(style)  # noqa: S704  our own file
         self._environment.filters.update(
-            moment=self._moment, ago=ago, brief=brief, address=address, duration=duration
+            moment=self._moment,
+            ago=ago,
+            brief=brief,
+            address=address,
+            duration=duration,
+            why_nowhere=why_nowhere,
         )
 
     def write(self, name: str, **context: object) -> Iterator[bytes]:

@@ -73,6 +73,10 @@ async def test_a_silence_hides_what_matches_until_it_ends(tmp_path: Path, in_thr
             assert (row["job_id"], row["event_type"], row["sink"]) == (silent.id, "job.failed", None)
             assert out.strip() in row["last_error"]
             assert "new box" in row["last_error"]
+            _, said, _ = await in_thread("deliveries", "show", row["id"], "--config", file)
+            assert "none: silenced" in said
+            code, _, err = await in_thread("deliveries", "retry", row["id"], "--config", file)
+            assert (code, "a silence acted" in err) == (1, True)
             failures = {each["serial"]: each for each in await ask("failures")}
             assert {serial: each["sinks"] for serial, each in failures.items()} == {
                 "V1": [], "V2": ["hook"], "V3": ["hook"], "V4": [],
@@ -86,6 +90,10 @@ async def test_a_silence_hides_what_matches_until_it_ends(tmp_path: Path, in_thr
             back = await told(3)
             assert back["type"] == "appliance.recovered"
             assert [each["serial"] for each in back["recoveries"]] == ["V1", "V2", "V3"]
+            rows = await ask("deliveries", "--state", "unrouted")
+            beyond = [row["id"] for row in rows if row["event_type"] == "job.succeeded"]
+            _, said, _ = await in_thread("deliveries", "show", beyond[0], "--config", file)
+            assert "none: no route matched" in said
             assert await process.stop() == 0
         assert len(receiver.requests) == 3
 
