@@ -14,13 +14,22 @@ _LONGEST_LINK = 1000
 
 
 def document(text: str, link: str | None = None) -> dict[str, Any]:
-    """The document; ``link`` stands in a paragraph of its own at its end."""
-    paragraphs = [_paragraph(part) for part in text.strip("\n").split("\n\n")]
-    if link and len(link) <= _LONGEST_LINK:
-        mark = {"type": "link", "attrs": {"href": link}}
-        paragraphs.append(
-            {"type": "paragraph", "content": [{"type": "text", "text": "All details", "marks": [mark]}]}
-        )
+    """The document. Where ``link``, an address of ours, stands for the last time, people can follow it."""
+    lines = text.strip("\n").split("\n")
+    linked = [place for place, line in enumerate(lines) if link and link in line]
+    paragraphs: list[dict[str, Any]] = [_paragraph()]
+    for place, line in enumerate(lines):
+        content = paragraphs[-1]["content"]
+        if not line:  # a blank line parts paragraphs; a text node must not be empty
+            if content:
+                paragraphs.append(_paragraph())
+            continue
+        if content:
+            content.append({"type": "hardBreak"})
+        if link and linked[-1:] == [place] and len(link) <= _LONGEST_LINK:
+            content += _with_link(line, link)
+        else:
+            content.append({"type": "text", "text": line})
     return {"type": "doc", "version": 1, "content": paragraphs}
 
 
@@ -29,13 +38,13 @@ def size(text: str) -> int:
     return utf16(msgspec.json.encode(document(text)).decode())
 
 
-def _paragraph(text: str) -> dict[str, Any]:
-    content: list[dict[str, Any]] = []
-    for line in text.split("\n"):
-        if content:
-            content.append({"type": "hardBreak"})
-        if line:  # a text node must not be empty
-            content.append({"type": "text", "text": line})
-    while content and content[0]["type"] == "hardBreak":
-        del content[0]
-    return {"type": "paragraph", "content": content}
+def _paragraph() -> dict[str, Any]:
+    return {"type": "paragraph", "content": []}
+
+
+def _with_link(line: str, link: str) -> list[dict[str, Any]]:
+    before, _, after = line.rpartition(link)
+    mark = {"type": "link", "attrs": {"href": link}}
+    nodes = [{"type": "text", "text": before}, {"type": "text", "text": link, "marks": [mark]}]
+    nodes.append({"type": "text", "text": after})
+    return [node for node in nodes if node["text"]]

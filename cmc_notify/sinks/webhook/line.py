@@ -66,7 +66,7 @@ class Line:
             **self._own,
             **settings.auth.headers(),
         }
-        self._fixed = {"User-Agent": f"cmc-notify/{__version__}", "Content-Type": content_type}
+        self._content_type = content_type
         self._client = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
 
     async def ask(
@@ -83,10 +83,7 @@ class Line:
         """
         if body is not None and len(body) > self._max_body:
             return Reply(Rejected(too_large(self._max_body)))
-        headers = {**self._fixed, **self._private, **self._signed(message_id, body)}
-        if method in _ASKS:
-            headers = {name: value for name, value in headers.items() if name != "Content-Type"}
-            headers["Accept"] = JSON
+        headers = {**self._plain(method), **self._private, **self._signed(message_id, body)}
         contact = Contact()
         try:
             answer = await self._client.request(
@@ -105,7 +102,7 @@ class Line:
     def head(self, method: str, url: str, message_id: str | None) -> str:
         """The request's head for people: what only an attempt knows is named, what is secret is masked."""
         lines = [f"{method} {self.masked(url)}"]
-        lines += [f"{name}: {value}" for name, value in self._fixed.items()]
+        lines += [f"{name}: {value}" for name, value in self._plain(method).items()]
         lines += [f"{name}: ***" for name in self._private]
         if message_id is not None:
             lines += [f"webhook-id: {message_id}", "webhook-timestamp: (Unix seconds of the attempt)"]
@@ -122,6 +119,10 @@ class Line:
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()
+
+    def _plain(self, method: str) -> dict[str, str]:
+        kind = {"Accept": JSON} if method in _ASKS else {"Content-Type": self._content_type}
+        return {"User-Agent": f"cmc-notify/{__version__}", **kind}
 
     def _signed(self, message_id: str | None, body: bytes | None) -> dict[str, str]:
         if message_id is None:
