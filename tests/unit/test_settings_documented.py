@@ -16,6 +16,7 @@ from cmc_notify.settings.schema import DIALECT, config_schema
 from cmc_notify.settings.shapes import Shapes, is_model
 from cmc_notify.sinks.plugin import load_plugins
 from cmc_notify.sinks.webhook.settings import EndpointSettings, PresetSettings
+from cmc_notify.sinks.webhook.ticket import TicketSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "cmc-notify.yaml"
@@ -326,3 +327,27 @@ def test_the_schema_knows_the_sink_types() -> None:
     sinks = config_schema(sink_types())["properties"]["sinks"]["additionalProperties"]
     assert sinks["properties"]["type"]["enum"] == sorted(sink_types())
     assert [branch["if"]["properties"]["type"]["const"] for branch in sinks["allOf"]] == sorted(sink_types())
+
+
+# --- the page about tickets -----------------------------------------------------------------------------
+
+
+def test_every_preset_has_a_working_config_on_the_page_about_tickets(tmp_path: Path) -> None:
+    """Each example of docs/tickets.md is a valid config, and together they show every ticket preset."""
+    page = (ROOT / "docs" / "tickets.md").read_text()
+    shown = set()
+    for number, example in enumerate(re.findall(r"^```yaml\n(.+?)^```", page, re.MULTILINE | re.DOTALL)):
+        secret = tmp_path / "secret"
+        secret.write_text("a1" * 16)
+        written = re.sub(r"_file: [^\s}]+", f"_file: {secret}", example)
+        [name] = re.findall(r"^  (\w+):$", written, re.MULTILINE)
+        file = tmp_path / f"{number}.yaml"
+        controllers = "controllers: {emea: {url: 'https://cmc.example.net'}}"
+        file.write_text(f"{controllers}\nroutes: [{{sinks: [{name}]}}]\n{written}")
+        settings = load(file, environ={}, sink_types=sink_types()).sinks[name]
+        assert settings.opens_tickets
+        shown.add(getattr(settings, "preset", None))
+    tickets = {
+        name for name, preset in sink_types()["webhook"].presets.items() if issubclass(preset, TicketSettings)
+    }
+    assert shown == tickets

@@ -45,6 +45,9 @@ def _paragraph() -> dict[str, Any]:
 def _with_link(line: str, link: str) -> list[dict[str, Any]]:
     before, _, after = line.rpartition(link)
     mark = {"type": "link", "attrs": {"href": link}}
-    nodes = [{"type": "text", "text": before}, {"type": "text", "text": link, "marks": [mark]}]
-    nodes.append({"type": "text", "text": after})
+    nodes: list[dict[str, Any]] = [
+        {"type": "text", "text": before},
+        {"type": "text", "text": link, "marks": [mark]},
+        {"type": "text", "text": after},
+    ]
     return [node for node in nodes if node["text"]]
