@@ -14,7 +14,7 @@ from cmc_notify.core.model import Incident, JobState
 from cmc_notify.ports import ControllerMeta, Ledger
 from cmc_notify.sinks.slack.layout import lay_out
 
-HELP = """`/cmc` help
+HELP = """What /cmc can tell
 */cmc* or */cmc status*: controllers, open jobs, open failures, sinks in trouble
 */cmc failures* [controller]: what is failed now, the most frequent errors first
 */cmc help*: this"""
@@ -104,7 +104,8 @@ def _grouped(found: Sequence[Incident]) -> Iterator[str]:
     for (controller, feature, error), members in ordered[:_MOST_GROUPS]:
         names = _names([each.appliance or each.serial or "an unnamed appliance" for each in members])
         what = quoted(feature or "unnamed feature")
-        yield f"• *{len(members)}* times {what} ({controller}): {quoted(_short(error))}\n   {names}"
+        where = _count(len(members), "appliance")
+        yield f"• *{what} failed on {where}* ({controller}): {quoted(_short(error))}\n   {names}"
     if (left := len(ordered) - _MOST_GROUPS) > 0:
         yield f"• … and {_count(left, 'other error')}"
 

@@ -12,12 +12,14 @@ from cmc_notify.chatops.reading import Press
 from cmc_notify.rendering.formats import mrkdwn, one_line
 from cmc_notify.sinks.slack.answers import NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.layout import LONGEST_SECTION, section
+from cmc_notify.sinks.slack.layout import section, sections
 
 _log = structlog.get_logger(__name__)
 
 LONGEST_WORDS = 1000
 """Characters of a controller's words in an answer."""
+_LONGEST_FALLBACK = 1900
+"""Characters, each of which may count as two, of what notifications show."""
 
 
 def quoted(text: object) -> str:
@@ -27,9 +29,9 @@ def quoted(text: object) -> str:
 
 
 def payload(text: str) -> Mapping[str, Any]:
-    """A message of one section; ``text`` is mrkdwn, escaped already."""
-    shown = text if len(text) <= LONGEST_SECTION else f"{text[:LONGEST_SECTION]}…"
-    return {"text": shown, "blocks": [section(shown)]}
+    """A message; ``text`` is mrkdwn, escaped already."""
+    fallback = text if len(text) <= _LONGEST_FALLBACK else f"{text[:_LONGEST_FALLBACK]}…"
+    return {"text": fallback, "blocks": [section(part) for part in sections(text.split("\n"))]}
 
 
 async def tell_person(client: SlackClient, press: Press, text: str) -> None:

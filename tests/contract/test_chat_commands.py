@@ -94,7 +94,11 @@ async def test_failures_are_grouped(stage: ChatStage) -> None:
     many = [failed(number) for number in range(20)]
     await commit(stage, [failed(99, error_text="other"), *many])
     said = await ask(stage, "failures emea")
-    assert said.index("*20* times QoS (emea): no route") < said.index("*1* times QoS (emea): other")
+    most, least = (
+        "*QoS failed on 20 appliances* (emea): no route",
+        "*QoS failed on 1 appliance* (emea): other",
+    )
+    assert said.index(most) < said.index(least)
     assert "edge-0, edge-1" in said
     assert "and 8 more" in said
     assert "<https://bridge.example.net/|All of them>" in said

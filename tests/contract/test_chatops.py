@@ -15,6 +15,7 @@ from cmc_notify.simulator.slack import Fault, refusal_with
 from cmc_notify.simulator.slack_people import Person
 from cmc_notify.simulator.slack_workspace import SlackMessage
 from cmc_notify.sinks.slack.buttons import ACKNOWLEDGE, CANCEL, SILENCE
+from cmc_notify.sinks.slack.limits import violations
 
 EPHEMERAL = "chat.postEphemeral"
 
@@ -234,6 +235,21 @@ async def test_answers_that_slack_does_not_take_change_nothing(stage: ChatStage)
     await stage.slack.wait(lambda slack: {EPHEMERAL, "chat.postMessage"} <= {call[0] for call in slack.calls})
     await stage.chat.stop(5)
     assert await stage.outcomes() == [("cancel", "done", ANNA.id)]
+
+
+@pytest.mark.parametrize("words", ["&" * 5000, "\U0001f600" * 5000, "`" * 5000, "<!channel>\n" * 500])
+async def test_a_controller_may_say_anything(stage: ChatStage, words: str) -> None:
+    """Its words are shown within Slack's limits, harmless, and kept longer in the audit."""
+    stage.controller.cancels = refuse(ControllerError(words))
+    await stage.slack.press(stage.message, CANCEL, ANNA)
+    await stage.slack.told(ANNA)
+    await stage.chat.stop(5)
+    [reply] = stage.slack.thread(stage.message)
+    for raw in (reply.raw, stage.slack.ephemerals[0].raw):
+        assert violations(raw) == []
+        assert "<!channel>" not in str(raw)
+    [action] = await stage.store.acting.actions()
+    assert action.answer == words[:2000]
 
 
 async def test_a_name_may_hold_anything(stage: ChatStage) -> None:
