@@ -18,14 +18,14 @@ from cmc_notify.ports import Message
 from cmc_notify.rendering import Renderer, check
 from cmc_notify.sinks.plugin import load_plugins
 
-DOCUMENTS = sorted(
-    {
-        (folder, extension)
-        for kind, plugin in load_plugins().items()
-        for folder, extensions in {kind: plugin.extensions, **plugin.presets}.items()
-        for extension in extensions
-    }
-)
+PLUGINS = load_plugins()
+DOCUMENTS = [(kind, extension) for kind, plugin in PLUGINS.items() for extension in plugin.extensions]
+OF_PRESETS = [
+    (preset, extension)
+    for plugin in PLUGINS.values()
+    for preset, extensions in plugin.presets.items()
+    for extension in extensions
+]
 HARM = {
     "syntax error": ("{{ job.id", 1, "print statement"),
     "undefined name": ("{{ type }}\n{{ jbo.id }}", 2, "'jbo' is undefined"),
@@ -60,11 +60,16 @@ def renderer_of(
 def test_every_kind_of_document_is_tried() -> None:
     """Chat, its card and list, mail with both of its subjects, machines, presets."""
     assert {("slack", "card"), ("slack", "txt"), ("email", "topic"), ("email", "html"), ("webhook", "json"),
-            ("pagerduty", "json"), ("console", "txt")} <= set(DOCUMENTS)  # fmt: skip
+            ("pagerduty", "json"), ("console", "txt")} <= {*DOCUMENTS, *OF_PRESETS}  # fmt: skip
 
 
-@pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize(("folder", "extension"), DOCUMENTS, ids=".".join)
+@pytest.mark.parametrize(
+    ("folder", "extension", "harm"),
+    [
+        *((*document, harm) for document in DOCUMENTS for harm in HARM),
+        *((*document, "undefined name") for document in OF_PRESETS),
+    ],
+)
 def test_the_alert_arrives_and_the_fault_is_named(
     folder: str,
     extension: str,
@@ -91,7 +96,7 @@ def test_the_alert_arrives_and_the_fault_is_named(
         assert f"{file}, line {line}" in text
     if extension == "json":
         msgspec.json.decode(rendered.text)
-    other = renderer.render("console" if folder != "console" else "slack", "txt", message)
+    other = renderer.render("another", "json" if extension != "json" else "subject", message)
     assert other.fallback is None
 
 

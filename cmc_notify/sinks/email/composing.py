@@ -27,6 +27,8 @@ LARGEST_BODY = 100_000
 LARGEST_MAIL = 10_000_000
 """Bytes in all, as sent; many servers refuse more."""
 LONGEST_SUBJECT = 250
+_BASE64 = 4 / 3
+"""Bytes as sent for each of an attachment, at least."""
 _ENCODED_LINE = 76
 """Characters of a line with encoded words (RFC 2047)."""
 
@@ -133,9 +135,12 @@ def _with_table(mail: EmailMessage, message: Message, limit: int) -> bytes:
     without = mail.as_bytes()
     if len(message.event.failures) <= SCREENFUL:
         return without
+    table = failure_table(message.event)
+    if len(without) + len(table) * _BASE64 > limit:
+        return without
     omitted = message.event.failures_omitted
     mail.add_attachment(
-        failure_table(message.event),
+        table,
         maintype="text",
         subtype="csv",
         # A table has no place for a remark, and nobody should take a part for the whole.
