@@ -10,7 +10,7 @@ from ticket_places import PLACES, TicketPlace
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event, EventType
-from cmc_notify.core.outcome import Blocked, Sent, Unclear
+from cmc_notify.core.outcome import Blocked, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Previewing
 from cmc_notify.simulator.tickets import Trouble
@@ -145,6 +145,17 @@ async def test_no_secret_in_a_reason_or_a_preview(place: TicketPlace, record: Pa
         assert not any(place.secret in document.text for document in shown)
     assert any("POST" in document.text for document in sink.preview(told()))
     assert place.desk.tickets == []
+    await sink.close()
+
+
+async def test_a_page_is_no_answer(place: TicketPlace, record: Parts) -> None:
+    """Success with a page (a proxy's log-in, an instance that hibernates) took nothing: it is for later."""
+    sink = place.sink()
+    page = Trouble("answer", body="<!doctype html><title>Log in</title>")
+    place.desk.fail_next(place.create, page)
+    assert isinstance(await sink.send(told(), record), RetryLater)
+    assert record.recorded == {}
+    assert isinstance(await sink.send(told(), record), Sent)
     await sink.close()
 
 

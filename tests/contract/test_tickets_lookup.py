@@ -125,10 +125,15 @@ async def test_what_can_not_be_opened_again_gets_a_new_ticket(place: TicketPlace
     close_by_hand(place.desk, "7")
     if isinstance(place.desk, JiraDesk):
         place.desk.can_reopen = False
-    await settle(place, record, told("k2"), recovered("k3"))
-    assert [ticket.open for ticket in place.desk.tickets] == [False, False]
-    assert place.desk.tickets[1].done[0] == "open"
-    assert len(place.desk.tickets) == 2
+    sink = place.sink()
+    place.desk.fail_next("create", Trouble("drop", done=True))  # and its answer is lost, so it is looked for
+    message = record.next(told("k2"))
+    assert isinstance(await sink.send(message, record), Unclear)
+    assert isinstance(await sink.send(record.resumed(message, unclear=True), record), Sent)
+    await sink.close()
+    assert [ticket.done for ticket in place.desk.tickets] == [["open"], ["open"]]
+    await settle(place, record, recovered("k3"))
+    assert place.desk.open_tickets() == []
 
 
 async def test_a_deleted_ticket_is_made_again(place: TicketPlace, record: Parts) -> None:

@@ -23,6 +23,10 @@ BASIC = {"method": "basic", "username": "cmc", "password": SECRET}
 AUTHORIZATION = f"Basic {b64encode(f'cmc:{SECRET}'.encode()).decode()}"
 
 
+RENDERER = Renderer()
+"""One for all, since it takes longer to compile templates than to send."""
+
+
 class TicketPlace:
     """One preset and its service."""
 
@@ -47,7 +51,7 @@ class TicketPlace:
         """The sink as the application builds it."""
         written = {"type": "webhook", "preset": self.preset, "timeout": 5, **self.given(), **more}
         self.settings = chosen(PLUGIN.settings, written).model_validate(written)
-        return PLUGIN.build("tickets", self.settings, renderer or Renderer())
+        return PLUGIN.build("tickets", self.settings, renderer or RENDERER)
 
     def refuse_credentials(self) -> None:
         """Let the next write be told that the credentials are wrong, by a service that repeats them."""

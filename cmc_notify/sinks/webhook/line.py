@@ -27,6 +27,9 @@ _ANSWER = 1_000_000
 """Bytes of an answer that are read where its content matters."""
 
 
+NO_SERVICE = "it answered with success, but not as the service does: a proxy, or an instance that rests?"
+
+
 class Reply(Struct, frozen=True):
     """What came of one request. ``status`` is None where there was no answer."""
 
@@ -41,6 +44,11 @@ class Reply(Struct, frozen=True):
             return msgspec.json.decode(self.text)
         except msgspec.DecodeError:
             return None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a page for people: of a proxy that wants a log-in, of an instance that hibernates."""
+        return self.text.lstrip().startswith("<")
 
 
 class Line:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, PartRecorder, Posting
-from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
 from cmc_notify.sinks.webhook.preset import Words
 from cmc_notify.sinks.webhook.ticket import DONE, TicketSink
 
@@ -89,16 +89,16 @@ class LookupTicketSink(TicketSink):
     async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
         """Add to the open ticket, open a closed one again, or make one."""
         found = await self._standing(message, line)
-        if found is None:
-            if self.lags and message.unclear and message.attempt < _LOOKS:
-                raise Halt(RetryLater("looked for what an earlier attempt may have made; looking again"))
-            return await self._made(message, words, line, record)
-        if found.written_by != message.key:
+        if found is not None and found.written_by != message.key:
             if found.open:
                 await self.add(found, message, words, line)
             elif not await self.reopen(found, message, words, line):
-                return await self._made(message, words, line, record)
-        return await _done(found, record, open_=True)
+                found = None
+        if found is not None:
+            return await _done(found, record, open_=True)
+        if self.lags and message.unclear and message.attempt < _LOOKS:
+            raise Halt(RetryLater("looked for what an earlier attempt may have made; looking again"))
+        return await _done(await self.create(message, words, line), record, open_=True)
 
     async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
         """Add to the ticket, unless somebody has closed it."""
@@ -120,12 +120,12 @@ class LookupTicketSink(TicketSink):
         return await _done(found, record, open_=False)
 
     async def _standing(self, message: Message, line: Line) -> Found | None:
-        if message.posting is not None and (found := await self.look(message.posting, line)):
+        """What was recorded, while it is open; else there may be another by now, of a lost answer."""
+        found = await self.look(message.posting, line) if message.posting is not None else None
+        if found is not None and found.open:
             return found
-        return await self.find(message, line)
-
-    async def _made(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
-        return await _done(await self.create(message, words, line), record, open_=True)
+        other = await self.find(message, line)
+        return other if other is not None and (other.open or found is None) else found
 
 
 async def _done(found: Found, record: PartRecorder, *, open_: bool) -> SendOutcome:
@@ -141,7 +141,7 @@ async def read(line: Line, url: str) -> Any:
     if not isinstance(reply.outcome, Sent):
         raise Halt(reply.outcome)
     if reply.document is None:
-        raise Halt(RetryLater("it answered with something that is no JSON"))
+        raise Halt(RetryLater(NO_SERVICE))
     return reply.document
 
 
@@ -151,6 +151,8 @@ async def write(line: Line, method: str, url: str, body: bytes | Any, *, message
     reply = await line.ask(method, url, content, message_id=message_id, read=True)
     if not isinstance(reply.outcome, Sent):
         raise Halt(reply.outcome)
+    if reply.is_page:
+        raise Halt(RetryLater(NO_SERVICE))
     return reply.document
 
 

@@ -12,12 +12,12 @@ import msgspec
 from pydantic import Field, SecretStr, field_validator
 
 from cmc_notify.core.events import Severity
-from cmc_notify.core.outcome import SendOutcome, Sent
+from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.shortening import label
 from cmc_notify.sinks.webhook.keys import ticket_key
-from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings, check_header
 from cmc_notify.sinks.webhook.ticket import DONE, KeyedTicketSink, TicketSettings, reached
@@ -105,9 +105,11 @@ class OpsgenieSink(KeyedTicketSink):
         posting = self._posting(message, open_=True)
         if _ALERT not in message.parts:
             content = words.body or msgspec.json.encode(self._alert(message, words))
-            reply = await line.ask("POST", self._address, content, message_id=message.key)
+            reply = await line.ask("POST", self._address, content, message_id=message.key, read=True)
             if not isinstance(reply.outcome, Sent):
                 return reply.outcome
+            if reply.is_page:
+                return RetryLater(NO_SERVICE)
             stood = message.posting is not None and message.posting.open
             await record(_ALERT if stood else DONE, posting.reference, posting=posting)
             if not stood:
