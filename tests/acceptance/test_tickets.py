@@ -150,6 +150,11 @@ async def test_tickets_of_a_night(tmp_path: Path) -> None:
             states = dict(store.execute("SELECT state, count(*) FROM deliveries GROUP BY state"))
         assert states.keys() <= {"sent", "unrouted"}, states
 
+        told: dict[str, str] = {}
+        for _, event in desks.places["pagerduty"].desk.calls:
+            told.setdefault(event["dedup_key"], event["event_action"])
+        assert set(told.values()) == {"trigger"}  # no resolve overtakes its trigger
+        assert "update" in desks.places["jira"].desk.tickets[0].done  # one of two was repaired
         for name, place in desks.places.items():
             assert place.desk.refusals == [], name
             for ticket in place.desk.tickets:

@@ -329,6 +329,20 @@ def test_the_schema_knows_the_sink_types() -> None:
     assert [branch["if"]["properties"]["type"]["const"] for branch in sinks["allOf"]] == sorted(sink_types())
 
 
+def test_the_schema_knows_the_presets() -> None:
+    """A webhook with a preset takes that preset's keys, without one its own, and no other preset is valid."""
+    sinks = config_schema(sink_types())["properties"]["sinks"]["additionalProperties"]
+    [webhook] = [
+        branch for branch in sinks["allOf"] if branch["if"]["properties"]["type"]["const"] == "webhook"
+    ]
+    then = webhook["then"]
+    assert then["if"]["properties"]["preset"]["enum"] == PRESETS
+    assert [branch["if"]["properties"]["preset"]["const"] for branch in then["then"]["allOf"]] == PRESETS
+    definitions = config_schema(sink_types())["$defs"]
+    assert {"routing_key", "routing_key_file"} <= definitions["PagerDutyOptions"]["properties"].keys()
+    assert then["else"] == {"$ref": "#/$defs/WebhookSettings"}
+
+
 # --- the page about tickets -----------------------------------------------------------------------------
 
 

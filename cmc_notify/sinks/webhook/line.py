@@ -23,6 +23,7 @@ from cmc_notify.sinks.webhook.settings import EndpointSettings
 
 JSON = "application/json"
 _ASKS = frozenset({"GET", "HEAD"})
+_SHORTEST_SECRET = 4
 _ANSWER = 1_000_000
 """Bytes of an answer that are read where its content matters."""
 
@@ -119,9 +120,10 @@ class Line:
         return "\n".join(lines) + "\n"
 
     def masked(self, text: str) -> str:
-        """The text without any secret that it may hold."""
+        """The text without any secret that it may hold; one that is too short to hide is let be."""
         for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
         return text
 
     async def close(self) -> None:
