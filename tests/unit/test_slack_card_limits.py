@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, sample, samples
-from cmc_notify.ports import Acknowledgement, Message, Purpose, Silenced, Ticket
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Rendered, Silenced, Ticket
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack_rules import refusal
 from cmc_notify.sinks.slack import SlackSettings
@@ -84,12 +84,13 @@ def test_a_template_that_goes_on_for_ever_is_cut_with_a_notice_and_keeps_the_but
     """What a card can't hold is never cut silently, and takes no room from what people can press."""
 
     class Wordy:
-        def render(self, *_: object, **__: object) -> Any:
-            return msgspec.defstruct("Rendered", ["text"])("Headline\n" + "words and " * 5000)
+        def render(self, *_: object, **__: object) -> Rendered:
+            return Rendered("Headline\n" + f"{'words ' * 60}\n---\n" * 100)
 
     found = about(sample(EventType.APPLIANCE_FAILED))
     payload = Composer(Wordy(), found, buttons(found, SETTINGS)).card()
     assert_within(payload)
+    assert len(payload["blocks"]) < len(Composer(Wordy(), found).card()["blocks"])
     assert [block["type"] for block in payload["blocks"]][-2:] == ["section", "actions"]
     notice = payload["blocks"][-2]["text"]["text"]
     assert notice.startswith("This is not all: the thread has the whole. <https://bridge.example.net/")
