@@ -99,6 +99,17 @@ async def test_a_lost_answer_makes_no_second_ticket(place: TicketPlace, record: 
     assert isinstance(outcome, Sent)
     assert len(place.desk.tickets) == 1
     assert stands(record)
+    assert "may be a repeat" not in place.desk.tickets[0].history[-1][1]
+    await sink.close()
+
+
+async def test_what_could_not_be_recorded_is_closed(place: TicketPlace, record: Parts) -> None:
+    """A ticket of which nothing is known any more is found by its key, and closed."""
+    sink = place.sink()
+    assert isinstance(await sink.send(told(), Parts()), Sent)
+    assert isinstance(await sink.send(closed(), record), Sent)
+    assert [ticket.open for ticket in place.desk.tickets] == [False]
+    assert not stands(record)
     await sink.close()
 
 

@@ -75,6 +75,10 @@ class TicketSink(PresetSink):
             case _:
                 assert_never(message.purpose)
 
+    def words(self, message: Message) -> Words:
+        """A repeat is recognised by its key or looked for first, so no ticket has to warn of one."""
+        return super().words(msgspec.structs.replace(message, unclear=False))
+
     def preview(self, message: Message) -> list[PreviewDocument]:
         """What a failure opens, and what a recovery closes; no ticket hears of anything else."""
         kind = message.event.type
