@@ -24,6 +24,7 @@ ACTIONS = 25
 BUTTON_TEXT, BUTTON_VALUE, BUTTON_URL = 75, 2000, 3000
 IDENTIFIER = 255
 PLACEHOLDER = 150
+OVERFLOW_OPTIONS = 5
 OPTIONS, OPTION_TEXT, OPTION_VALUE = 100, 75, 150
 CONFIRM_TITLE, CONFIRM_TEXT, CONFIRM_BUTTON = 100, 300, 30
 MARKDOWN = 12_000
@@ -125,7 +126,11 @@ def _actions(block: Block) -> Iterator[str]:
             case "button":
                 yield from _button(place, element)
             case "static_select":
-                yield from _select(place, element)
+                if "placeholder" in element:
+                    yield from _text(f"{place}.placeholder", element["placeholder"], PLACEHOLDER, PLAIN)
+                yield from _options(place, element, OPTIONS)
+            case "overflow":
+                yield from _options(place, element, OVERFLOW_OPTIONS)
             case unknown:
                 yield f"{place}: type {unknown!r} is not known here"
         if "confirm" in element:
@@ -141,12 +146,10 @@ def _button(place: str, element: Block) -> Iterator[str]:
     yield from _limit(f"{place}.url", element.get("url", ""), BUTTON_URL)
 
 
-def _select(place: str, element: Block) -> Iterator[str]:
-    if "placeholder" in element:
-        yield from _text(f"{place}.placeholder", element["placeholder"], PLACEHOLDER, PLAIN)
+def _options(place: str, element: Block, most: int) -> Iterator[str]:
     options = element.get("options", [])
-    if not 0 < len(options) <= OPTIONS:
-        yield f"{place}: {len(options)} options, 1 to {OPTIONS}"
+    if not 0 < len(options) <= most:
+        yield f"{place}: {len(options)} options, 1 to {most}"
     for index, option in enumerate(options):
         inner = f"{place}.options[{index}]"
         yield from _text(f"{inner}.text", option.get("text"), OPTION_TEXT, PLAIN)
