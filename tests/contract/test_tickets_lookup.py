@@ -37,13 +37,13 @@ async def jira() -> AsyncIterator[JiraPlace]:
 
 def told(key: str) -> Message:
     """A failure."""
-    return Message(key=key, event=sample(EventType.JOB_FAILED), subject="job:emea:42")
+    return Message(key=key, event=sample(EventType.JOB_FAILED), subject="job:emea:42-1795425000")
 
 
 def recovered(key: str, purpose: Purpose = Purpose.CLOSE) -> Message:
     """A recovery: the last, or one of several."""
     event = sample(EventType.APPLIANCE_RECOVERED)
-    return Message(key=key, event=event, subject="job:emea:42", purpose=purpose)
+    return Message(key=key, event=event, subject="job:emea:42-1795425000", purpose=purpose)
 
 
 def close_by_hand(desk: Desk, state: str = "6") -> None:

@@ -148,6 +148,8 @@ class AlertmanagerSink(KeyedTicketSink):
         names = _PARTS.get(kind, ())
         values = rest.split(":", len(names) - 1) if names else []
         parts = dict(zip(names, values, strict=False)) if len(values) == len(names) else {}
+        if "job" in parts:  # people know a job by its id alone; the subject tells it from others of that id
+            parts["job"] = parts["job"].partition("-")[0]
         found = {"alertname": _NAMES.get(kind, "CmcNotify"), "subject": self.key(subject), **parts}
         # A label that is empty is the same as none.
         return {name: value for name, value in {**self._options.labels, **found}.items() if value}
