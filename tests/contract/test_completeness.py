@@ -1,0 +1,130 @@
+"""Every error text reaches the reader: each event type, at each sink, in each size, plain and hostile.
+
+Each message goes through the real sink to a server that refuses what breaks a limit. Then every text is
+looked for in all that a reader can see there. Where a medium can't hold it, the message must say how many are
+missing and link to the page, and the page (one of the media here) holds every text.
+
+``COMPLETENESS_EXAMPLES`` (1 unless set) says how often texts are drawn.
+"""
+
+import asyncio
+import os
+import re
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import pytest
+from evidence import EVIDENT, URL, Cell, Evidence, cells, event_of, hostile_texts, plain_texts, texts_of
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from media import MEDIA, Medium
+from recorded import Parts
+
+from cmc_notify.core.events import EventType
+from cmc_notify.core.outcome import Sent
+from cmc_notify.core.samples import HOSTILE_TEXT
+from cmc_notify.ports import Message
+from cmc_notify.sinks.plugin import load_plugins
+
+EXAMPLES = int(os.environ.get("COMPLETENESS_EXAMPLES", "1"))
+PHASES = [Phase.generate] if EXAMPLES <= 2 else [*Phase]
+"""To shrink what is found takes minutes: that is for whoever looks for more."""
+LARGE = "10,000"
+
+
+class Stage:
+    """One medium with its server, in a loop of its own, for as many messages as Hypothesis draws."""
+
+    def __init__(self, name: str) -> None:
+        self.medium: Medium = MEDIA[name]()
+        self.ran: set[Cell] = set()
+        self.sent = 0
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+
+    def __enter__(self) -> Self:
+        self._runner.run(self.medium.open(self._stack))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
+
+    def tell(self, cell: Cell, texts: list[str | None], error: str | None, *, url: str | None = URL) -> None:
+        """Send one event and look for everything in it."""
+        event = event_of(cell.kind, texts, error, url=url)
+        self.sent += 1
+        key = f"key{self.sent}"
+        outcome = self._runner.run(self.medium.sink.send(Message(key=key, event=event, subject=key), Parts()))
+        assert isinstance(outcome, Sent), (cell, outcome)
+        found = Evidence(self.medium.seen())
+        whole, begun, missing = found.count(event)
+        assert whole + begun + missing == len(event.failures)
+        if self.medium.complete:
+            assert (begun, missing) == (0, 0), (cell, begun, missing)
+            assert found.tells_error(event), (cell, error)
+        elif missing or begun or not found.tells_error(event):
+            assert url is None or url in found.seen, (cell, missing, begun)
+            assert url is not None or re.search(r"ledger|external_url", found.seen)
+            if missing:
+                assert re.search(rf"(?<![\d,]){missing:,}\*? (?:more )?failures?\b", found.seen), (
+                    cell,
+                    missing,
+                )
+        self.ran.add(cell)
+
+
+def test_every_sink_and_preset_is_in_the_table() -> None:
+    """Nothing that can be configured is left out, and every type of event has its cells."""
+    plugins = load_plugins()
+    configurable = {*plugins, *(preset for plugin in plugins.values() for preset in plugin.presets)}
+    assert {kind for kind in configurable if not any(name.startswith(kind) for name in MEDIA)} == set()
+    assert {cell.kind for cell in cells()} == {*EventType}
+    assert len(cells()) == 2 * (4 * (len(EVIDENT) + 1) + len(EventType) - len(EVIDENT) - 1)
+
+
+def small(cell: Cell) -> bool:
+    """Whether it is played many times."""
+    return cell.size != LARGE
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_every_text_reaches_the_reader(name: str) -> None:
+    """Texts drawn anew, all equal, all different or without any, in every small cell; all are counted."""
+    with Stage(name) as stage:
+
+        @settings(max_examples=EXAMPLES, deadline=None, phases=PHASES, suppress_health_check=[*HealthCheck])
+        @given(data=st.data())
+        def play(data: Any) -> None:
+            hostile = data.draw(st.lists(hostile_texts, min_size=3, max_size=6))
+            plain = data.draw(st.lists(plain_texts, min_size=3, max_size=6))
+            distinct = data.draw(st.sampled_from([50, 1, 7]))
+            nothing = data.draw(st.sampled_from([False, True]))
+            url = data.draw(st.sampled_from([URL, None]))
+            for cell in filter(small, cells()):
+                pool = hostile if cell.hostile else plain
+                texts = texts_of(cell.size, pool, distinct=distinct)
+                if nothing:
+                    texts = [None, *texts[1:]]
+                error = pool[-1] if not texts or cell.size == "1" else None
+                stage.tell(cell, texts, error, url=url)
+
+        play()
+        assert stage.ran == {*filter(small, cells())}
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_ten_thousand_texts_reach_the_reader(name: str) -> None:
+    """The same with 10,000 failures: all different where a job failed, else twenty texts."""
+    pool = {
+        False: ["Rule 12: class 'voice'\nis not defined"],
+        True: [HOSTILE_TEXT, "<!channel> ``` @here & *"],
+    }
+    with Stage(name) as stage:
+        for cell in cells():
+            if small(cell):
+                continue
+            every = cell.kind is EventType.JOB_FAILED and cell.hostile
+            texts = texts_of(cell.size, pool[cell.hostile], distinct=10_000 if every else 20)
+            stage.tell(cell, texts, None)
+        assert len(stage.ran) == 2 * (len(EVIDENT) + 1)
