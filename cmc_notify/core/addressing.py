@@ -76,8 +76,10 @@ class Addressing:
                 told.append(Address(sink=sink, subject=subject, shown=indices))
             elif event.type in OPENING:
                 told += openings(event, sink, indices, self._routes, job=state, incidents=incidents)
-        following = sorted(state.followers & self._updating - shown.keys())
-        told += [Address(sink=sink, subject=subject, purpose=Purpose.FOLLOW) for sink in following]
+        for sink in sorted(state.followers & self._updating - shown.keys()):
+            # Nobody is told here, so nothing is shown that was not told there before.
+            known = incidents.told_to(sink, event, state) if event.failures else None
+            told.append(Address(sink=sink, subject=subject, shown=known, purpose=Purpose.FOLLOW))
         return told + self._closings(event, state, incidents, ended)
 
     def _heard(self, event: Event, subject: str, shown: Mapping[str, Shown]) -> Mapping[str, Shown]:

@@ -170,6 +170,15 @@ class Incidents:
         """What is open now."""
         return self._open.values()
 
+    def told_to(self, sink: str, event: Event, state: JobState) -> tuple[int, ...]:
+        """The indices of the failures of ``event`` that stand open and were told to the sink."""
+        found = []
+        for index, failure in enumerate(event.failures):
+            incident = self._open.get(_key(Pair(failure.serial, failure.feature_id), state.uid))
+            if incident is not None and sink in incident.audience:
+                found.append(index)
+        return tuple(found)
+
     def has_ticket(self, pair: Pair, sink: str, subject: str) -> bool:
         """Whether a ticket at ``sink`` stands for the open failure of a pair that is fully named."""
         incident = self._open.get(_key(pair, ""))

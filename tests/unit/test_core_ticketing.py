@@ -250,6 +250,17 @@ def test_who_shows_a_job_hears_of_all_that_becomes_of_it() -> None:
     assert bridge.sent(EventType.JOB_CANCELED)["chat"].purpose is Purpose.FOLLOW
 
 
+def test_what_follows_shows_no_failure_that_was_not_told_there() -> None:
+    """Outside the route, or silenced when it came: bringing a message up to date does not tell it."""
+    bridge = in_place((Route(sinks=("chat",), match=Match(event=("*.failed",), serial=("V1",))),))
+    bridge.poll(running(1, 150, *rows(V1="failed", V2="failed")))
+    bridge.poll(ended(1, "Canceled", 200, *rows(V1="failed", V2="failed")))
+    following = bridge.sent(EventType.JOB_CANCELED)["chat"]
+    [event] = [each for each in bridge.events if each.type is EventType.JOB_CANCELED]
+    assert following.purpose is Purpose.FOLLOW
+    assert [event.failures[i].serial for i in following.shown or ()] == ["V1"]
+
+
 def test_a_rerun_goes_on_in_the_same_message() -> None:
     """Who showed the first run shows the next."""
     bridge = in_place()
