@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 import pytest
 from evidence import EVIDENT, URL, Cell, Evidence, cells, event_of, hostile_texts, plain_texts, texts_of
@@ -57,7 +57,7 @@ class Stage:
         key = f"key{self.sent}"
         outcome = self._runner.run(self.medium.sink.send(Message(key=key, event=event, subject=key), Parts()))
         assert isinstance(outcome, Sent), (cell, outcome)
-        found = Evidence(self.medium.seen())
+        found = Evidence(self.medium.seen(), spaced=self.medium.spaced)
         whole, begun, missing = found.count(event)
         assert whole + begun + missing == len(event.failures)
         if self.medium.complete:
@@ -83,9 +83,45 @@ def test_every_sink_and_preset_is_in_the_table() -> None:
     assert len(cells()) == 2 * (4 * (len(EVIDENT) + 1) + len(EventType) - len(EVIDENT) - 1)
 
 
-def small(cell: Cell) -> bool:
-    """Whether it is played many times."""
-    return cell.size != LARGE
+class Drawn(NamedTuple):
+    """What one example puts into a cell."""
+
+    pools: dict[bool, list[str]]
+    """By whether the cell is hostile."""
+    distinct: int
+    nothing: bool
+    """Whether the first failure has no text."""
+    url: str | None
+
+    def fill(self, stage: Stage, cell: Cell) -> None:
+        """Send the cell's event."""
+        pool = self.pools[cell.hostile]
+        texts = texts_of(cell.size, pool, distinct=self.distinct)
+        if self.nothing:
+            texts = [None, *texts[1:]] if texts else texts
+        error = pool[-1] if not texts or cell.size == "1" else None
+        stage.tell(cell, texts, error, url=self.url)
+
+
+draws = st.builds(
+    Drawn,
+    pools=st.fixed_dictionaries(
+        {
+            True: st.lists(hostile_texts, min_size=3, max_size=6),
+            False: st.lists(plain_texts, min_size=3, max_size=6),
+        }
+    ),
+    distinct=st.sampled_from([50, 1, 7]),
+    nothing=st.booleans(),
+    url=st.sampled_from([URL, None]),
+)
+SMALL = tuple(cell for cell in cells() if cell.size != LARGE)
+HANDY = tuple(cell for cell in SMALL if cell.size in ("1", "50"))
+
+
+def played(examples: int) -> settings:
+    """So many examples, at whatever pace."""
+    return settings(max_examples=examples, deadline=None, phases=PHASES, suppress_health_check=[*HealthCheck])
 
 
 @pytest.mark.parametrize("name", MEDIA)
@@ -93,24 +129,27 @@ def test_every_text_reaches_the_reader(name: str) -> None:
     """Texts drawn anew, all equal, all different or without any, in every small cell; all are counted."""
     with Stage(name) as stage:
 
-        @settings(max_examples=EXAMPLES, deadline=None, phases=PHASES, suppress_health_check=[*HealthCheck])
-        @given(data=st.data())
-        def play(data: Any) -> None:
-            hostile = data.draw(st.lists(hostile_texts, min_size=3, max_size=6))
-            plain = data.draw(st.lists(plain_texts, min_size=3, max_size=6))
-            distinct = data.draw(st.sampled_from([50, 1, 7]))
-            nothing = data.draw(st.sampled_from([False, True]))
-            url = data.draw(st.sampled_from([URL, None]))
-            for cell in filter(small, cells()):
-                pool = hostile if cell.hostile else plain
-                texts = texts_of(cell.size, pool, distinct=distinct)
-                if nothing:
-                    texts = [None, *texts[1:]]
-                error = pool[-1] if not texts or cell.size == "1" else None
-                stage.tell(cell, texts, error, url=url)
+        @played(EXAMPLES)
+        @given(drawn=draws)
+        def sweep(drawn: Drawn) -> None:
+            for cell in SMALL:
+                drawn.fill(stage, cell)
 
-        play()
-        assert stage.ran == {*filter(small, cells())}
+        sweep()
+        assert stage.ran == {*SMALL}
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_any_text_reaches_the_reader(name: str) -> None:
+    """The same with many more texts, a cell of up to 50 failures for each."""
+    with Stage(name) as stage:
+
+        @played(40 * EXAMPLES)
+        @given(drawn=draws, cell=st.sampled_from(HANDY))
+        def dig(drawn: Drawn, cell: Cell) -> None:
+            drawn.fill(stage, cell)
+
+        dig()
 
 
 @pytest.mark.parametrize("name", MEDIA)
@@ -122,7 +161,7 @@ def test_ten_thousand_texts_reach_the_reader(name: str) -> None:
     }
     with Stage(name) as stage:
         for cell in cells():
-            if small(cell):
+            if cell in SMALL:
                 continue
             every = cell.kind is EventType.JOB_FAILED and cell.hostile
             texts = texts_of(cell.size, pool[cell.hostile], distinct=10_000 if every else 20)

@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC
+from email.message import Message as EmailPart
 from typing import Any, ClassVar, cast
 
 from aiohttp import web
@@ -47,6 +48,8 @@ from cmc_notify.web.event_page import EventPage
 
 _LONGEST_LINE = 998
 _LARGEST_MAIL = 10_000_000
+_LONGEST_BODY = 110_000
+"""Past some 100 KB mail readers cut; a line break has two bytes on the way."""
 
 
 class Medium(ABC):
@@ -54,6 +57,8 @@ class Medium(ABC):
 
     plugin: ClassVar[SinkPlugin]
     complete: ClassVar[bool] = True
+    spaced: ClassVar[bool] = False
+    """Whether blank lines, and white space at the ends of lines, are lost in its blocks."""
 
     def __init__(self) -> None:
         self.renderer: RendererPort = Renderer()
@@ -140,10 +145,16 @@ class Mail(Medium):
             assert len(mail.content) <= _LARGEST_MAIL
             assert mail.content.isascii()
             assert max(map(len, mail.content.split(b"\r\n"))) <= _LONGEST_LINE
+            bodies = [part.get_content() for part in mail.message.walk() if _is_body(part)]
+            assert all(len(body.encode()) <= _LONGEST_BODY for body in bodies)
             plain = (part for part in mail.message.walk() if part.get_content_type() == "text/plain")
             texts += [part.get_content().replace("\r\n", "\n") for part in plain]
         self.box.mails.clear()
         return "\n".join(texts)
+
+
+def _is_body(part: EmailPart) -> bool:
+    return part.get_content_maintype() == "text" and not part.get_filename()
 
 
 class SlackBot(Medium):
@@ -277,6 +288,8 @@ class Discord(Preset):
 class Teams(Preset):
     """A card."""
 
+    spaced = True
+
     async def place(self, stack: AsyncExitStack) -> Sink:
         """A workflow's address."""
         self.server = await stack.enter_async_context(TeamsServer())
@@ -294,6 +307,7 @@ class Ticket(Preset):
     """A ticket's texts at the service that it was opened at."""
 
     preset: ClassVar[str]
+    spaced = True
 
     async def place(self, stack: AsyncExitStack) -> Sink:
         """The vendor's service."""
