@@ -49,6 +49,10 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     purpose: Purpose = Purpose.TELL
     silenced_by: str | None = None
     """The silences that kept the event from everybody, in words; then there is no ``sink``."""
+    unless_told: bool = False
+    """For a fallback that tells people: it is written with what no other delivery tells its sink of the
+    event, and not at all where that is nothing.
+    """
     due_at: float
     deadline_at: float
 
@@ -65,5 +69,5 @@ class Verdict(Struct, frozen=True, kw_only=True):
     counts_as_attempt: bool = True
     fallback: NewDelivery | None = None
     """The delivery of the same event through the sink's fallback. With state dead it is sent; with state
-    sent, a resolve's, only if the fallback was handed a failure that it ends.
+    sent, a resolve's, only if the fallback was handed what it ends.
     """

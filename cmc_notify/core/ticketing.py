@@ -34,6 +34,8 @@ _OPENED_BY = {
 
 INCIDENT = "incident:"
 """How the subject of a ticket about a single incident begins."""
+JOB = "job:"
+"""How the subject of all that is about a job begins."""
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
 def job_subject(controller: str | None, uid: str) -> str:
     """What deliveries about a job are about."""
-    return f"job:{controller}:{uid}"
+    return f"{JOB}{controller}:{uid}"
 
 
 def incident_subject(controller: str | None, pair: Pair) -> str:

@@ -22,7 +22,7 @@ from cmc_notify.dispatcher.attempt import OUTCOMES, Attempts
 from cmc_notify.dispatcher.gatekeeper import Gatekeeper
 from cmc_notify.dispatcher.health import SinkWatch
 from cmc_notify.dispatcher.outage import Outage
-from cmc_notify.dispatcher.plan import SinkPlan, replacement
+from cmc_notify.dispatcher.plan import SinkPlan, ends_something, replacement
 from cmc_notify.dispatcher.recording import STORE_PAUSE, Recorder, log_verdict
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Claim, Clock, Outbox, Sink
@@ -277,7 +277,7 @@ class Worker:
             chance=random.random(),  # noqa: S311  spreads retries, guards nothing
             fallback=self._replacement(claim),
             unclear=delivery.unclear,
-            resolves=bool(claim.event.recoveries),
+            resolves=ends_something(claim, self._fallback_plan),
         )
         self._keeper.judge(outcome, begun_at=begun_at, now=now)
         await self._settle(claim, verdict)

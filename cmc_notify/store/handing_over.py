@@ -1,36 +1,54 @@
 """What another sink is told in a sink's place, written together with the end of what it stands for.
 
-Only once: where the other sink was told of this event and subject already, that stands. What a delivery
-waited for, the other sink is told first too: a resolve overtakes no trigger there.
+Only once: what the other sink is told of this event anyhow, it is not told again. What a delivery waited
+for, the other sink is told first too: a resolve overtakes no trigger there.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import NewDelivery
+from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import delivery_row, shown_of, wait_rows
-from cmc_notify.store.tables import deliveries, delivery_waits, events
+from cmc_notify.store.tables import deliveries, delivery_waits, events, pending, postings
 
 _awaited = deliveries.alias("awaited")
 _there = deliveries.alias("there")
+_tells = deliveries.c.purpose == Purpose.TELL.value
 
 
 async def hand_over(database: Database, connection: AsyncConnection, dead: str, copy: NewDelivery) -> None:
-    """``copy`` takes the place of ``dead``."""
+    """``copy`` takes the place of ``dead``; where it shows all, of all that stands beside that and was not
+    sent either: one message for many tickets tells of no more than these would have.
+    """
+    if copy.shown is None:
+        ours = select(deliveries.c.sink).where(deliveries.c.id == dead).scalar_subquery()
+        given_up = (DeliveryState.PENDING.value, DeliveryState.DEAD.value)
+        beside = await _shown(
+            connection, copy.event_id, deliveries.c.sink == ours, _tells, deliveries.c.state.in_(given_up)
+        )
+        if beside and None not in beside:
+            copy = msgspec.structs.replace(
+                copy, shown=tuple(sorted({i for each in beside for i in each or ()}))
+            )
     triggers = await connection.scalars(_triggers(dead, copy.sink, _there.c.id))
     await _write(database, connection, copy, triggers)
 
 
 async def follow(database: Database, connection: AsyncConnection, sent: str, copy: NewDelivery) -> None:
     """``sent`` was told where it should be; ``copy`` tells it to a sink that was handed, in its place, some
-    of the failures that are over now: those of them that this sink was shown, and nothing without any.
+    of what is over now: of failures, those of them that this sink was shown, and nothing without any.
     """
+    document = await connection.scalar(select(events.c.document).where(events.c.id == copy.event_id))
+    over = documents.decode(document).recoveries if document else ()
+    if not over:
+        await _close(database, connection, copy)
+        return
     columns = (_there.c.id, _there.c.shown, events.c.document)
     failures = _triggers(sent, copy.sink, *columns).join(events, events.c.id == _there.c.event_id)
     told = (await connection.execute(failures)).all()
@@ -41,12 +59,24 @@ async def follow(database: Database, connection: AsyncConnection, sent: str, cop
         opening, shown = documents.decode(row.document), shown_of(row.shown)
         seen = opening.failures if shown is None else [opening.failures[i] for i in shown]
         pairs.update((failure.serial, failure.feature_id) for failure in seen)
-    document = await connection.scalar(select(events.c.document).where(events.c.id == copy.event_id))
-    over = documents.decode(document).recoveries if document else ()
     wanted = range(len(over)) if copy.shown is None else copy.shown
     if shown := tuple(i for i in wanted if (over[i].serial, over[i].feature_id) in pairs):
         copy = msgspec.structs.replace(copy, shown=None if len(shown) == len(over) else shown)
         await _write(database, connection, copy, [row.id for row in told])
+
+
+async def _close(database: Database, connection: AsyncConnection, copy: NewDelivery) -> None:
+    """Close the ticket that was opened there in another's place, or is about to be."""
+    opening = await connection.scalar(
+        select(deliveries.c.id)
+        .where(pending(), deliveries.c.sink == copy.sink, deliveries.c.ordering_key == copy.subject, _tells)
+        .limit(1)
+    )
+    standing = await connection.scalar(
+        select(postings.c.open).where(postings.c.sink == copy.sink, postings.c.subject == copy.subject)
+    )
+    if opening is not None or standing:
+        await _write(database, connection, copy, ())
 
 
 def _triggers(delivery: str, sink: str, *columns: Any) -> Select[Any]:
@@ -63,13 +93,45 @@ def _triggers(delivery: str, sink: str, *columns: Any) -> Select[Any]:
 async def _write(
     database: Database, connection: AsyncConnection, copy: NewDelivery, triggers: Iterable[str]
 ) -> None:
+    rest = await _untold(connection, copy) if copy.unless_told else copy
+    if rest is None:
+        return
     controller = await connection.scalar(
         select(func.nullif(events.c.controller, "")).where(events.c.id == copy.event_id)
     )
-    row = delivery_row(copy, controller, database.clock())
+    row = delivery_row(rest, controller, database.clock())
     added = await connection.execute(database.insert_missing(deliveries).values(**row))
     if not added.rowcount:
         return
-    waits_for = (*copy.waits_for, *triggers)
-    if waits := wait_rows([msgspec.structs.replace(copy, waits_for=waits_for)]):
+    waits_for = (*rest.waits_for, *triggers)
+    if waits := wait_rows([msgspec.structs.replace(rest, waits_for=waits_for)]):
         await connection.execute(insert(delivery_waits), waits)
+
+
+async def _untold(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery | None:
+    """What its sink is not told of the event by another delivery; None where that is nothing."""
+    here = deliveries.c.sink == copy.sink
+    told = await _shown(connection, copy.event_id, here, _tells)
+    if told:
+        document = await connection.scalar(select(events.c.document).where(events.c.id == copy.event_id))
+        event = documents.decode(document)
+        wanted = range(len(event.recoveries or event.failures)) if copy.shown is None else copy.shown
+        known = {i for shown in told for i in (wanted if shown is None else shown)}
+        if not (rest := tuple(i for i in wanted if i not in known)):
+            return None
+        copy = msgspec.structs.replace(copy, shown=rest)
+    if await _shown(connection, copy.event_id, here, deliveries.c.subject == copy.subject):
+        # What stands there for the subject tells another part, or only follows: this is a message of its own.
+        subject = f"event:{copy.id}"
+        copy = msgspec.structs.replace(copy, subject=subject, ordering_key=subject)
+    return copy
+
+
+async def _shown(
+    connection: AsyncConnection, event_id: str, *which: ColumnElement[bool]
+) -> list[tuple[int, ...] | None]:
+    """What each of these deliveries of the event shows."""
+    rows = await connection.scalars(
+        select(deliveries.c.shown).where(deliveries.c.event_id == event_id, *which)
+    )
+    return [shown_of(column) for column in rows]
