@@ -97,7 +97,7 @@ class Addressing:
             if not rule.send_resolved:
                 continue
             if rule.tickets:
-                found += endings(ended, incidents.open, sink)
+                found += endings(ended, incidents, sink)
                 continue
             indices = tuple(i for i, incident in enumerate(ended) if sink in incident.audience)
             if indices:
@@ -143,7 +143,7 @@ class Addressing:
         for sink, rule in self._sinks.items():
             if not rule.tickets or not rule.send_resolved:
                 continue
-            for address in endings(ended, incidents.open, sink):
+            for address in endings(ended, incidents, sink):
                 found[sink, address.subject] = replace(address, shown=None)
             if sink in state.ticketed and not state.job.failed_pairs():
                 found.setdefault((sink, own), Address(sink=sink, subject=own, purpose=Purpose.CLOSE))
@@ -201,7 +201,7 @@ def delivery_to(
 def told_nobody(event: Event, subject: str, now: float, silenced_by: str | None = None) -> NewDelivery:
     """What stands in the ledger for an event that nobody is told of."""
     return NewDelivery(
-        id=f"{event.id}-{'silenced' if silenced_by else 'unrouted'}",
+        id=f"{event.id}--{'silenced' if silenced_by else 'unrouted'}",  # no sink's name begins with a dash
         silenced_by=silenced_by,
         event_id=event.id,
         sink="",

@@ -140,10 +140,12 @@ class Announcer:
         if draft.type is EventType.JOB_PROGRESS and not addresses:
             return  # nobody shows it, so it is no news
         told = self._write(event, uid, addresses)
-        if draft.type is EventType.JOB_FAILED and not draft.pairs:
-            self._incidents.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
         if draft.pairs:
             self._fail(event, uid, told, retold=draft.type in _RETELL)
+            # Who is shown none of the pairs, for they are silenced, has a ticket for the job's own error.
+            told = [replace(each, shown=None) for each in told if each.ticket and each.shown == ()]
+        if draft.type is EventType.JOB_FAILED:
+            self._incidents.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
 
     def _fail(self, event: Event, uid: str, told: Sequence[Told], *, retold: bool) -> None:
         overtaken = self._incidents.fail(event, self.states[uid], now=self._now, told=told, retold=retold)

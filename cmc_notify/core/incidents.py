@@ -4,6 +4,7 @@ A ledger for one poll of one controller. Changes are applied in the order of ``J
 was caught up together ends as if it had been seen one by one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -47,12 +48,17 @@ class Incidents:
         """
         self._controller = controller
         self._open: dict[Key, Incident] = {}
+        self._whole: dict[Key, Incident] = {}
+        self._standing: Counter[tuple[str, str]] = Counter()
         self._closed: dict[Key, Incident] = {}
         self._later_success = later_successes
         self._changed: dict[str, Incident] = {}
         for incident in known:
-            where = self._open if incident.closed_at is None else self._closed
-            where[_key(incident.pair, incident.last_job_uid)] = incident
+            key = _key(incident.pair, incident.last_job_uid)
+            if incident.closed_at is None:
+                self._opened(key, incident)
+            else:
+                self._closed[key] = incident
 
     @property
     def changed(self) -> tuple[Incident, ...]:
@@ -129,7 +135,10 @@ class Incidents:
         audience = _by_failure(told, 1, lambda each: each.delivery)[0]
         if incident := self._open.get(key):
             audience = _together(incident.audience, audience)
-            self._write(key, replace(incident, audience=audience, failed_order=state.job.order))
+            tickets = _together(incident.tickets, tickets)
+            self._write(
+                key, replace(incident, audience=audience, tickets=tickets, failed_order=state.job.order)
+            )
             return
         self._write(
             key,
@@ -157,18 +166,14 @@ class Incidents:
         """The failures of whole jobs that this job's success ends: its own, and earlier ones of its scope."""
         return [
             incident
-            for incident in self._open.values()
-            if incident.scope is not None
-            and (
-                incident.last_job_uid == state.uid
-                or (incident.scope == scope and state.job.order > incident.failed_order)
-            )
+            for incident in self._whole.values()
+            if incident.last_job_uid == state.uid
+            or (incident.scope == scope and state.job.order > incident.failed_order)
         ]
 
-    @property
-    def open(self) -> Iterable[Incident]:
-        """What is open now."""
-        return self._open.values()
+    def ticket_stands(self, sink: str, subject: str) -> bool:
+        """Whether anything that is open now has this ticket."""
+        return self._standing[sink, subject] > 0
 
     def told_to(self, sink: str, event: Event, state: JobState) -> tuple[int, ...]:
         """The indices of the failures of ``event`` that stand open and were told to the sink."""
@@ -204,7 +209,7 @@ class Incidents:
         """Close them, ended by this job."""
         for incident in incidents:
             key = _key(incident.pair, incident.last_job_uid)
-            del self._open[key]
+            self._opened(key, None)
             closed = replace(incident, closed_at=now, closed_by=f"job {state.job.id}")
             self._closed[key] = self._changed[closed.id] = closed
 
@@ -217,7 +222,22 @@ class Incidents:
                 self._write(key, replace(incident, failed_order=max(incident.failed_order, state.job.order)))
 
     def _write(self, key: Key, incident: Incident) -> None:
-        self._open[key] = self._changed[incident.id] = incident
+        self._changed[incident.id] = incident
+        self._opened(key, incident)
+
+    def _opened(self, key: Key, incident: Incident | None) -> None:
+        """What is open under the key from now on, counted by its tickets: ten thousand may be, and each end
+        asks what is left.
+        """
+        before = self._open.pop(key, None)
+        self._whole.pop(key, None)
+        if before is not None:
+            self._standing.subtract(_tickets(before))
+        if incident is not None:
+            self._open[key] = incident
+            self._standing.update(_tickets(incident))
+            if incident.scope is not None:
+                self._whole[key] = incident
 
     def _overtaker(self, pair: Pair, state: JobState) -> JobState | None:
         """The later success that is known already. A job without any time may be later than all others."""
@@ -245,6 +265,10 @@ def recovery(incident: Incident, names: Names) -> Recovery:
 
 def _key(pair: Pair, job_uid: str) -> Key:
     return pair, "" if pair.named else job_uid
+
+
+def _tickets(incident: Incident) -> list[tuple[str, str]]:
+    return [(sink, subject) for sink, subjects in incident.tickets.items() for subject in subjects]
 
 
 def _feature_name(event: Event, failure: Failure) -> str | None:

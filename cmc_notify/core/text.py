@@ -4,8 +4,13 @@ Every character arrives; those that a screen would act on (terminal controls, ri
 not show at all are replaced by a sign that can be seen. Documents for machines keep the text as it is.
 """
 
+import hashlib
 import re
 
+_LONGEST_INDEXED = 300
+"""Bytes. PostgreSQL refuses a row whose indexed values have more than 2,704 together, and JSON can make six
+of one.
+"""
 _ARABIC_LETTER_MARK = 0x061C
 _BIDI = (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), _ARABIC_LETTER_MARK)
 _DELETE = 0x7F
@@ -48,3 +53,11 @@ def shorten(text: str, limit: int | None) -> str:
     if limit is None or len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def indexable(text: str) -> str:
+    """As it is, or, where it is longer than an index may have to hold, its beginning with a digest."""
+    whole = text.encode("utf-8", "surrogatepass")
+    if len(whole) <= _LONGEST_INDEXED:
+        return text
+    return f"{text[:40]}~{hashlib.sha256(whole).hexdigest()}"

@@ -15,6 +15,7 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.incidents import Incidents
 from cmc_notify.core.model import Incident, Job, JobState, Pair
 from cmc_notify.core.routing import Route, Shown, matches
+from cmc_notify.core.text import indexable
 
 OPENING = frozenset(
     {
@@ -53,9 +54,15 @@ def job_subject(controller: str | None, uid: str) -> str:
     return f"{JOB}{controller}:{uid}"
 
 
+def job_of(subject: str) -> tuple[str, str] | None:
+    """Controller and uid of the job that a subject names; None where it names none."""
+    parts = subject.split(":", 2)
+    return (parts[1], parts[2]) if subject.startswith(JOB) and len(parts) == 3 else None  # noqa: PLR2004
+
+
 def incident_subject(controller: str | None, pair: Pair) -> str:
     """The subject of the ticket about one feature on one appliance."""
-    return f"{INCIDENT}{controller}:{pair.serial}:{pair.feature_id}"
+    return f"{INCIDENT}{controller}:{indexable(pair.serial or '')}:{pair.feature_id}"
 
 
 def scope_of(job: Job) -> str:
@@ -97,22 +104,22 @@ def openings(
     return found
 
 
-def endings(ended: Sequence[Incident], still_open: Iterable[Incident], sink: str) -> list[Address]:
-    """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open."""
+def endings(ended: Sequence[Incident], incidents: Incidents, sink: str) -> list[Address]:
+    """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open.
+
+    They are closed in ``incidents`` already.
+    """
     tickets: dict[str, list[int]] = {}
     for index, incident in enumerate(ended):
         for subject in incident.tickets.get(sink, ()):
             tickets.setdefault(subject, []).append(index)
-    if not tickets:
-        return []
-    left = {subject for incident in still_open for subject in incident.tickets.get(sink, ())}
     return [
         Address(
             sink=sink,
             subject=subject,
             shown=None if len(indices) == len(ended) else tuple(indices),
             waits_for=tuple(dict.fromkeys(key for i in indices for key in ended[i].audience.get(sink, ()))),
-            purpose=Purpose.FOLLOW if subject in left else Purpose.CLOSE,
+            purpose=Purpose.FOLLOW if incidents.ticket_stands(sink, subject) else Purpose.CLOSE,
         )
         for subject, indices in tickets.items()
     ]

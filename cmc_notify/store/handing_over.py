@@ -113,8 +113,8 @@ async def _untold(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery
     here = deliveries.c.sink == copy.sink
     told = await _shown(connection, copy.event_id, here, _tells)
     if told:
-        document = await connection.scalar(select(events.c.document).where(events.c.id == copy.event_id))
-        event = documents.decode(document)
+        found = await connection.execute(select(events.c.document).where(events.c.id == copy.event_id))
+        event = documents.decode(found.scalar_one())
         wanted = range(len(event.recoveries or event.failures)) if copy.shown is None else copy.shown
         known = {i for shown in told for i in (wanted if shown is None else shown)}
         if not (rest := tuple(i for i in wanted if i not in known)):

@@ -20,11 +20,11 @@ from cmc_notify.ports import (
 )
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.outbox import load_parts
+from cmc_notify.store.retrying import close_once_more, forget_parts
 from cmc_notify.store.rows import delivery_of, incident_row
 from cmc_notify.store.tables import (
     controllers,
     deliveries,
-    delivery_parts,
     events,
     incidents,
     job_states,
@@ -144,7 +144,8 @@ class Records:
     ) -> Sequence[str]:
         """Make deliveries due now, with a fresh deadline; None means all dead ones.
 
-        Returns the ids that were changed, the oldest first.
+        Returns the ids that were changed, the oldest first. What closed a ticket meanwhile is due after
+        them once more, so that none is opened, late, for what is over.
         """
         values: dict[str, object] = {
             "state": DeliveryState.PENDING.value,
@@ -156,7 +157,11 @@ class Records:
             # The lease goes too: whatever is in flight under the old key no longer finishes this row.
             values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
             values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
-        change = update(deliveries).values(**values).returning(deliveries.c.seq, deliveries.c.id)
+        change = (
+            update(deliveries)
+            .values(**values)
+            .returning(deliveries.c.seq, deliveries.c.id, deliveries.c.sink, deliveries.c.subject)
+        )
         nowhere = (DeliveryState.UNROUTED, DeliveryState.SILENCED, DeliveryState.SUPERSEDED)
         routed = deliveries.c.state.not_in([state.value for state in nowhere])
         dead = deliveries.c.state == DeliveryState.DEAD.value
@@ -168,12 +173,10 @@ class Records:
                 for chunk in in_chunks(delivery_ids):
                     named = change.where(deliveries.c.id.in_(chunk), routed)
                     rows += (await connection.execute(named)).all()
-            changed = [delivery_id for _, delivery_id in sorted(rows)]
+            changed = [row.id for row in sorted(rows)]
             if again:
-                for chunk in in_chunks(changed):
-                    await connection.execute(
-                        delivery_parts.delete().where(delivery_parts.c.delivery_id.in_(chunk))
-                    )
+                await forget_parts(connection, changed)
+            await close_once_more(connection, {(row.sink, row.subject): row.seq for row in rows}, now=now)
         return changed
 
     @unbroken

@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import RowMapping, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cmc_notify.core.ticketing import job_of
 from cmc_notify.ports import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import dump
@@ -55,7 +56,9 @@ async def load_standing(
 async def write_posting(
     database: Database, connection: AsyncConnection, delivery_id: str, posting: Posting
 ) -> None:
-    """What stands now at the delivery's sink for its subject."""
+    """What stands now at the delivery's sink for its subject: a job's stays that job's, whichever job's
+    success it was changed for.
+    """
     row = (
         await connection.execute(
             select(deliveries.c.sink, deliveries.c.subject, events.c.controller, events.c.job_uid)
@@ -65,12 +68,13 @@ async def write_posting(
     ).one_or_none()
     if row is None:  # forgotten meanwhile
         return
+    controller, job_uid = job_of(row.subject) or (row.controller, row.job_uid)
     await connection.execute(
         database.upsert(postings).values(
             sink=row.sink,
             subject=row.subject,
-            controller=row.controller,
-            job_uid=row.job_uid,
+            controller=controller,
+            job_uid=job_uid,
             reference=posting.reference,
             label=posting.label,
             url=posting.url,

@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
 from cmc_notify.core.model import Incident, Pair, Status
+from cmc_notify.core.text import indexable
 from cmc_notify.ports import Delivery, SavedJob
 
 _SHOWN = msgspec.json.Decoder(tuple[int, ...])
@@ -19,8 +20,8 @@ def dump(document: object) -> str:
 
 
 def pair_key(pair: Pair) -> str:
-    """A pair as one comparable text."""
-    return dump((pair.serial, pair.feature_id))
+    """A pair as one comparable text that can be indexed, however long its serial number is."""
+    return dump((None if pair.serial is None else indexable(pair.serial), pair.feature_id))
 
 
 def incident_row(incident: Incident) -> dict[str, object]:

@@ -232,7 +232,8 @@ postings = Table(
     metadata,
     Column("sink", Words, primary_key=True),
     Column("subject", Words, primary_key=True),
-    # The event's that it was last changed for: its job, so that other messages about the job can show it.
+    # Its job, so that other messages about the job can show it; of what is about no job, the event's that it
+    # was last changed for.
     Column("controller", Words),
     Column("job_uid", Words),
     Column("reference", Words, nullable=False),

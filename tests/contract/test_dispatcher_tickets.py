@@ -45,18 +45,16 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 def to(sink: str, subject: str, event: Event = FAILED, **fields: Any) -> NewDelivery:
     """A delivery; with an id of its own."""
-    return NewDelivery(
-        **{
-            "id": f"{event.id}-{sink}-{subject.replace(':', '_')}",
-            "event_id": event.id,
-            "sink": sink,
-            "subject": subject,
-            "ordering_key": subject,
-            "due_at": 0.0,
-            "deadline_at": 1e12,
-        }
-        | fields
-    )
+    given: dict[str, Any] = {
+        "id": f"{event.id}-{sink}-{subject.replace(':', '_')}",
+        "event_id": event.id,
+        "sink": sink,
+        "subject": subject,
+        "ordering_key": subject,
+        "due_at": 0.0,
+        "deadline_at": 1e12,
+    }
+    return NewDelivery(**given | fields)
 
 
 async def serve(

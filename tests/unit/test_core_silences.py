@@ -410,3 +410,13 @@ def test_one_silence_more_never_shows_more(what: Event, silences: list[Silence],
     for sink, shown in more.items():
         before = fewer[sink]
         assert before is None or (shown is not None and set(shown) <= set(before))
+
+
+@pytest.mark.parametrize("name", ["silenced", "unrouted"])
+def test_any_name_of_a_sink_leaves_room_for_the_row_of_who_was_not_told(name: str) -> None:
+    """Two deliveries of one id would let no poll be committed any more."""
+    bridge = Bridge((Route(sinks=(name,)),), **{name: SinkRule(updates_every=1.0)})
+    bridge.poll(running(1, 150, *rows(V1="running")))
+    bridge.silences = [silence(controllers=("*",), ends_at=1e12)]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
+    assert len(bridge.deliveries) == len({each.id for each in bridge.deliveries}) == 2

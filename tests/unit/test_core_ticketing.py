@@ -13,6 +13,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.incidents import Incidents
 from cmc_notify.core.model import Job
 from cmc_notify.core.routing import Match, Route
+from cmc_notify.core.silences import Silence
 
 DESK = SinkRule(tickets=True)
 PER_JOB = (Route(sinks=("desk",)),)
@@ -147,6 +148,29 @@ def test_without_tickets_there_is_nothing_to_remember_of_it() -> None:
     assert bridge.open == []
 
 
+def test_a_desk_that_is_told_of_it_later_is_told_of_its_end_too() -> None:
+    """A route is added before the job is run again, in vain."""
+    bridge = Bridge(PER_JOB, desk=DESK, other=DESK)
+    bridge.poll(refused(1, 200, **SITE))
+    bridge.routes = (Route(sinks=("desk", "other")),)
+    bridge.poll(refused(1, 300, **SITE))
+    bridge.poll(ended(2, "Success", 400, *rows(V1="succeeded"), **SITE))
+    assert (told(bridge), told(bridge, "other")) == (["close job:emea:1-100"], ["close job:emea:1-100"])
+
+
+def test_a_jobs_own_error_beside_silenced_failures_ends_with_a_push_of_its_scope() -> None:
+    """Its ticket shows no pair, so the end of no pair can close it."""
+    bridge = desk(PER_JOB)
+    bridge.silences = [
+        Silence(id="s1", serials=("V1",), starts_at=0, ends_at=1e12, created_by="Anna", created_at=0)
+    ]
+    bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), error_text="locked", **SITE))
+    assert told(bridge) == ["tell job:emea:1-100"]
+    bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded"), **SITE))
+    assert told(bridge) == ["close job:emea:1-100"]
+    assert bridge.open == []
+
+
 # --- a ticket for each incident ---------------------------------------------------------------------------
 
 
@@ -191,6 +215,15 @@ def test_chat_is_told_of_the_job_whatever_a_ticket_is_about() -> None:
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed")))
     assert told(bridge, "chat") == ["tell job:emea:1-100"]
     assert told(bridge) == [f"tell {V1}", f"tell {V2}"]
+
+
+def test_a_serial_number_without_end_still_makes_a_subject_that_can_be_indexed() -> None:
+    """What the controller sends is not ours to choose; different ones stay different."""
+    bridge = desk(PER_INCIDENT)
+    bridge.poll(ended(1, "Failed", 200, *rows(**{"V" * 5000: "failed", "V" * 5001: "failed"})))
+    subjects = {each.subject for each in bridge.deliveries}
+    assert len(subjects) == 2
+    assert all(len(subject) < 150 for subject in subjects)
 
 
 # --- controllers and sinks --------------------------------------------------------------------------------

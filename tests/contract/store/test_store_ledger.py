@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
 from cmc_notify.core.model import Incident, JobState
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import DeliveryFilter, OutboxDepth, PollCommit
@@ -216,3 +216,40 @@ async def test_ping(store: Store) -> None:
     """A healthy store can be read and written, again and again."""
     await store.ledger.ping()
     await store.ledger.ping()
+
+
+async def test_a_ticket_that_a_retry_opens_late_is_closed_after_it(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """Its end was told when there was nothing to close. An end that is not the newest word stays as it is."""
+    about, again = ({"subject": f"job:emea:{n}", "ordering_key": f"job:emea:{n}"} for n in (1, 2))
+    opening, opened = await tell(about, again)
+    closing, closed = await tell(about | {"purpose": Purpose.CLOSE}, again | {"purpose": Purpose.CLOSE})
+    (reopened,) = await tell(again)
+    for one in (opening, opened):
+        await end(store, one, DeliveryState.DEAD)
+    for one in (closing, closed, reopened):
+        await store.outbox.record_part(one, "done", "1")
+        await end(store, one, DeliveryState.SENT)
+    assert await store.ledger.retry(None, now=hands.now) == [opening, opened]
+    assert await listed(store, state="pending") == [closing, opened, opening]
+    row = await store.ledger.delivery(closing)
+    assert row
+    assert (row.delivery.parts, row.delivery.due_at) == ({}, hands.now)
+    await end(store, opening, DeliveryState.SENT)
+    claims = await store.outbox.claim("chat", owner="me", limit=9, lease=9)
+    assert closing in [found.delivery.id for found in claims]
+
+
+async def test_an_end_that_is_retried_itself_is_due_once(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """With the parts that were taken."""
+    about = {"subject": "job:emea:1", "ordering_key": "job:emea:1"}
+    (closing,) = await tell(about | {"purpose": Purpose.CLOSE})
+    await store.outbox.record_part(closing, "done", "1")
+    await end(store, closing, DeliveryState.SENT)
+    assert await store.ledger.retry([closing], now=hands.now) == [closing]
+    row = await store.ledger.delivery(closing)
+    assert row
+    assert row.delivery.parts == {"done": "1"}

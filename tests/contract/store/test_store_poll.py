@@ -181,6 +181,16 @@ async def test_incident_is_written_over(
     assert await store.ledger.incidents() == []
 
 
+async def test_a_serial_number_without_end_stops_no_poll(
+    store: Store, make_commit: MakeCommit, make_incident: MakeIncident
+) -> None:
+    """An index holds less than a controller may send; two that begin alike are two."""
+    text = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(5000))
+    one, two = make_incident("a", serial=text), make_incident("b", serial=f"{text}!", closed_at=1.0)
+    await store.poll.commit_poll(make_commit(0, incidents=(one, two)))
+    assert await store.poll.load_incidents("emea", [one.pair, two.pair]) == [one, two]
+
+
 async def test_many_pairs_and_uids(store: Store, make_state: MakeState, make_commit: MakeCommit) -> None:
     """Thousands of names in one question are no problem for either database."""
     state = make_state(1)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
-from cmc_notify.ports import Claim, Posting, Ticket
+from cmc_notify.ports import Claim, Posting, Ticket, TicketFilter
 from cmc_notify.store import Store
 
 Tell = Callable[..., Awaitable[list[str]]]
@@ -64,3 +64,15 @@ async def test_a_purpose_survives_the_store(store: Store, tell: Tell) -> None:
     await tell({"purpose": Purpose.CLOSE}, {"purpose": Purpose.FOLLOW}, {})
     purposes = [each.delivery.purpose for each in await claim(store)]
     assert purposes == [Purpose.CLOSE, Purpose.FOLLOW, Purpose.TELL]
+
+
+async def test_a_jobs_ticket_stays_that_jobs_when_another_job_changes_it(store: Store, tell: Tell) -> None:
+    """A later push that repairs some of it: who looks at the first job still finds its ticket."""
+    await tell(job_id=7)
+    about = {"sink": "desk", "subject": "job:emea:7-1795420007", "ordering_key": "job:emea:7-1795420007"}
+    (follows,) = await tell(about | {"purpose": Purpose.FOLLOW}, job_id=8)
+    await claim(store, "desk")
+    await store.outbox.record_part(follows, "ticket", "1", posting=TICKET)
+    for job_id, labels in ((7, ["INC0012345"]), (8, [])):
+        found = await store.ledger.tickets(TicketFilter(job_id=job_id))
+        assert [row.ticket.label for row in found] == labels

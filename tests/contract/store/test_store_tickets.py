@@ -36,27 +36,34 @@ async def test_tickets_are_found_by_what_people_know(
     store: Store, tell: Tell, hands: SimpleNamespace
 ) -> None:
     """Job, event, subject or state, the last changed first; a message in place is no ticket."""
-    await stand(store, tell, 1, ("snow", "job:emea:1-1", {"label": "INC1", "url": "https://snow/1"}))
+    await stand(store, tell, 1, ("snow", "job:emea:1-1795420001", {"label": "INC1", "url": "https://snow/1"}))
     hands.now += 2
     await stand(
         store,
         tell,
         2,
         ("snow", "incident:emea:V1:3", {"label": "INC2", "open": False}),
-        ("pager", "job:emea:2-1", {"label": "P2"}),
-        ("chat", "job:emea:2-1", {}),
+        ("pager", "job:emea:2-1795420002", {"label": "P2"}),
+        ("chat", "job:emea:2-1795420002", {}),
     )
     assert await labels(store) == ["P2", "INC2", "INC1"]
     assert await labels(store, limit=1) == ["P2"]
     assert await labels(store, open_only=True) == ["P2", "INC1"]
     assert await labels(store, job_id=2) == ["P2", "INC2"]
     assert await labels(store, job_id=2, controller="apac") == []
-    assert await labels(store, subjects=["job:emea:1-1", "incident:emea:V1:3", "x"]) == ["INC2", "INC1"]
+    assert await labels(store, subjects=["job:emea:1-1795420001", "incident:emea:V1:3", "x"]) == [
+        "INC2",
+        "INC1",
+    ]
     assert await labels(store, subjects=[]) == []
     oldest = (await store.ledger.events())[-1]
     assert await labels(store, event_id=oldest.id) == ["INC1"]
     [row] = await store.ledger.tickets(TicketFilter(job_id=1))
-    assert (row.ticket.sink, row.ticket.subject, row.ticket.url) == ("snow", "job:emea:1-1", "https://snow/1")
+    assert (row.ticket.sink, row.ticket.subject, row.ticket.url) == (
+        "snow",
+        "job:emea:1-1795420001",
+        "https://snow/1",
+    )
     assert (row.ticket.open, row.controller, row.job_id, row.changed_at) == (True, "emea", 1, hands.now - 2)
 
 
@@ -64,10 +71,10 @@ async def test_retention_keeps_open_tickets_and_what_stands_for_a_job_that_is_ke
     store: Store, tell: Tell, make_commit: MakeCommit, make_state: MakeState, hands: SimpleNamespace
 ) -> None:
     """Closed tickets and messages go with their job, once they are old enough themselves."""
-    await stand(store, tell, 1, ("snow", "job:emea:1", {"label": "OPEN"}))
-    await stand(store, tell, 2, ("snow", "job:emea:2", {"label": "SHUT", "open": False}))
-    await stand(store, tell, 3, ("chat", "job:emea:3", {}))
-    await stand(store, tell, 4, ("snow", "job:emea:4", {"label": "LISTED", "open": False}))
+    await stand(store, tell, 1, ("snow", "job:emea:1-1795420001", {"label": "OPEN"}))
+    await stand(store, tell, 2, ("snow", "job:emea:2-1795420002", {"label": "SHUT", "open": False}))
+    await stand(store, tell, 3, ("chat", "job:emea:3-1795420003", {}))
+    await stand(store, tell, 4, ("snow", "job:emea:4-1795420004", {"label": "LISTED", "open": False}))
     listed = frozenset({make_state(4).uid})
     version = (await store.poll.load_snapshot("emea")).version
     await store.poll.commit_poll(make_commit(version, listed=listed))
@@ -76,5 +83,5 @@ async def test_retention_keeps_open_tickets_and_what_stands_for_a_job_that_is_ke
     # Four deliveries, their events, three jobs, two postings.
     assert await store.housekeeping.forget(before=hands.now) == 4 + 4 + 3 + 2
     assert sorted(await labels(store)) == ["LISTED", "OPEN"]
-    [row] = await store.ledger.tickets(TicketFilter(subjects=["job:emea:1"]))
+    [row] = await store.ledger.tickets(TicketFilter(subjects=["job:emea:1-1795420001"]))
     assert (row.controller, row.job_id) == ("emea", None)

@@ -1,0 +1,57 @@
+"""What a retry by hand brings about beside what is retried."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cmc_notify.core.delivery import DeliveryState, Purpose
+from cmc_notify.store.engine import in_chunks
+from cmc_notify.store.tables import deliveries, delivery_parts
+
+_SAYS = (Purpose.TELL.value, Purpose.CLOSE.value)
+
+
+async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> None:
+    """All of each message is sent again."""
+    for chunk in in_chunks(delivery_ids):
+        await connection.execute(delivery_parts.delete().where(delivery_parts.c.delivery_id.in_(chunk)))
+
+
+async def close_once_more(
+    connection: AsyncConnection, retried: Mapping[tuple[str, str], int], *, now: float
+) -> None:
+    """The newest word on each of these (sink, subject), given with the ``seq`` of what is retried, is due
+    again where it is an end that was sent.
+
+    A ticket that could not be opened had no end to be told of. One look at what came later for the sinks
+    concerned: an operator's retry may cost that.
+    """
+    newest: dict[tuple[str, str], tuple[str, bool]] = {}
+    sinks = {sink for sink, _ in retried}
+    for sink in sorted(sinks):
+        subjects = {subject for at, subject in retried if at == sink}
+        since = min(seq for (at, _), seq in retried.items() if at == sink)
+        for chunk in in_chunks(subjects):
+            later = await connection.execute(
+                select(deliveries.c.id, deliveries.c.subject, deliveries.c.purpose, deliveries.c.state)
+                .where(deliveries.c.sink == sink, deliveries.c.seq >= since)
+                .where(deliveries.c.subject.in_(chunk), deliveries.c.purpose.in_(_SAYS))
+                .order_by(deliveries.c.seq)
+            )
+            for row in later:
+                ended = row.purpose == Purpose.CLOSE.value and row.state == DeliveryState.SENT.value
+                newest[sink, row.subject] = (row.id, ended)
+    ends = [delivery_id for delivery_id, ended in newest.values() if ended]
+    await forget_parts(connection, ends)
+    for chunk in in_chunks(ends):
+        await connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_(chunk))
+            .values(
+                state=DeliveryState.PENDING.value,
+                due_at=now,
+                deadline_at=now + deliveries.c.patience,
+                finished_at=None,
+            )
+        )
