@@ -166,6 +166,8 @@ def _wrong_times(silence: Silence, now: float) -> Iterator[str]:
         yield "a silence must end after it starts"
     elif silence.ends_at <= now:
         yield "the silence would be over already"
+    elif silence.starts_at - now > LONGEST:
+        yield "the silence would start in more than ten years; times are in seconds"
     elif silence.ends_at - silence.starts_at > LONGEST:
         yield "a silence of more than ten years is better said by a route in the config"
 

@@ -32,9 +32,9 @@ class SlackDoor:
         app = chat.app_of(sink) if chat else None
         if chat is None or app is None or app.door is None:
             raise web.HTTPNotFound(text="no such sink here, or it has no signing_secret")
-        if chat.stopping:
-            raise web.HTTPServiceUnavailable(text="the bridge is stopping or being given a new config")
         body = await _body(request)
+        if chat.stopping:  # asked now: it may have begun while the body was on its way
+            raise web.HTTPServiceUnavailable(text="the bridge is stopping or being given a new config")
         headers = request.headers
         refusal = app.door.refuses(
             body, headers.get("X-Slack-Request-Timestamp"), headers.get("X-Slack-Signature")

@@ -210,3 +210,11 @@ async def test_a_body_that_never_ends_is_read_only_as_far_as_allowed(client: Cli
     answer = await client.post(PATH, data=endless(), headers={**BEARER, "Content-Type": "application/json"})
     assert answer.status == 413
     assert sent < 50_000_000
+
+
+async def test_a_silence_of_no_calendar_is_refused(client: Client, store: Store) -> None:
+    """Seconds that are milliseconds, most likely: nobody could see when it begins."""
+    asked = {**GOOD, "starts": 1e15, "duration": "4h"}
+    answer = await client.post(PATH, json=asked, headers=BEARER)
+    assert answer.status == 400
+    assert await store.silences.list_silences(now=NOW) == []

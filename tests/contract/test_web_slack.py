@@ -1,5 +1,6 @@
 """What Slack posts to the bridge's own port: signed or nothing."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -127,6 +128,23 @@ async def test_a_copy_that_is_sent_again_in_time_is_not_done_again(port: Port) -
     await port.stage.chat.stop(5)
     assert port.stage.controller.asked == 1
     assert len(port.stage.slack.ephemerals) == 1
+
+
+async def test_a_press_whose_body_comes_after_the_stop_begins_nothing(port: Port) -> None:
+    """A reload while it is being received: it is refused, so that nothing is begun that nobody ends."""
+    body = port.body().encode()
+    slack, stopped = port.stage.slack, asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield body[:100]
+        await port.stage.chat.stop(5)
+        stopped.set()
+        yield body[100:]
+
+    ack = await slack.post_raw(port.presses, slowly(), signature(slack.signing_secret, body.decode()))
+    assert stopped.is_set()
+    assert ack.status == 503
+    assert await port.stage.store.acting.actions() == []
 
 
 async def test_bodies_are_bounded_and_nonsense_is_refused(port: Port) -> None:

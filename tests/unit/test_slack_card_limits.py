@@ -1,5 +1,6 @@
 """A job's card is within every limit, whatever its event holds."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -78,6 +79,16 @@ def test_the_card_of_every_sample_is_within_every_limit() -> None:
     for event in [*samples(), many_failures()]:
         if event.job:
             assert_within(card(about(event)))
+
+
+def test_a_notification_of_escaped_texts_is_within_its_limit() -> None:
+    """Each ``&`` is five characters for Slack: a message of many is told like any other, not refused."""
+    event = sample(EventType.JOB_FAILED)
+    failures = tuple(Failure(f"S{n}", "&" * 80, n, "&" * 300, f"{n}{'&' * 300}", new=True) for n in range(3))
+    payload = card(about(msgspec.structs.replace(event, failures=failures)))
+    assert_within(payload)
+    assert payload["text"].count("\n") == 3
+    assert re.sub("&amp;", "", payload["text"]).count("&") == 0, "no escape is cut in two"
 
 
 def test_a_template_that_goes_on_for_ever_is_cut_with_a_notice_and_keeps_the_buttons() -> None:

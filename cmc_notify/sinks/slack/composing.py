@@ -18,7 +18,7 @@ from cmc_notify.core.grouping import group_failures
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.fitting import with_failures
-from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out
+from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out, shortened
 from cmc_notify.sinks.slack.limits import Block, Payload
 
 SNIPPET = 1_000_000
@@ -27,7 +27,11 @@ MOST_CONTINUED = 10
 _MOST_RENDERINGS = 8
 _SPOKEN_CAUSES = 3
 _SPOKEN_TEXT = 150
-"""Characters of a feature's name and of an error in the notification, which holds 4,000 in all."""
+"""Characters of a feature's name and of an error in the notification, as people read them."""
+_SPOKEN_ROOM = 500
+"""What each may take escaped, when ``&`` is five characters: three errors with the longest headline stay
+below the 4,000 that a notification holds.
+"""
 
 
 class File(Struct, frozen=True):
@@ -172,8 +176,9 @@ def _spoken(headline: str, event: Event) -> str:
 def _plain(text: str) -> str:
     """The beginning of a text on one line, with nothing that Slack would take for markup."""
     line = " ".join(visible(text[: 2 * _SPOKEN_TEXT]).split())
-    shortened = line if len(line) <= _SPOKEN_TEXT else f"{line[:_SPOKEN_TEXT]}…"
-    return shortened.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    brief = line if len(line) <= _SPOKEN_TEXT else f"{line[:_SPOKEN_TEXT]}…"
+    escaped = brief.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shortened(escaped, _SPOKEN_ROOM)
 
 
 def _first(message: Message, keep: int) -> Message:

@@ -67,7 +67,7 @@ def lay_out(text: str, *, most: int, notice: str | None = None, spare: int = 0) 
     return Layout(
         tuple(
             {
-                "text": _shortened(headline, LONGEST_HEADLINE),
+                "text": shortened(headline, LONGEST_HEADLINE),
                 "blocks": [*_head(headline, number, total), *_without_edge_dividers(page)],
             }
             for number, page in enumerate(pages, start=1)
@@ -119,7 +119,7 @@ def _parse(text: str) -> tuple[str, list[str]]:
     headline = lines[0].strip()
     if _size(headline) <= LONGEST_HEADLINE:
         return headline, lines[1:]
-    return _shortened(headline, LONGEST_HEADLINE), lines
+    return shortened(headline, LONGEST_HEADLINE), lines
 
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
@@ -154,7 +154,7 @@ def _head(headline: str, number: int, total: int) -> list[Block]:
     if length(headline + label) > HEADER:
         if number == 1:
             return [section(f"{headline}{label}")]
-        headline = _shortened(headline, HEADER - len(label))
+        headline = shortened(headline, HEADER - len(label))
     return [{"type": "header", "text": {"type": "plain_text", "text": f"{headline}{label}", "emoji": True}}]
 
 
@@ -170,7 +170,8 @@ def _short_lines(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
         yield rest, continues
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """The beginning of markup that takes at most ``most``, with no escape or link cut in two."""
     if _size(text) <= most:
         return text
     return text[: _cut(text, most - 1)].rstrip() + "…"

@@ -6,12 +6,13 @@ recorded as soon as the other side has taken it, so a crash between two is harml
 """
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
-from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
 from cmc_notify.sinks.webhook.preset import Words
@@ -143,6 +144,33 @@ async def read(line: Line, url: str) -> Any:
     if reply.document is None:
         raise Halt(RetryLater(NO_SERVICE))
     return reply.document
+
+
+async def search(line: Line, url: str) -> Any:
+    """As ``read``, but that nothing of the message is to blame for a refusal: what is asked for is our key
+    at the place that the config names, which is gone, or not to be seen any more.
+    """
+    try:
+        answer = await read(line, url)
+    except Halt as halt:
+        if isinstance(halt.outcome, Rejected):
+            raise Halt(Blocked(halt.outcome.reason)) from halt
+        raise
+    if answer is None:
+        raise Halt(Blocked("HTTP 404 for a search; correct url, it must be the service's own address"))
+    return answer
+
+
+def inner(document: Any, *names: str) -> Any:
+    """What stands in objects within objects; None wherever an answer is made otherwise."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def objects(found: Any) -> Iterable[dict[str, Any]]:
+    """The objects of a list; none where it is no list."""
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else ()
 
 
 async def write(line: Line, method: str, url: str, body: bytes | Any, *, message_id: str) -> Any:

@@ -55,6 +55,13 @@ class AlertmanagerOptions(Part):
     lasts: Annotated[Duration, Field(ge=600)] = _YEAR
     """How long an alert fires that is never resolved, in seconds."""
 
+    @field_validator("lasts")
+    @classmethod
+    def _in_the_calendar(cls, value: float) -> float:
+        if value > 10 * _YEAR:
+            raise ValueError("is longer than any alert needs; write at most 3650d")
+        return value
+
     @field_validator("labels")
     @classmethod
     def _usable(cls, value: dict[str, str]) -> dict[str, str]:
@@ -146,8 +153,10 @@ class AlertmanagerSink(KeyedTicketSink):
     def _labels(self, subject: str) -> dict[str, str]:
         kind, _, rest = subject.partition(":")
         names = _PARTS.get(kind, ())
-        values = rest.split(":", len(names) - 1) if names else []
-        parts = dict(zip(names, values, strict=False)) if len(values) == len(names) else {}
+        # Of the three parts of an incident only the serial, in their midst, may hold a colon.
+        first, *others = rest.split(":", 1)
+        values = [first, *(others[0].rsplit(":", len(names) - 2) if others else ())]
+        parts = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
         if "job" in parts:  # people know a job by its id alone; the subject tells it from others of that id
             parts["job"] = parts["job"].partition("-")[0]
         found = {"alertname": _NAMES.get(kind, "CmcNotify"), "subject": self.key(subject), **parts}

@@ -18,7 +18,17 @@ from cmc_notify.settings.base import Part
 from cmc_notify.sinks.webhook import adf
 from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import Line
-from cmc_notify.sinks.webhook.lookup import Found, Halt, LookupTicketSink, read, unreadable, write
+from cmc_notify.sinks.webhook.lookup import (
+    Found,
+    Halt,
+    LookupTicketSink,
+    inner,
+    objects,
+    read,
+    search,
+    unreadable,
+    write,
+)
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
@@ -94,13 +104,9 @@ class JiraSink(LookupTicketSink):
         """By our label."""
         key = self._key(message)
         jql = f'project = "{self._options.project}" AND labels = "{key}" ORDER BY created DESC'
-        answer = await read(
-            line, f"{self._api}/search/jql?{urlencode({'jql': jql, 'maxResults': 50})}&{_READ}"
-        )
-        if answer is None:
-            raise Halt(Blocked("HTTP 404 for a search; correct url, it must be the site's address"))
-        entries = answer.get("issues") if isinstance(answer, dict) else None
-        every = [found for entry in entries or () if (found := self._found(entry))]
+        asked = urlencode({"jql": jql, "maxResults": 50})
+        answer = await search(line, f"{self._api}/search/jql?{asked}&{_READ}")
+        every = [found for entry in objects(inner(answer, "issues")) if (found := self._found(entry))]
         return next((found for found in every if found.open), every[0] if every else None)
 
     async def create(self, message: Message, words: Words, line: Line) -> Found:
@@ -166,9 +172,8 @@ class JiraSink(LookupTicketSink):
         if not isinstance(reply.outcome, Sent):
             return reply.outcome
         answer = reply.document
-        rights = answer.get("permissions") if isinstance(answer, dict) else None
-        held = {name for name, each in (rights or {}).items() if each.get("havePermission")}
-        if missing := [name for name in _RIGHTS if name not in held]:
+        rights = inner(answer, "permissions")
+        if missing := [name for name in _RIGHTS if not inner(rights, name, "havePermission")]:
             return Blocked(f"the account lacks {', '.join(missing)} in project {self._options.project}")
         return reached(reply)
 
@@ -184,18 +189,18 @@ class JiraSink(LookupTicketSink):
 
     async def _has_comment(self, found: Found, message: Message, line: Line) -> bool:
         url = f"{self._issue(found.reference)}/comment?orderBy=-created&maxResults={_RECENT}"
-        answer = await read(line, url) or {}
-        for comment in answer.get("comments", ()):
-            held = await read(line, f"{self._api}/comment/{comment['id']}/properties/{_PROPERTY}") or {}
-            if held.get("value", {}).get("delivery") == message.key:
+        for comment in objects(inner(await read(line, url), "comments")):
+            number = quote(str(comment.get("id")), safe="")
+            held = await read(line, f"{self._api}/comment/{number}/properties/{_PROPERTY}")
+            if inner(held, "value", "delivery") == message.key:
                 return True
         return False
 
     async def _transition(self, found: Found, line: Line, name: str | None, *, done: bool) -> str | None:
         """The id of the transition of that name, or of the first that leads where it should."""
-        answer = await read(line, f"{self._issue(found.reference)}/transitions") or {}
-        for each in answer.get("transitions", ()):
-            leads = each.get("to", {}).get("statusCategory", {}).get("key") == "done"
+        answer = await read(line, f"{self._issue(found.reference)}/transitions")
+        for each in objects(inner(answer, "transitions")):
+            leads = inner(each, "to", "statusCategory", "key") == "done"
             if each.get("name") == name if name else leads == done:
                 return str(each["id"])
         return None
@@ -210,14 +215,12 @@ class JiraSink(LookupTicketSink):
         return self._named(entry)
 
     def _named(self, entry: dict[str, Any]) -> Found:
-        status = (entry.get("fields") or {}).get("status") or {}
-        held = (entry.get("properties") or {}).get(_PROPERTY) or {}
         return Found(
             reference=str(entry["id"]),
             label=str(entry["key"]),
             url=f"{self.base.removesuffix(API)}/browse/{entry['key']}",
-            open=(status.get("statusCategory") or {}).get("key") != "done",
-            written_by=held.get("delivery"),
+            open=inner(entry, "fields", "status", "statusCategory", "key") != "done",
+            written_by=inner(entry, "properties", _PROPERTY, "delivery"),
         )
 
 

@@ -5,17 +5,28 @@ a change whose answer was lost is recognised.
 https://www.servicenow.com/docs/bundle/xanadu-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html
 """
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
-from cmc_notify.core.outcome import SendOutcome
+from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import Line
-from cmc_notify.sinks.webhook.lookup import Found, LookupTicketSink, read, unreadable, write
+from cmc_notify.sinks.webhook.lookup import (
+    Found,
+    Halt,
+    LookupTicketSink,
+    inner,
+    objects,
+    read,
+    search,
+    unreadable,
+    write,
+)
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.presets.servicenow import words_of
 from cmc_notify.sinks.webhook.settings import PresetSettings
@@ -29,6 +40,10 @@ _IN_PROGRESS, _RESOLVED, _CLOSED, _CANCELED = "2", "6", "7", "8"
 """``incident.state`` as ServiceNow delivers it."""
 _FINAL = frozenset({_CLOSED, _CANCELED})
 _ENDED = _FINAL | {_RESOLVED}
+_RULE = re.compile(r"Data Policy Exception|aborted by Business Rule", re.IGNORECASE)
+"""A 403 "can also be caused by … business rule or data policy constraints", says the page on the Table API's
+status codes: what they forbid with one incident, they may allow with all others.
+"""
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Scale = Annotated[int, Field(ge=1, le=3)]
@@ -77,16 +92,15 @@ class ServiceNowIncidentSink(LookupTicketSink):
         """By its sys_id."""
         url = f"{self._table}/{quote(posting.reference, safe='')}?sysparm_fields={_FIELDS}"
         answer = await read(line, url)
-        return self._found(answer.get("result")) if isinstance(answer, dict) else None
+        return self._found(inner(answer, "result"))
 
     async def find(self, message: Message, line: Line) -> Found | None:
         """By its correlation_id."""
         query = quote(f"correlation_id={_key(message)}^ORDERBYDESCsys_created_on", safe="")
-        answer = await read(
+        answer = await search(
             line, f"{self._table}?sysparm_query={query}&sysparm_fields={_FIELDS}&sysparm_limit=50"
         )
-        entries = answer.get("result") if isinstance(answer, dict) else None
-        every = [found for entry in entries or () if (found := self._found(entry))]
+        every = [found for entry in objects(inner(answer, "result")) if (found := self._found(entry))]
         return next((found for found in every if found.open), every[0] if every else None)
 
     async def create(self, message: Message, words: Words, line: Line) -> Found:
@@ -101,7 +115,7 @@ class ServiceNowIncidentSink(LookupTicketSink):
             "correlation_display": _written(message),
         }
         answer = await write(line, "POST", self._table, words.body or document, message_id=message.key)
-        found = self._found(answer.get("result")) if isinstance(answer, dict) else None
+        found = self._found(inner(answer, "result"))
         if found is None:
             raise unreadable("an incident was made")
         return found
@@ -140,7 +154,12 @@ class ServiceNowIncidentSink(LookupTicketSink):
     async def _change(self, found: Found, message: Message, line: Line, fields: dict[str, str]) -> None:
         url = f"{self._table}/{quote(found.reference, safe='')}?sysparm_fields={_FIELDS}"
         document = {**fields, "correlation_display": _written(message)}
-        await write(line, "PATCH", url, document, message_id=message.key)
+        try:
+            await write(line, "PATCH", url, document, message_id=message.key)
+        except Halt as halt:
+            if isinstance(halt.outcome, Blocked) and _RULE.search(halt.outcome.reason):
+                raise Halt(Rejected(f"{found.label}: {halt.outcome.reason}")) from halt
+            raise
 
     def _found(self, entry: Any) -> Found | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("sys_id"), str):

@@ -1,0 +1,125 @@
+"""What a ticket service may answer besides what its pages say: whose fault it is, and that nothing breaks."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from recorded import Parts
+from ticket_places import AlertmanagerPlace, JiraPlace, ServiceNowIncidentPlace, TicketPlace
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.events import EventType
+from cmc_notify.core.outcome import Blocked, Rejected, Sent
+from cmc_notify.core.samples import sample
+from cmc_notify.ports import Message, Posting
+from cmc_notify.simulator.tickets import Trouble
+
+ODD: tuple[Any, ...] = (
+    None, 1, "x", [], [1], {}, {"issues": 1}, {"issues": {}}, {"issues": [1]}, {"transitions": 1},
+    {"transitions": [1, {}, {"id": 1, "to": None}, {"id": "1", "to": {"statusCategory": 1}}]},
+    {"id": "1", "key": "NET-1", "fields": [1]}, {"id": "1", "key": "NET-1", "fields": {"status": 1}},
+    {"id": "1", "key": "NET-1", "properties": [1]}, {"id": 1, "key": 1, "properties": {"cmc-notify": 1}},
+    {"id": "1", "key": "NET-1", "comments": [1, {}, {"id": 1}], "value": 1},
+    {"result": 1}, {"result": [1]}, {"result": {"sys_id": 1}}, {"result": [{"sys_id": "x", "state": None}]},
+    {"permissions": [1]}, {"permissions": {"BROWSE_PROJECTS": 1}},
+)  # fmt: skip
+
+
+def told(key: str) -> Message:
+    """A failure."""
+    return Message(key=key, event=sample(EventType.JOB_FAILED), subject="job:emea:42-1795425000")
+
+
+def recovered(key: str) -> Message:
+    """The last recovery."""
+    event = sample(EventType.APPLIANCE_RECOVERED)
+    return Message(key=key, event=event, subject="job:emea:42-1795425000", purpose=Purpose.CLOSE)
+
+
+@pytest.fixture
+async def jira() -> AsyncIterator[JiraPlace]:
+    """A project of a site."""
+    made = JiraPlace()
+    async with made.desk:
+        yield made
+
+
+@pytest.mark.parametrize("make", [JiraPlace, ServiceNowIncidentPlace])
+async def test_no_answer_breaks_a_sink(make: Callable[[], TicketPlace]) -> None:
+    """Success with any JSON, as of a proxy or another version, ends in an outcome, never in an exception."""
+    place = make()
+    answer: Any = None
+
+    async def odd(_request: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", odd)
+    async with TestServer(app) as server:
+        place.desk.url = str(server.make_url("")).rstrip("/")
+        sink = place.sink()
+        for answer in ODD:  # noqa: B007  the server gives it
+            await sink.probe()
+            for message in (told("k"), recovered("k")):
+                for posting in (None, Posting(reference="1", label="NET-1")):
+                    for purpose in Purpose:
+                        await sink.send(
+                            msgspec.structs.replace(
+                                message, purpose=purpose, posting=posting, unclear=True, attempt=5
+                            ),
+                            Parts(),
+                        )
+        await sink.close()
+
+
+async def test_a_project_that_the_account_no_longer_sees_holds_the_queue(
+    jira: JiraPlace, record: Parts
+) -> None:
+    """Jira refuses the search with 400 then: no message would be taken, and none may become a dead letter."""
+    words = """{"errorMessages":["The value 'NET' does not exist for the field 'project'."]}"""
+    jira.desk.fail_next("get search", Trouble("answer", status=400, body=words))
+    sink = jira.sink()
+    outcome = await sink.send(record.next(told("k1")), record)
+    await sink.close()
+    assert isinstance(outcome, Blocked)
+    assert "does not exist for the field 'project'" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "Data Policy Exception: The following fields are mandatory: Caller",
+        "Operation against file 'incident' was aborted by Business Rule 'Keep' (sys_id 1)",
+    ],
+)
+async def test_an_incident_that_a_rule_protects_holds_up_no_other(record: Parts, detail: str) -> None:
+    """ServiceNow answers 403 for what rules forbid with this one incident, as it does for missing rights."""
+    place = ServiceNowIncidentPlace()
+    async with place.desk:
+        sink = place.sink()
+        assert isinstance(await sink.send(record.next(told("k1")), record), Sent)
+        words = msgspec.json.encode(
+            {"error": {"message": "Operation Failed", "detail": detail}, "status": "failure"}
+        ).decode()
+        place.desk.fail_next("change", Trouble("answer", status=403, body=words))
+        outcome = await sink.send(record.next(recovered("k2")), record)
+        assert isinstance(outcome, Rejected)
+        assert detail in outcome.reason
+        place.desk.fail_next("change", Trouble("answer", status=403, body='{"error":{"message":"no role"}}'))
+        assert isinstance(await sink.send(record.next(recovered("k3")), record), Blocked)
+        await sink.close()
+
+
+async def test_an_alert_has_the_serial_as_it_is(record: Parts) -> None:
+    """A colon in a serial, such as of a MAC address, moves nothing from one label into the next."""
+    place = AlertmanagerPlace()
+    async with place.desk:
+        sink = place.sink()
+        message = msgspec.structs.replace(told("k1"), subject="incident:emea:00:1B:44:3")
+        assert isinstance(await sink.send(record.next(message), record), Sent)
+        await sink.close()
+        labels = place.desk.tickets[0].fields["labels"]
+        assert (labels["controller"], labels["serial"], labels["feature_id"]) == ("emea", "00:1B:44", "3")
