@@ -12,6 +12,7 @@ from cmc_notify.cli.marking import in_words
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_json, print_table, say
 from cmc_notify.core.model import Incident
+from cmc_notify.ports import Ticket, TicketFilter
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
@@ -79,9 +80,11 @@ def close_failure(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close a failure by hand. Nobody is told; if it fails again, that is told as new."""
+    """Close a failure by hand. Nobody is told, and its tickets stay open: those that no other open failure
+    keeps are named. If it fails again, that is told as new.
+    """
     settings, _ = read_settings(config)
-    closed = run_async(_close(settings, key))
+    closed, left = run_async(_close(settings, key))
     if as_json:
         print_json({"key": _key(closed), **_builtins(closed)})
         return
@@ -89,14 +92,29 @@ def close_failure(
     say(
         f"closed: {closed.feature or 'unnamed feature'} on {where} ({closed.controller}, job {closed.job_id})"
     )
+    if left:
+        links = "".join(
+            f"\n  {ticket.sink}: {brief(ticket.label)} {ticket.url or ''}".rstrip() for ticket in left
+        )
+        say(f"nothing closes its tickets now but you, where they are:{links}")
 
 
-async def _close(settings: Settings, key: str) -> Incident:
+async def _close(settings: Settings, key: str) -> tuple[Incident, list[Ticket]]:
+    """The failure, and the open tickets that no other failure will close."""
     async with opened_store(settings) as store:
         incident = await _found(store, key)
         if not await store.ledger.close_incident(incident.id, now=time.time()):
             fail(f"error: {key} was closed just now")
-        return incident
+        others = await store.ledger.incidents(controller=incident.controller, limit=_ALL)
+        left = _places(incident).difference(*map(_places, others))
+        wanted = TicketFilter(subjects={subject for _, subject in left}, open_only=True)
+        rows = await store.ledger.tickets(wanted) if left else ()
+        return incident, [row.ticket for row in rows if (row.ticket.sink, row.ticket.subject) in left]
+
+
+def _places(incident: Incident) -> set[tuple[str, str]]:
+    """Sink and subject of each of its tickets."""
+    return {(sink, subject) for sink, subjects in incident.tickets.items() for subject in subjects}
 
 
 async def _found(store: Store, key: str) -> Incident:

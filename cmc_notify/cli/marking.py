@@ -18,5 +18,7 @@ def in_words(marks: Marks) -> str | None:
 
 
 def named(tickets: Iterable[Ticket]) -> str:
-    """What people call them; of a closed one that it is."""
-    return ", ".join(f"{brief(each.label)}{'' if each.open else ' (closed)'}" for each in tickets)
+    """What people call them, at which sink; of a closed one that it is."""
+    return ", ".join(
+        f"{brief(each.label)} ({each.sink}{'' if each.open else ', closed'})" for each in tickets
+    )

@@ -25,12 +25,19 @@ from cmc_notify.cli.watching import changes
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.samples import sample
 from cmc_notify.core.text import visible
+from cmc_notify.core.ticketing import CHANGING, OPENING
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PreviewDocument, Previewing
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings import Settings
 from cmc_notify.settings.loading import find_config
 
+_HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>cmc-notify preview</title>
+<meta name=viewport content="width=device-width, initial-scale=1"><style>
+:root{color-scheme:light dark}body{font:15px/22px system-ui,sans-serif;margin:16px}
+h2{font-size:18px;margin:24px 0 4px}
+th,td{text-align:left;font-weight:400;padding:2px 24px 2px 0;vertical-align:top}</style>
+<h1>What would be sent</h1>"""
 Place = tuple[str, EventType]
 Preview = tuple[Place, Sequence[PreviewDocument]]
 """Sink and event type, and what it would get."""
@@ -75,9 +82,15 @@ def _once(config: Path | None, event: str | None, sink: str | None, out: Path | 
     settings, plugins = read_settings(config)
     kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
     sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
-    if event and sink and not _leads(kinds[0], sink, settings):
+    if event and sink and not _takes(kinds[0], sink, settings):
+        note(f"no ticket is opened, changed or closed by this event: {kinds[0]} to {sink}")
+    elif event and sink and not _leads(kinds[0], sink, settings):
         note(f"no route sends this event there: {kinds[0]} to {sink}")
-    previews = _previews(settings, plugins, [(name, kind) for name in sinks for kind in kinds])
+    previews = _previews(
+        settings,
+        plugins,
+        [(name, kind) for name in sinks for kind in kinds if event or _takes(kind, name, settings)],
+    )
     if out is None and not show:
         for place, documents in previews:
             _print(place, documents)
@@ -87,6 +100,11 @@ def _once(config: Path | None, event: str | None, sink: str | None, out: Path | 
     say(f"written to {folder}")
     if show and not webbrowser.open(index.absolute().as_uri()):
         fail(f"error: no browser could be started; open {index} yourself")
+
+
+def _takes(kind: EventType, sink: str, settings: Settings) -> bool:
+    """Whether a sink is told of such events at all, whatever the routes say."""
+    return not settings.sinks[sink].opens_tickets or kind in OPENING | CHANGING
 
 
 def _leads(kind: EventType, sink: str, settings: Settings) -> bool:
@@ -166,19 +184,21 @@ def _readable(text: str) -> str:
 
 def _write(folder: Path, previews: Sequence[Preview]) -> Path:
     """A folder for each sink and event type, and a page that links to everything; returns the page."""
-    links = []
+    rows: dict[str, list[str]] = {}
     try:
         for (name, kind), documents in previews:
             below = folder / name / kind
             below.mkdir(parents=True, exist_ok=True)
+            links = []
             for file, text, remark in _files(documents):
                 path = below / file
                 path.write_text(text, encoding="utf-8", errors="replace", newline="")
-                shown = html.escape(str(path.relative_to(folder)))
-                links.append(f'<li><a href="{shown}">{shown}</a>{remark}')
+                link = html.escape(str(path.relative_to(folder)))
+                links.append(f'<a href="{link}">{html.escape(file)}</a>{remark}')
+            rows.setdefault(name, []).append(f"<tr><th>{kind}<td>{'<td>'.join(links)}")
         index = folder / "index.html"
-        head = "<!doctype html><meta charset=utf-8><title>cmc-notify preview</title><ul>"
-        index.write_text(f"{head}\n{chr(10).join(links)}\n</ul>\n", encoding="utf-8")
+        tables = (f"<h2>{name}</h2><table>{chr(10).join(each)}</table>" for name, each in rows.items())
+        index.write_text("\n".join([_HEAD, *tables, ""]), encoding="utf-8")
     except OSError as error:
         fail(f"error: {error.filename}: can't be written: {error.strerror}; choose another folder with --out")
     return index

@@ -207,7 +207,7 @@ def _print_standing(settings: Settings, look: Look) -> None:
                 (
                     brief(row.ticket.label),
                     row.ticket.sink,
-                    row.ticket.subject if row.job_id is None else f"job {row.job_id} on {row.controller}",
+                    brief(row.about),
                     in_short(row.changed_at, settings),
                     row.ticket.url,
                 )

@@ -26,6 +26,15 @@ OPENING = frozenset(
         EventType.SINK_FAILING,
     }
 )
+CHANGING = frozenset(
+    {
+        EventType.APPLIANCE_RECOVERED,
+        EventType.CONTROLLER_RECOVERED,
+        EventType.JOB_SUCCEEDED,
+        EventType.SINK_RECOVERED,
+    }
+)
+"""What changes or closes a ticket that stands."""
 _OPENED_BY = {
     EventType.CONTROLLER_RECOVERED: (EventType.CONTROLLER_UNREACHABLE, EventType.CONTROLLER_UNAUTHORIZED),
     EventType.SINK_RECOVERED: (EventType.SINK_FAILING,),

@@ -49,7 +49,7 @@ class TicketFilter(Struct, frozen=True, kw_only=True):
 
     controller: str | None = None
     job_id: int | None = None
-    """Those that were last changed for a job of this id."""
+    """Those about a job of this id; and those about one appliance that such a job changed last."""
     event_id: str | None = None
     """Those that stand for what the event is about."""
     subjects: Collection[str] | None = None
@@ -63,8 +63,18 @@ class TicketRow(Struct, frozen=True):
     ticket: Ticket
     controller: str | None
     job_id: int | None
-    """None where it is about no job, or the job is forgotten."""
+    """The job that it is about, or that changed it last; None for no job, or one that is forgotten."""
     changed_at: float
+
+    @property
+    def about(self) -> str:
+        """For people: ``job 42 on emea``, ``V2AB0001 on emea, job 42``; the subject if no more is known."""
+        kind, _, rest = self.ticket.subject.partition(":")
+        job = None if self.job_id is None else f"job {self.job_id}"
+        if kind == "incident" and self.controller:
+            serial = rest.removeprefix(f"{self.controller}:").rpartition(":")[0]
+            return f"{serial} on {self.controller}{f', {job}' if job else ''}"
+        return f"{job} on {self.controller}" if job else self.ticket.subject
 
 
 class Ledger(Protocol):

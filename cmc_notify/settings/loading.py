@@ -19,7 +19,7 @@ from cmc_notify.settings.references import disagreements, unfit_fallbacks
 from cmc_notify.settings.root import Name, Settings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 from cmc_notify.settings.shapes import Shapes, value_at
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggest import closest
 
 SEARCHED = (Path("config/cmc-notify.yaml"), Path("/etc/cmc-notify/cmc-notify.yaml"))
 
@@ -191,9 +191,18 @@ def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSe
     if name is None:
         raise ValueError(f"type: is missing; write one of {known}")
     if not isinstance(name, str) or name not in sink_types:
-        hint = did_you_mean(str(name), sink_types)
-        raise ValueError(f"type: no such sink type; {f'{hint} ' if hint else ''}(installed: {known})")
+        raise ValueError(f"type: no such sink type; {_remedy(str(name), sink_types)}")
     return chosen(sink_types[name], value).model_validate(value)
+
+
+def _remedy(name: str, sink_types: Mapping[str, type[SinkSettings]]) -> str:
+    """What to write for a type that is none: a vendor's name is often one of a type's presets."""
+    presets = {preset: kind for kind, model in sink_types.items() for preset in model.presets}
+    found = closest(name, [*sink_types, *presets])
+    if found in presets:
+        return f"write `type: {presets[found]}` with `preset: {found}`"
+    installed = f"(installed: {', '.join(sorted(sink_types))})"
+    return f'did you mean "{found}"? {installed}' if found else f"write one that is there {installed}"
 
 
 def _parts(

@@ -31,7 +31,7 @@ async def remember(folder: Path, job: Job) -> None:
     incident = Incident(
         id="i1", controller="emea", serial=SERIAL, feature_id=3, feature="QoS", appliance=None,
         error_text="broke", opened_at=NOW, opened_event=event.id, job_uid=uid, job_id=job.id,
-        last_job_uid=uid, failed_order=(1, 1),
+        last_job_uid=uid, failed_order=(1, 1), tickets={"snow": (subject,)},
     )  # fmt: skip
     delivery = NewDelivery(
         id="d1", event_id=event.id, sink="snow", subject=subject, ordering_key=subject, due_at=NOW,
@@ -93,13 +93,13 @@ async def test_failures_and_status_say_what_stands(file: str, tmp_path: Path, in
     }  # fmt: skip
     head, line = (await ask("failures")).splitlines()
     assert "note" in head.split()
-    assert "silenced, ticket INC0012345, acknowledged by Zoë" in line
+    assert "silenced, ticket INC0012345 (snow), acknowledged by Zoë" in line
     [failure] = msgspec.json.decode(await ask("failures", "--json"))
     assert (failure["silenced_by"], failure["tickets"]) == (["s1"], [ticket])
     assert failure["acknowledged"]["by"] == "Zoë"
 
     said = await ask("status")
-    assert "emea: job 7: ticket INC0012345, acknowledged by Zoë" in said
+    assert "emea: job 7: ticket INC0012345 (snow), acknowledged by Zoë" in said
     assert "A silence acts until " in said
     row = next(line for line in said.splitlines() if line.startswith("INC0012345"))
     assert row.split()[1:6] == ["snow", "job", "7", "on", "emea"]
@@ -107,6 +107,12 @@ async def test_failures_and_status_say_what_stands(file: str, tmp_path: Path, in
     assert document["open_jobs"][0]["tickets"] == [ticket]
     assert [each["label"] for each in document["tickets"]] == ["INC0012345"]
     assert [each["id"] for each in document["silences"]] == ["s1"]
+
+    said = await ask("failures", "close", failure["key"])
+    assert said.splitlines()[1:] == [
+        "nothing closes its tickets now but you, where they are:",
+        "  snow: INC0012345 https://snow.example/1",
+    ]
 
 
 async def test_a_jobs_ticket_and_who_has_taken_it_are_shown_with_it(tmp_path: Path, in_thread: Any) -> None:
@@ -125,7 +131,7 @@ async def test_a_jobs_ticket_and_who_has_taken_it_are_shown_with_it(tmp_path: Pa
         assert "Ticket" not in await show()  # there is no store yet
         await remember(tmp_path, Job(id=job.id, status="Queued", creation_time=created))
         said = await show()
-        assert "INC0012345 https://snow.example/1" in said
+        assert "INC0012345 (snow) https://snow.example/1" in said
         assert "by Zoë, " in said
         code, out, _ = await in_thread("jobs", "show", str(job.id), "--json", "--config", file)
         assert code == 0

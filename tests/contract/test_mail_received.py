@@ -214,12 +214,15 @@ async def test_tickets_and_who_has_taken_it_are_in_both_parts(send: Any) -> None
         acknowledged=Acknowledgement("Anna <b>", 1795425600.0),
     )
     [mail] = await send(message)
-    assert "INC0012345 (open) https://snow.example.net/INC0012345, NET-7 (closed)\n" in body(mail, "plain")
+    link = "https://snow.example.net/INC0012345"
+    assert f"INC0012345 (snow, open) {link}, NET-7 (jira, closed)\n" in body(mail, "plain")
     assert "Anna <b>, 2026-11-23 09:20:00 UTC" in body(mail, "plain")
     page = body(mail, "html")
     assert Page(page).problems == []
-    assert re.search(r'<a href="https://snow\.example\.net/INC0012345"[^>]*>INC0012345</a> \(open\)', page)
-    assert "NET-7 (closed)" in Page(page).text
+    assert re.search(
+        r'<a href="https://snow\.example\.net/INC0012345"[^>]*>INC0012345</a> \(snow, open\)', page
+    )
+    assert "NET-7 (jira, closed)" in Page(page).text
     assert "javascript" not in page
 
 

@@ -159,6 +159,28 @@ def test_what_fails_while_a_job_runs_says_that_it_runs() -> None:
     assert "3 appliances failed (" in Renderer().render("email", "subject", _message(ended)).text
 
 
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        (EventType.APPLIANCE_FAILED, "emea: QoS failed on paris-edge-1 (V2AB0001), push job 42"),
+        (EventType.APPLIANCE_RECOVERED, "emea: QoS works again on paris-edge-1 (V2AB0001), push job 42"),
+    ],
+)
+def test_the_title_of_one_appliances_ticket_names_it(kind: EventType, title: str) -> None:
+    """A list of tickets that all say "1 appliance failed" would help nobody."""
+    event = sample(kind)
+    one = msgspec.structs.replace(event, failures=event.failures[:1], recoveries=event.recoveries[:1])
+    message = Message(key="k", event=one, subject="incident:emea:V2AB0001:3")
+    assert Renderer().render_strictly("jira", "subject", message).strip() == title
+
+
+def test_the_title_of_a_jobs_ticket_says_nothing_that_is_over_soon() -> None:
+    """A title stays as it was written, long after the job has ended."""
+    message = Message(key="k", event=sample(EventType.APPLIANCE_FAILED), subject="job:emea:42-1")
+    text = Renderer().render_strictly("pagerduty", "subject", message)
+    assert text.strip() == "emea: push job 42: 3 appliances failed (QoS, SNMP)"
+
+
 def test_what_is_left_out_is_said() -> None:
     """Failures outside the route, cut off by a size limit, or still pending are told in words."""
     event = msgspec.structs.replace(
@@ -225,7 +247,7 @@ def test_a_card_shows_how_far_the_job_is_and_what_stands_for_it() -> None:
     assert "*Status:* InProgress · ▓▓▓▓▓▓▓░░░░░ 58 % · 6 appliances · 7 min 30 s so far\n" in text
     assert "*Acknowledged:* anna &lt;@U1&gt;, 2026-11-23 09:20:00 UTC\n" in text
     link = "<https://snow.example.net/?a%7Cb%3E|INC1 &lt;!channel&gt;>"
-    assert f"*Ticket:* {link} (open)\n*Ticket:* INC2 (closed)\n" in text
+    assert f"*Ticket:* {link} (snow, open)\n*Ticket:* INC2 (snow, closed)\n" in text
 
 
 @pytest.mark.parametrize(("purpose", "said"), [(Purpose.TELL, True), (Purpose.FOLLOW, False)])

@@ -67,6 +67,18 @@ async def test_tickets_are_found_by_what_people_know(
     assert (row.ticket.open, row.controller, row.job_id, row.changed_at) == (True, "emea", 1, hands.now - 2)
 
 
+async def test_a_jobs_ticket_stays_the_jobs_when_another_job_repairs_it(store: Store, tell: Tell) -> None:
+    """The ticket of one appliance goes along with the job that changed it last."""
+    both = [("snow", "job:emea:1-1", "INC1"), ("pager", "incident:emea:V:1:3", "P1")]
+    await stand(store, tell, 1, *((sink, subject, {"label": label}) for sink, subject, label in both))
+    shut = [(sink, subject, {"label": label, "open": False}) for sink, subject, label in both]
+    await stand(store, tell, 2, *shut)
+    assert await labels(store, job_id=1) == ["INC1"]
+    assert await labels(store, job_id=2) == ["P1"]
+    rows = await store.ledger.tickets(TicketFilter())
+    assert {row.about for row in rows} == {"job 1 on emea", "V:1 on emea, job 2"}
+
+
 async def test_retention_keeps_open_tickets_and_what_stands_for_a_job_that_is_kept(
     store: Store, tell: Tell, make_commit: MakeCommit, make_state: MakeState, hands: SimpleNamespace
 ) -> None:
