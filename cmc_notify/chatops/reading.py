@@ -26,7 +26,7 @@ _LONGEST_TEXT = 500
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,30}")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,30}")
 _TS = re.compile(r"[0-9]{1,16}\.[0-9]{1,10}")
-_SUBJECT = re.compile(r"job:([a-z][a-z0-9_]*):(.+)")
+_SUBJECT = re.compile(r"job:([a-z][a-z0-9_]*):([!-~]{1,200})")
 
 
 class Unreadable(CmcNotifyError, ValueError):

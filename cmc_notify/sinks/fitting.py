@@ -8,15 +8,19 @@ can fill it, texts are shortened first, and each says by how much.
 import asyncio
 from collections.abc import Callable
 from itertools import accumulate
+from typing import TypeVar
 
 import msgspec
 
 from cmc_notify.core.text import shorten
 from cmc_notify.ports import Message
 
+T = TypeVar("T")
+
 _SHRINK = 0.9
-MANY = 200
-"""Failures from which rendering takes long enough to hold up other work."""
+_MANY = 200
+_LONG = 200_000
+"""Failures, and characters of their texts, from which rendering takes long enough to hold up other work."""
 SHORT_TEXT = 200
 SHORT_ERROR = 600
 """Characters of one failure's text, and of a pre-push error, in a medium that takes little."""
@@ -24,9 +28,20 @@ SHORT_ERROR = 600
 
 async def fit_aside(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
     """As ``fit``; a long message is made in a thread, so that polls and other sinks go on meanwhile."""
-    if len(message.event.failures) + len(message.event.recoveries) < MANY:
-        return fit(message, make, limit)
-    return await asyncio.to_thread(fit, message, make, limit)
+    return await aside(message, lambda: fit(message, make, limit))
+
+
+async def aside(message: Message, make: Callable[[], T]) -> T:
+    """What ``make`` makes of the message: at once, or in a thread where that takes long."""
+    return await asyncio.to_thread(make) if _takes_long(message) else make()
+
+
+def _takes_long(message: Message) -> bool:
+    event = message.event
+    if len(event.failures) + len(event.recoveries) >= _MANY:
+        return True
+    error = (event.job and event.job.error_text) or event.reason or ""
+    return len(error) + sum(len(failure.error_text or "") for failure in event.failures) >= _LONG
 
 
 def fit(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:

@@ -8,14 +8,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from recorded import Parts
-from ticket_places import AlertmanagerPlace, JiraPlace, ServiceNowIncidentPlace, TicketPlace
+from ticket_places import (
+    AlertmanagerPlace,
+    JiraPlace,
+    PagerDutyPlace,
+    ServiceNowIncidentPlace,
+    TicketPlace,
+)
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import EventType
-from cmc_notify.core.outcome import Blocked, Rejected, Sent
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Posting
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import JiraDesk, Trouble
 
 ODD: tuple[Any, ...] = (
     None, 1, "x", [], [1], {}, {"issues": 1}, {"issues": {}}, {"issues": [1]}, {"transitions": 1},
@@ -123,3 +129,53 @@ async def test_an_alert_has_the_serial_as_it_is(record: Parts) -> None:
         await sink.close()
         labels = place.desk.tickets[0].fields["labels"]
         assert (labels["controller"], labels["serial"], labels["feature_id"]) == ("emea", "00:1B:44", "3")
+
+
+async def test_a_search_that_lags_is_asked_again_however_late_the_doubt(
+    jira: JiraPlace, record: Parts
+) -> None:
+    """What was tried in vain before the answer was lost does not count as having looked for the issue."""
+    assert isinstance(jira.desk, JiraDesk)
+    sink = jira.sink()
+    jira.desk.fail_next("create", Trouble("drop", done=True), Trouble("drop", done=True))
+    message = msgspec.structs.replace(told("k1"), attempt=6)
+    assert isinstance(await sink.send(message, record), Unclear)
+    again = msgspec.structs.replace(record.resumed(message, unclear=True), attempt=7)
+    jira.desk.lag = 1
+    waiting = await sink.send(again, record)
+    assert isinstance(waiting, RetryLater)
+    assert waiting.after is not None, "soon, however long the waits have become"
+    jira.desk.lag = 0
+    last = msgspec.structs.replace(record.resumed(message, unclear=True), attempt=8)
+    assert await sink.send(last, record) == Sent("NET-1")
+    assert len(jira.desk.tickets) == 1
+    await sink.close()
+
+
+async def test_somebody_elses_incident_is_left_alone(record: Parts) -> None:
+    """An instance drops what it can't read of a query, and answers with whatever is newest."""
+    place = ServiceNowIncidentPlace()
+    async with place.desk:
+        other = {"sys_id": "f" * 32, "number": "INC0099999", "state": "2", "correlation_display": ""}
+        words = msgspec.json.encode({"result": [other, other | {"correlation_id": "monitoring-7"}]}).decode()
+        place.desk.fail_next("get incidents", Trouble("answer", body=words), Trouble("answer", body=words))
+        sink = place.sink()
+        assert await sink.send(recovered("k1"), record) == Sent("there is no ticket to close")
+        assert await sink.send(record.next(told("k2")), record) == Sent("INC0000001")
+        await sink.close()
+
+
+async def test_a_feature_called_routing_holds_up_nobody(record: Parts) -> None:
+    """Only a refused routing key speaks of every event."""
+    place = PagerDutyPlace()
+    async with place.desk:
+        sink = place.sink()
+        for error, outcome in (
+            ("'payload.component' (Routing) is invalid", Rejected),
+            ("Invalid routing key", Blocked),
+            ("'routing_key' is missing or blank", Blocked),
+        ):
+            words = msgspec.json.encode({"message": "Event object is invalid", "errors": [error]}).decode()
+            place.desk.fail_next("event", Trouble("answer", status=400, body=words))
+            assert isinstance(await sink.send(told("k"), record), outcome), error
+        await sink.close()

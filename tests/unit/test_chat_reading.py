@@ -74,6 +74,14 @@ def test_what_is_not_ours_is_nothing() -> None:
     assert read_press(PRESS | {"actions": [{"action_id": "open_link", "block_id": "x"}]}) is None
 
 
+@pytest.mark.parametrize("uid", ["4\0002", "4\ud8002", "4 2", "4\n2", "4\u202e2", "4" * 300])
+def test_a_job_that_no_store_could_hold_is_none(uid: str) -> None:
+    """What a block's id names goes into queries and the audit: only what a uid is made of gets there."""
+    action = PRESS["actions"][0] | {"block_id": f"job:emea:{uid}#0123456789ab"}
+    with pytest.raises(Unreadable):
+        read_press(PRESS | {"actions": [action]})
+
+
 @settings(max_examples=60)
 @given(place=st.sampled_from([*PRESS, "action_id", "block_id", "message_ts", "channel_id"]), value=anything)
 def test_whatever_comes_is_a_press_nothing_or_unreadable(place: str, value: object) -> None:

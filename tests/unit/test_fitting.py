@@ -1,11 +1,14 @@
 """Messages larger than their medium."""
 
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmc_notify.core.events import Event, EventType, Failure, decode, encode
 from cmc_notify.ports import Message
-from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.fitting import fit, fit_aside
 
 
 def message(sizes: list[int], omitted: int = 0) -> Message:
@@ -59,3 +62,18 @@ def test_a_frame_that_is_too_large_is_told() -> None:
     """Where not even the message without any failure fits, there is no document."""
     assert fit(message([10, 10]), document, 100) is None
     assert fit(message([]), document, 100) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "aside"), [([10] * 199, False), ([10] * 200, True), ([20_000] * 50, True), ([2_000_000], True)]
+)
+async def test_what_takes_long_is_made_beside_the_loop(sizes: list[int], aside: bool) -> None:
+    """Many failures, or few with long texts: polls and other sinks go on meanwhile."""
+    made_in: list[int] = []
+
+    def make(shown: Message) -> bytes:
+        made_in.append(threading.get_ident())
+        return document(shown)
+
+    await fit_aside(message(sizes), make, 16_000_000)
+    assert (made_in[0] != threading.get_ident()) is aside

@@ -18,8 +18,12 @@ from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
 from cmc_notify.sinks.webhook.preset import Words
 from cmc_notify.sinks.webhook.ticket import DONE, TicketSink
 
-_LOOKS = 3
-"""Attempts that look for a ticket which may have been made, before it is made (again)."""
+_LOOKS = 2
+"""Looks for a ticket which may have been made, before it is made (again)."""
+_LAG = 10.0
+"""Seconds between them, however long the waits between attempts have become."""
+_LOOKED = "looked"
+"""The part that counts them."""
 _GONE = frozenset({404, 410})
 
 
@@ -97,8 +101,8 @@ class LookupTicketSink(TicketSink):
                 found = None
         if found is not None:
             return await _done(found, record, open_=True)
-        if self.lags and message.unclear and message.attempt < _LOOKS:
-            raise Halt(RetryLater("looked for what an earlier attempt may have made; looking again"))
+        if self.lags and message.unclear:
+            await _look_again(message, record)
         return await _done(await self.create(message, words, line), record, open_=True)
 
     async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
@@ -127,6 +131,14 @@ class LookupTicketSink(TicketSink):
             return found
         other = await self.find(message, line)
         return other if other is not None and (other.open or found is None) else found
+
+
+async def _look_again(message: Message, record: PartRecorder) -> None:
+    """Raises Halt until it was looked for often enough; the count begins anew for what is made then."""
+    looked = int(message.parts.get(_LOOKED, "0")) + 1
+    await record(_LOOKED, str(looked % _LOOKS))
+    if looked < _LOOKS:
+        raise Halt(RetryLater("looked for what an earlier attempt may have made; looking again", _LAG))
 
 
 async def _done(found: Found, record: PartRecorder, *, open_: bool) -> SendOutcome:

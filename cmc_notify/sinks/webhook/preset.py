@@ -6,7 +6,6 @@ requests a message becomes. Its templates are in a folder that is called as the 
 ``txt`` make the words; a ``json`` of the user's own, unless null, is sent instead of the preset's own body.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument, Renderer, Sink
-from cmc_notify.sinks.fitting import MANY
+from cmc_notify.sinks.fitting import aside
 from cmc_notify.sinks.shortening import Measure, cut, json_bytes, shortened, utf16
 from cmc_notify.sinks.webhook.line import Line, Reply, host_of
 from cmc_notify.sinks.webhook.settings import PresetSettings
@@ -91,10 +90,7 @@ class PresetSink(ABC):
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
         """One attempt. A long message is written in a thread, so that polls and other sinks go on."""
-        if len(message.event.failures) + len(message.event.recoveries) < MANY:
-            words = self.words(message)
-        else:
-            words = await asyncio.to_thread(self.words, message)
+        words = await aside(message, lambda: self.words(message))
         return await self.deliver(message, words, self.line, record)
 
     def words(self, message: Message) -> Words:

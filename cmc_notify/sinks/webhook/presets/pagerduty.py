@@ -6,6 +6,7 @@ by hand, so an update that is to tell nobody anew is left out.
 https://developer.pagerduty.com/docs/send-alert-event
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -27,6 +28,8 @@ PATH = "/v2/enqueue"
 SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "info"}
 _DEDUP_KEY = 255
 _ROUTING_KEY = 32
+_KEY_REFUSED = re.compile(r"routing[ _]key", re.IGNORECASE)
+"""The key alone: a feature can be called Routing, and be quoted in a refusal of this one event."""
 
 
 class PagerDutyOptions(Part):
@@ -128,7 +131,7 @@ class PagerDutySink(KeyedTicketSink):
             body=words.body,
             posting=Posting(reference=key, label=key, open=action == "trigger"),
         )
-        if isinstance(outcome, Rejected) and "routing" in outcome.reason.lower():
+        if isinstance(outcome, Rejected) and _KEY_REFUSED.search(outcome.reason):
             return Blocked(outcome.reason)  # no event would be taken
         return outcome
 

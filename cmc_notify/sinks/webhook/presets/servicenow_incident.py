@@ -35,7 +35,7 @@ from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
 TABLE = "/api/now/table/incident"
 _CORRELATION = 100
 _DISPLAY = "cmc-notify "
-_FIELDS = "sys_id,number,state,correlation_display"
+_FIELDS = "sys_id,number,state,correlation_id,correlation_display"
 _IN_PROGRESS, _RESOLVED, _CLOSED, _CANCELED = "2", "6", "7", "8"
 """``incident.state`` as ServiceNow delivers it."""
 _FINAL = frozenset({_CLOSED, _CANCELED})
@@ -95,12 +95,19 @@ class ServiceNowIncidentSink(LookupTicketSink):
         return self._found(inner(answer, "result"))
 
     async def find(self, message: Message, line: Line) -> Found | None:
-        """By its correlation_id."""
-        query = quote(f"correlation_id={_key(message)}^ORDERBYDESCsys_created_on", safe="")
+        """By its correlation_id, which is compared once more: an instance leaves a condition out whose field
+        the account can't read, and answers with other people's incidents.
+        """
+        key = _key(message)
+        query = quote(f"correlation_id={key}^ORDERBYDESCsys_created_on", safe="")
         answer = await search(
             line, f"{self._table}?sysparm_query={query}&sysparm_fields={_FIELDS}&sysparm_limit=50"
         )
-        every = [found for entry in objects(inner(answer, "result")) if (found := self._found(entry))]
+        every = [
+            found
+            for entry in objects(inner(answer, "result"))
+            if entry.get("correlation_id") == key and (found := self._found(entry))
+        ]
         return next((found for found in every if found.open), every[0] if every else None)
 
     async def create(self, message: Message, words: Words, line: Line) -> Found:
