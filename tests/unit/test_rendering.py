@@ -157,6 +157,9 @@ def test_what_fails_while_a_job_runs_says_that_it_runs() -> None:
     assert event.job
     ended = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, status="Success"))
     assert "3 appliances failed (" in Renderer().render("email", "subject", _message(ended)).text
+    later = msgspec.structs.replace(event, failures=event.failures[:1])
+    said = Renderer().render("email", "subject", _message(later)).text
+    assert "1 appliance failed, 3 in all, job still running" in said
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ async def test_tickets_are_found_by_what_people_know(
     assert (row.ticket.open, row.controller, row.job_id, row.changed_at) == (True, "emea", 1, hands.now - 2)
 
 
-async def test_a_jobs_ticket_stays_the_jobs_when_another_job_repairs_it(store: Store, tell: Tell) -> None:
-    """The ticket of one appliance goes along with the job that changed it last."""
-    both = [("snow", "job:emea:1-1", "INC1"), ("pager", "incident:emea:V:1:3", "P1")]
+async def test_a_ticket_says_what_it_is_about(store: Store, tell: Tell) -> None:
+    """The job, or the appliance's serial number with the job that changed it last."""
+    both = [("snow", "job:emea:1-1795420001", "INC1"), ("pager", "incident:emea:V:1:3", "P1")]
     await stand(store, tell, 1, *((sink, subject, {"label": label}) for sink, subject, label in both))
     shut = [(sink, subject, {"label": label, "open": False}) for sink, subject, label in both]
     await stand(store, tell, 2, *shut)
