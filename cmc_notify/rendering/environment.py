@@ -31,6 +31,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from cmc_notify.rendering import guards
+from cmc_notify.rendering.compiled import CompiledTemplates
 from cmc_notify.rendering.compiling import GuardedGenerator, TrustedGenerator
 from cmc_notify.rendering.formats import Format
 from cmc_notify.rendering.spending import Spending
@@ -115,6 +116,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         builtin: Path,
         *,
         filters: dict[str, Callable[..., Any]],
+        timezone: str,
         spending: Spending,
     ) -> None:
         shipped = ChoiceLoader([PluginLoader(plugins), FileSystemLoader(builtin)])
@@ -124,6 +126,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             finalize=self._finalize,
             loader=ChoiceLoader([BuiltinLoader(shipped), FileSystemLoader(dirs), shipped]),
             auto_reload=False,
+            bytecode_cache=CompiledTemplates(f"{form.name} {timezone}", self._trusts),
             cache_size=_CACHED,
             trim_blocks=True,
             lstrip_blocks=True,

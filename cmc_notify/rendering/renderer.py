@@ -59,6 +59,7 @@ class Renderer:
         self.templates_dirs = tuple(folder.resolve() for folder in templates_dirs)
         self._plugin_dirs = {kind: folder.resolve() for kind, folder in plugin_dirs.items()}
         self._builtin = builtin_templates().resolve()
+        self._timezone = timezone
         self._filters = all_filters(zone)
         self._on_fallback = on_fallback
         self._resting = RestingFiles(clock)
@@ -123,6 +124,7 @@ class Renderer:
                 self._plugin_dirs,
                 self._builtin,
                 filters=self._filters,
+                timezone=self._timezone,
                 spending=self._spending,
             )
             # Sinks render in threads of their own: of two that come at once, both use the first one's.
