@@ -127,9 +127,10 @@ class Addressing:
             if rule.tickets and address.subject == subject:
                 (ticketed.discard if address.purpose is Purpose.CLOSE else ticketed.add)(address.sink)
         due = state.progress_due
-        if event.type is EventType.JOB_PROGRESS and due <= self._now:
-            # Where the last one is not due yet, this one takes its place, and its time.
-            due = max(self._now, due + every)
+        if event.type is EventType.JOB_PROGRESS:
+            # Where the last one is not due yet, this one takes its place, and its time; but not a time that
+            # is far off because our clock was set back.
+            due = min(due, self._now + every) if due > self._now else max(self._now, due + every)
         return replace(state, followers=frozenset(followers), ticketed=frozenset(ticketed), progress_due=due)
 
     def _closings(

@@ -15,7 +15,7 @@ from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import Incident, JobState, Pair
 from cmc_notify.core.silences import Silence
-from cmc_notify.core.ticketing import job_subject
+from cmc_notify.core.ticketing import INCIDENT, job_subject
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.collapsing import hold, supersede
@@ -215,7 +215,9 @@ class PollRecords:
         if waits := wait_rows(commit.deliveries):
             await connection.execute(insert(delivery_waits), waits)
         routed = [new for new in commit.deliveries if new.sink]
-        sinks, keys = {new.sink for new in routed}, {new.ordering_key for new in routed}
+        sinks = {new.sink for new in routed}
+        # A poll may tell of ten thousand tickets, and none of an incident's is told of a job's progress.
+        keys = {new.ordering_key for new in routed if not new.ordering_key.startswith(INCIDENT)}
         if self._database.path is None:  # a SQLite store has one writer at a time
             await hold(connection, sinks, keys)
         await supersede(connection, sinks, keys, now=now)

@@ -325,3 +325,12 @@ def test_progress_comes_no_more_often_than_the_sink_wants_it() -> None:
         bridge.poll(running(1, 150, *rows(**serials)), after=25)
         due.append(bridge.sent(EventType.JOB_PROGRESS)["chat"].due_at - bridge.now)
     assert due == [0.0, 35.0, 10.0, 45.0]
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_progress() -> None:
+    """It comes at the latest when its time between two is over."""
+    bridge = in_place((Route(sinks=("chat",)),), every=60.0)
+    bridge.poll(running(1, 150, *rows(V1="pending", V2="pending", V3="pending")))
+    bridge.poll(running(1, 150, *rows(V1="succeeded", V2="pending", V3="pending")))
+    bridge.poll(running(1, 150, *rows(V1="succeeded", V2="succeeded", V3="pending")), after=-86400)
+    assert bridge.sent(EventType.JOB_PROGRESS)["chat"].due_at == bridge.now + 60

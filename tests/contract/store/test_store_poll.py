@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import Incident, JobState, Outcome, Pair, Row
@@ -189,6 +191,31 @@ async def test_a_serial_number_without_end_stops_no_poll(
     one, two = make_incident("a", serial=text), make_incident("b", serial=f"{text}!", closed_at=1.0)
     await store.poll.commit_poll(make_commit(0, incidents=(one, two)))
     assert await store.poll.load_incidents("emea", [one.pair, two.pair]) == [one, two]
+
+
+async def test_tickets_of_single_incidents_cost_a_commit_no_questions(
+    store: Store, make_state: MakeState, make_commit: MakeCommit
+) -> None:
+    """Thousands at once are written as few are: PostgreSQL took a minute to look for progress behind each."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    counts = []
+    listen(Engine, "before_cursor_execute", note)
+    try:
+        for version, number in enumerate((1, 2000)):
+            keys = [f"incident:emea:V{serial}:3" for serial in range(number)]
+            told = tuple({"subject": key, "ordering_key": key} for key in keys)
+            state = make_state(1, of_state={"revision": version + 1})
+            asked.clear()
+            await store.poll.commit_poll(make_commit(version, state, deliveries=told))
+            counts.append(len(asked))
+    finally:
+        remove(Engine, "before_cursor_execute", note)
+    few, many = counts
+    assert many <= few
 
 
 async def test_many_pairs_and_uids(store: Store, make_state: MakeState, make_commit: MakeCommit) -> None:
