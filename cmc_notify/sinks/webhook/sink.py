@@ -37,11 +37,13 @@ class WebhookSettings(EndpointSettings):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: Any) -> Any:
-        named = data.get("preset") if isinstance(data, dict) else None
+        given = data if isinstance(data, dict) else {}
+        named, known = given.get("preset"), ", ".join(sorted(cls.presets))
         if named is not None:
             hint = did_you_mean(str(named), cls.presets)
-            known = ", ".join(sorted(cls.presets))
             raise ValueError(f"preset: no such preset; {f'{hint} ' if hint else ''}(known here: {known})")
+        if "options" in given:
+            raise ValueError(f"options: belong to a preset; name it as `preset: …` (known here: {known})")
         return data
 
     @field_validator("content_type")

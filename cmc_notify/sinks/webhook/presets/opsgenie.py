@@ -5,11 +5,11 @@ API takes requests first and does them later (202). Opsgenie ends in 2027, as an
 https://docs.opsgenie.com/docs/alert-api
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 import msgspec
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from cmc_notify.core.events import Severity
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
@@ -51,6 +51,15 @@ class OpsgenieResponder(Part):
     name: str | None = None
     username: str | None = None
     id: str | None = None
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        # Opsgenie says 202 first and refuses later, where nobody sees it: the alert would be lost.
+        called = "username" if self.type == "user" else "name"
+        given = self.document().keys() - {"type"}
+        if len(given) != 1 or not given <= {called, "id"}:
+            raise ValueError(f"a responder of type {self.type} needs either {called} or id, and nothing else")
+        return self
 
     def document(self) -> dict[str, str]:
         """As the API wants it."""
