@@ -26,6 +26,10 @@ async def hand_over(database: Database, connection: AsyncConnection, dead: str, 
     """``copy`` takes the place of ``dead``; where it shows all, of all that stands beside that and was not
     sent either: one message for many tickets tells of no more than these would have.
     """
+    if copy.subject == f"event:{copy.event_id}":
+        here = (deliveries.c.sink == copy.sink, deliveries.c.subject == copy.subject)
+        if await _shown(connection, copy.event_id, *here):
+            return  # the first of thousands of dead tickets had all of them told
     if copy.shown is None:
         ours = select(deliveries.c.sink).where(deliveries.c.id == dead).scalar_subquery()
         given_up = (DeliveryState.PENDING.value, DeliveryState.DEAD.value)

@@ -204,6 +204,34 @@ async def test_fallback_takes_over(store: Store, tell: Tell, hands: SimpleNamesp
     assert await claimed(store, "mail") == ["instead"]
 
 
+async def test_one_message_takes_over_from_all_tickets_of_an_event(
+    store: Store, tell: Tell, hands: SimpleNamespace
+) -> None:
+    """It shows what each of them would have, less what its sink shows anyhow; written at the first death."""
+    keys = [f"incident:emea:{number}:3" for number in range(3)]
+    tickets = [{"sink": "desk", "subject": key, "ordering_key": key} for key in keys]
+    mail, one, two, three = await tell(
+        {"sink": "mail", "subject": "job-1", "shown": (0, 3)},
+        *({"shown": (number,)} | ticket for number, ticket in enumerate(tickets)),
+    )
+    event = (await row(store, one)).event_id
+    for dead in (three, one, two):
+        instead = NewDelivery(
+            id=f"instead-of-{dead}",
+            event_id=event,
+            sink="mail",
+            subject=f"event:{event}",
+            ordering_key=f"event:{event}",
+            unless_told=True,
+            due_at=hands.now,
+            deadline_at=hands.now + 10,
+        )
+        await claimed(store, "desk")
+        await finish(store, dead, Verdict(state=DeliveryState.DEAD, error="400", fallback=instead))
+    assert await claimed(store, "mail") == [mail, f"instead-of-{three}"]
+    assert (await row(store, f"instead-of-{three}")).shown == (1, 2)
+
+
 async def test_concurrent_claims_share_nothing(store: Store, tell: Tell, open_another: OpenAnother) -> None:
     """However many claim at once, each delivery goes to one of them, and of each key one at a time."""
     keys = [f"key-{number % 7}" for number in range(30)]
