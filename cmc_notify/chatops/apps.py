@@ -4,6 +4,7 @@ Slack hands a press to any connection of the app, whichever sink it was opened f
 all of an app's sinks, and the message's place in the store says which of them it is about.
 """
 
+import time
 from collections.abc import Mapping
 
 from pydantic import SecretStr
@@ -20,6 +21,11 @@ from cmc_notify.sinks.slack.lookup import channel_id
 from cmc_notify.sinks.slack.probing import seems_id
 from cmc_notify.sinks.slack.settings import SlackSettings
 
+MISSED_FOR = 60.0
+"""Seconds that a channel which was not found is not looked for again: anybody can ask, and Slack answers few
+such questions a minute, which a message whose answer was lost needs as well.
+"""
+
 
 class App:
     """One app's tokens, and the sinks that send its messages. ``name`` is the first sink's."""
@@ -33,6 +39,7 @@ class App:
         secret = self.settings.signing_secret
         self.door = Door(secret.get_secret_value(), clock=clock) if secret else None
         self._channels: dict[str, str] = {}
+        self._missed: dict[str, float] = {}
 
     @property
     def by_socket(self) -> bool:
@@ -67,9 +74,13 @@ class App:
         await self.client.close()
 
     async def _id_of(self, name: str) -> str | None:
-        if name not in self._channels and (found := await channel_id(self.client, name)) is not None:
+        if name in self._channels or time.monotonic() < self._missed.get(name, 0.0):
+            return self._channels.get(name)
+        # Before the question, so that one that takes too long is not asked again at once either.
+        self._missed[name] = time.monotonic() + MISSED_FOR
+        if (found := await channel_id(self.client, name)) is not None:
             self._channels[name] = found
-        return self._channels.get(name)
+        return found
 
 
 def apps(sinks: Mapping[str, SinkSettings], *, clock: Clock) -> tuple[App, ...]:

@@ -138,6 +138,20 @@ async def test_only_where_its_messages_are(stage: ChatStage) -> None:
     assert said == "Please ask in #netops, where its messages are"
 
 
+async def test_asking_in_the_wrong_place_does_not_use_up_slacks_patience(stage: ChatStage) -> None:
+    """Whoever is in the workspace can type: a channel that can't be found is not looked for each time, since
+    the same few calls a minute find a message whose answer was lost.
+    """
+    for app in stage.chat.apps:
+        for settings in app.sinks.values():
+            stage.slack.channels.pop(str(settings.channel).removeprefix("#"), None)
+    stage.slack.channels["random"] = "C0RANDOM001"
+    for _ in range(5):
+        said = await ask(stage, "failures", channel="C0RANDOM001")
+        assert said == "Please ask in #netops, where its messages are"
+    assert sum(method == "conversations.list" for method, _ in stage.slack.calls) <= 2
+
+
 async def test_a_store_that_hangs(stage: ChatStage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes in time, and says so."""
     monkeypatch.setattr(service, "COMMAND_WITHIN", 0.05)

@@ -19,6 +19,7 @@ from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.sinks.slack import PLUGIN, BotSink
+from cmc_notify.sinks.slack.client import Answer, SlackClient
 from cmc_notify.sinks.slack.sending import REPEAT
 
 MakeMessage = Callable[..., Message]
@@ -501,3 +502,27 @@ async def test_an_answer_without_end_fills_no_memory(make_message: MakeMessage, 
         await sink.close()
     assert isinstance(outcome, Unclear)
     assert "larger than" in outcome.reason
+
+
+async def test_a_list_does_not_leave_tls_on_slacks_word(
+    monkeypatch: pytest.MonkeyPatch, make_message: MakeMessage, parts: Parts
+) -> None:
+    """Where the API is asked by https, an address for an upload without it is not used."""
+    asked: list[str] = []
+
+    async def call(_client: SlackClient, method: str, **_arguments: object) -> Answer:
+        if method == "files.getUploadURLExternal":
+            return Answer({"upload_url": "http://files.example.net/upload", "file_id": "F1"}, {})
+        return Answer({"ok": True, "channel": "C0NETOPS001", "ts": "1795425600.000100"}, {})
+
+    async def upload(_client: SlackClient, url: str, _content: bytes) -> None:
+        asked.append(url)
+
+    monkeypatch.setattr(SlackClient, "call", call)
+    monkeypatch.setattr(SlackClient, "upload", upload)
+    settings = {"type": "slack", "token": "xoxb-1", "channel": "#netops"}
+    sink = PLUGIN.build("chat", PLUGIN.settings.model_validate(settings), Renderer())
+    outcome = await sink.send(make_message(texts=MANY), parts)
+    await sink.close()
+    assert isinstance(outcome, Blocked)
+    assert asked == []

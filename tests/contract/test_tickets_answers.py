@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from recorded import Parts
 from ticket_places import (
+    PLACES,
     AlertmanagerPlace,
     JiraPlace,
     PagerDutyPlace,
@@ -51,6 +52,25 @@ async def jira() -> AsyncIterator[JiraPlace]:
     made = JiraPlace()
     async with made.desk:
         yield made
+
+
+@pytest.mark.parametrize("preset", PLACES)
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_answer_without_end_breaks_no_sink(preset: str, status: int) -> None:
+    """JSON that is nested deeper than anybody reads is like any other nonsense."""
+
+    async def deep(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="[" * 50_000, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", deep)
+    place = PLACES[preset]()
+    async with TestServer(app) as server:
+        place.desk.url = str(server.make_url("")).rstrip("/")
+        sink = place.sink()
+        outcome = await sink.send(told("k"), Parts())
+        await sink.close()
+    assert isinstance(outcome, Sent) is (status == 200 and not preset.startswith(("jira", "servicenow-i")))
 
 
 @pytest.mark.parametrize("make", [JiraPlace, ServiceNowIncidentPlace])

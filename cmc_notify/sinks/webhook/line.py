@@ -43,7 +43,7 @@ class Reply(Struct, frozen=True):
         """The JSON value that was answered; None for none."""
         try:
             return msgspec.json.decode(self.text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
 
     @property
@@ -104,7 +104,7 @@ class Line:
             written = contact.written and method not in _ASKS
             return Reply(from_exception(error, request_written=written, secrets=self.secrets))
         ok = 200 <= answer.status < 300  # noqa: PLR2004  HTTP's own number
-        reason = "" if ok else self._words(answer.text)
+        reason = "" if ok else self._in_words(answer.text)
         outcome = from_status(answer.status, answer.retry_after, reason, secrets=self.secrets)
         return Reply(outcome, answer.status, answer.text)
 
@@ -129,6 +129,12 @@ class Line:
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()
+
+    def _in_words(self, text: str) -> str:
+        try:
+            return self._words(text)
+        except RecursionError:  # JSON that is nested without end
+            return text
 
     def _plain(self, method: str) -> dict[str, str]:
         kind = {"Accept": JSON} if method in _ASKS else {"Content-Type": self._content_type}
