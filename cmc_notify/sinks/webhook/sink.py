@@ -43,7 +43,7 @@ class WebhookSettings(EndpointSettings):
             hint = did_you_mean(str(named), cls.presets)
             raise ValueError(f"preset: no such preset; {f'{hint} ' if hint else ''}(known here: {known})")
         if "options" in given:
-            raise ValueError(f"options: belong to a preset; name it as `preset: …` (known here: {known})")
+            raise ValueError(f"preset: is missing, which options belong to; write one of {known}")
         return data
 
     @field_validator("content_type")
