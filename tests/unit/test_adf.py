@@ -6,15 +6,18 @@ LINK = "https://bridge.example.net/events/1"
 
 
 def test_lines_and_paragraphs() -> None:
-    """Blank lines part paragraphs, however many; line breaks stay; no text node is empty."""
-    document = adf.document("\n\nfirst\nsecond\n\n\n\nthird\n")
-    text = {"type": "text"}
+    """A blank line parts paragraphs; line breaks stay, also many in a row; no text node is empty."""
+    document = adf.document("\n\nfirst\nsecond\n\nthird\n\n\nfourth\n")
+    text, end = {"type": "text"}, {"type": "hardBreak"}
     assert document["content"] == [
         {
             "type": "paragraph",
             "content": [text | {"text": "first"}, {"type": "hardBreak"}, text | {"text": "second"}],
         },
-        {"type": "paragraph", "content": [text | {"text": "third"}]},
+        {
+            "type": "paragraph",
+            "content": [text | {"text": "third"}, end, end, end, text | {"text": "fourth"}],
+        },
     ]
 
 

@@ -18,12 +18,17 @@ def document(text: str, link: str | None = None) -> dict[str, Any]:
     lines = text.strip("\n").split("\n")
     linked = [place for place, line in enumerate(lines) if link and link in line]
     paragraphs: list[dict[str, Any]] = [_paragraph()]
+    blank = 0
     for place, line in enumerate(lines):
-        content = paragraphs[-1]["content"]
-        if not line:  # a blank line parts paragraphs; a text node must not be empty
-            if content:
-                paragraphs.append(_paragraph())
+        if not line:  # a text node must not be empty
+            blank += 1
             continue
+        if blank == 1:
+            paragraphs.append(_paragraph())
+        content = paragraphs[-1]["content"]
+        if blank > 1:  # which paragraphs would fold into one
+            content += [{"type": "hardBreak"}] * blank
+        blank = 0
         if content:
             content.append({"type": "hardBreak"})
         if link and linked[-1:] == [place] and len(link) <= _LONGEST_LINK:
