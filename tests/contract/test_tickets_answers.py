@@ -199,3 +199,17 @@ async def test_a_feature_called_routing_holds_up_nobody(record: Parts) -> None:
             place.desk.fail_next("event", Trouble("answer", status=400, body=words))
             assert isinstance(await sink.send(told("k"), record), outcome), error
         await sink.close()
+
+
+async def test_a_conflict_with_somebody_elses_change_passes(jira: JiraPlace, record: Parts) -> None:
+    """Jira moves an issue once at a time and answers 409 to the others: that passes."""
+    sink = jira.sink()
+    assert isinstance(await sink.send(record.next(told("k1")), record), Sent)
+    jira.desk.fail_next("transition", Trouble("answer", status=409, body="{}"))
+    parts = Parts()
+    parts.posting = record.posting
+    closing = recovered("k2")
+    assert isinstance(await sink.send(parts.next(closing), parts), RetryLater)
+    assert isinstance(await sink.send(parts.resumed(closing), parts), Sent)
+    await sink.close()
+    assert jira.desk.tickets[0].done == ["open", "update", "resolve"]

@@ -25,6 +25,10 @@ _LAG = 10.0
 _LOOKED = "looked"
 """The part that counts them."""
 _GONE = frozenset({404, 410})
+_CONFLICT = 409
+"""Somebody else changes the ticket at this moment, which passes: Jira says to try again.
+https://developer.atlassian.com/cloud/jira/platform/change-notice-update-in-simultaneous-transitions-issue-api/
+"""
 
 
 class Found(Struct, frozen=True):
@@ -189,6 +193,8 @@ async def write(line: Line, method: str, url: str, body: bytes | Any, *, message
     """The JSON that is answered to a change, None for none. Raises Halt where it was not taken."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     reply = await line.ask(method, url, content, message_id=message_id, read=True)
+    if reply.status == _CONFLICT and isinstance(reply.outcome, Rejected):
+        raise Halt(RetryLater(reply.outcome.reason))
     if not isinstance(reply.outcome, Sent):
         raise Halt(reply.outcome)
     if reply.is_page:
