@@ -94,29 +94,34 @@ class ActingRecords:
         )
         async with self._database.write() as connection:
             lease_now = await self._database.lease_clock(connection)
+            # Before the look at what is pending: what becomes due in between is seen there, and nothing older
+            # is taken for the newest.
+            found = (await connection.execute(newest)).one_or_none()
             leases = list(await connection.scalars(waiting))
             if any(until is not None and until > lease_now for until in leases):
                 return Refresh.IN_FLIGHT
             if leases:
                 return Refresh.COMING
-            found = (await connection.execute(newest)).one_or_none()
             if found is None:
                 return Refresh.NOTHING
             seq, delivery_id, reference = found
-            # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
-            await connection.execute(
-                delivery_parts.delete().where(
-                    delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
-                )
-            )
-            await connection.execute(
+            due = await connection.execute(
                 update(deliveries)
-                .where(deliveries.c.seq == seq)
+                # Another replica may have made it due meanwhile, and be sending it.
+                .where(deliveries.c.seq == seq, deliveries.c.state == DeliveryState.SENT.value)
                 .values(
                     state=DeliveryState.PENDING.value,
                     due_at=now,
                     deadline_at=now + deliveries.c.patience,
                     finished_at=None,
+                )
+            )
+            if not due.rowcount:
+                return Refresh.IN_FLIGHT
+            # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
+            await connection.execute(
+                delivery_parts.delete().where(
+                    delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
                 )
             )
             return Refresh.DUE

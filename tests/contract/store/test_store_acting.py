@@ -99,6 +99,19 @@ async def test_the_newest_message_is_due_again(
     assert claim.acknowledged == Acknowledgement("Anna", hands.now)
 
 
+async def test_two_who_ask_at_once_make_it_due_once(
+    store: Store, posted: list[str], open_another: OpenAnother, hands: SimpleNamespace
+) -> None:
+    """The second is not told that it is due: what the first made due may be on its way by then."""
+    other = await open_another()
+    for _ in range(5):
+        answers = await asyncio.gather(
+            *(each.acting.refresh("chat", JOB, now=hands.now) for each in (store, other))
+        )
+        assert answers.count(Refresh.DUE) == 1
+        await send(store, posted[1], Posting(reference=PLACE))
+
+
 async def test_the_message_knows_of_its_silence(
     store: Store, posted: list[str], hands: SimpleNamespace
 ) -> None:
