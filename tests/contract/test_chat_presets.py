@@ -151,6 +151,18 @@ async def test_a_repeat_says_that_it_may_be_one(server: Server, make_message: Ma
     await sink.close()
 
 
+async def test_a_page_for_people_is_no_success(server: Server, make_message: MakeMessage) -> None:
+    """A proxy that wants a log-in answers 200 to everything: nobody was told, so it is tried again."""
+    sink, page = sink_for(server), "<!DOCTYPE html><title>Please sign in</title>"
+    server.fail_next(
+        "execute" if isinstance(server, DiscordServer) else "card", Trouble("answer", status=200, body=page)
+    )
+    assert isinstance(await sink.send(make_message(), Parts()), RetryLater)
+    assert posted(server) == []
+    assert isinstance(await sink.send(make_message(), Parts()), Sent)
+    await sink.close()
+
+
 async def test_a_probe_tells_nobody_anything(server: Server) -> None:
     """The webhook is asked, and nothing stands in the channel."""
     sink = sink_for(server)

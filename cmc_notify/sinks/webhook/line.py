@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from cmc_notify import __version__
-from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
+from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
 from cmc_notify.sinks.http import Contact, HttpClient
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe
@@ -164,6 +164,11 @@ def too_large(max_body: int) -> str:
         f"the document is larger than max_body ({max_body} bytes) without any failure in it; "
         f"raise max_body or shorten the template"
     )
+
+
+def by_service(reply: Reply) -> SendOutcome:
+    """The outcome of a request whose answer was read: success only where the service itself answers."""
+    return RetryLater(NO_SERVICE) if isinstance(reply.outcome, Sent) and reply.is_page else reply.outcome
 
 
 def receipt_of(reply: Reply) -> SendOutcome:

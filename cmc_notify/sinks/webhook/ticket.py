@@ -12,10 +12,10 @@ import msgspec
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import EventType
-from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
+from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.core.ticketing import OPENING
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
-from cmc_notify.sinks.webhook.line import NO_SERVICE, Line, Reply
+from cmc_notify.sinks.webhook.line import Line, Reply, by_service
 from cmc_notify.sinks.webhook.preset import PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 
@@ -115,13 +115,12 @@ class KeyedTicketSink(TicketSink):
         content = body if body is not None else msgspec.json.encode(document)
         message_id = f"{message.key}-{step}" if step else message.key
         reply = await line.ask("POST", url, content, message_id=message_id, read=True)
-        if isinstance(reply.outcome, Sent) and reply.is_page:
-            return RetryLater(NO_SERVICE)
-        if isinstance(reply.outcome, Sent):
+        outcome = by_service(reply)
+        if isinstance(outcome, Sent):
             receipt = posting.label or posting.reference
             await record(DONE, receipt, posting=posting)
             return Sent(receipt)
-        return reply.outcome
+        return outcome
 
 
 def reached(reply: Reply, *, also: Collection[int] = ()) -> SendOutcome:

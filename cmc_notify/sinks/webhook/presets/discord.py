@@ -17,7 +17,7 @@ from cmc_notify.ports import Message, PartRecorder
 from cmc_notify.sinks.fitting import fit
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.shortening import cut, utf16
-from cmc_notify.sinks.webhook.line import Line, Reply
+from cmc_notify.sinks.webhook.line import Line, Reply, by_service
 from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 
@@ -116,15 +116,15 @@ def _outcome(reply: Reply) -> SendOutcome:
 
     https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
     """
-    document = reply.document
-    if isinstance(reply.outcome, Sent):
+    document, outcome = reply.document, by_service(reply)
+    if isinstance(outcome, Sent):
         found = document.get("id") if isinstance(document, dict) else None
         return Sent(f"message {found}" if found else f"HTTP {reply.status}")
-    if isinstance(reply.outcome, RetryLater) and isinstance(document, dict):
+    if isinstance(outcome, RetryLater) and isinstance(document, dict):
         wait = document.get("retry_after")
         if isinstance(wait, int | float) and wait >= 0:
-            return RetryLater(reply.outcome.reason, float(wait))
-    return reply.outcome
+            return RetryLater(outcome.reason, float(wait))
+    return outcome
 
 
 def _words(text: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder
 from cmc_notify.sinks.shortening import json_bytes
-from cmc_notify.sinks.webhook.line import Line, receipt_of
+from cmc_notify.sinks.webhook.line import Line, by_service
 from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 
@@ -49,7 +49,9 @@ class TeamsSink(PresetSink):
             return Rejected(
                 f"the card has {len(body):,} bytes, at most {LARGEST_CARD:,}; shorten its template"
             )
-        return receipt_of(await line.ask("POST", self.base, body, message_id=message.key))
+        reply = await line.ask("POST", self.base, body, message_id=message.key, read=True)
+        outcome = by_service(reply)
+        return Sent(f"HTTP {reply.status}") if isinstance(outcome, Sent) else outcome
 
     async def probe(self) -> SendOutcome:
         """Whether anybody answers: a workflow can only be posted to."""
