@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from new_store import new_store
 
 from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import DeliveryState, NewDelivery
@@ -22,7 +23,7 @@ from cmc_notify.dispatcher import Dispatcher, HealthTelling, SinkPlan, worker
 from cmc_notify.dispatcher.health import SinkWatch
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, DeliveryFilter, Message, PartRecorder, PollCommit
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
 START = 1_795_425_600.0
@@ -188,7 +189,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """An empty stage."""
     now = [START]
-    store = await open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: now[0], exclusive=True)
+    store = await new_store(tmp_path / "store.db", clock=lambda: now[0])
     yield Stage(store, now)
     await store.close()
 

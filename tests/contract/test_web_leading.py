@@ -7,10 +7,11 @@ from typing import cast
 
 import pytest
 from aiohttp import web
+from new_store import new_store
 
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, Ledger, PollCommit
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import LiveController, LiveSink
 from cmc_notify.web.access import Access
@@ -42,7 +43,7 @@ class One:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Where a replica committed a poll of two controllers, one of which nobody has configured any more."""
-    opened = await open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: NOW, exclusive=True)
+    opened = await new_store(tmp_path / "store.db", clock=lambda: NOW)
     for name in ("emea", "gone"):
         meta = ControllerMeta(last_poll_at=NOW)
         await opened.poll.commit_poll(PollCommit(controller=name, expected_version=0, meta=meta))

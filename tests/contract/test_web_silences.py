@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from new_store import new_store
 from pydantic import SecretStr
 
 from cmc_notify.core.links import Links
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import LiveController, LiveSink, create_app
 
@@ -42,7 +43,7 @@ class TwoControllers:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """A new store."""
-    opened = await open_store(f"sqlite:///{tmp_path}/store.db", clock=lambda: NOW, exclusive=True)
+    opened = await new_store(tmp_path / "store.db", clock=lambda: NOW)
     yield opened
     await opened.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from msgspec.structs import replace
+from new_store import new_store
 
 from cmc_notify.chatops import ChatOps, Present
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
@@ -19,7 +20,7 @@ from cmc_notify.simulator.slack_people import InteractiveSlack, Person
 from cmc_notify.simulator.slack_workspace import SlackMessage
 from cmc_notify.sinks.slack import SlackSettings
 from cmc_notify.sinks.slack.buttons import buttons
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
 ANNA, BERT = Person("U0ANNA", "Anna <!channel>"), Person("U0BERT", "bert")
@@ -167,18 +168,6 @@ class ChatStage:
         self.woken += 1
 
 
-_made: list[bytes] = []
-
-
-async def _empty_store(folder: Path) -> bytes:
-    """A SQLite store with nothing in it; made once, since migrations take a while."""
-    if not _made:
-        path = folder / "template.db"
-        await (await open_store(f"sqlite:///{path}", clock=lambda: NOW, exclusive=True)).close()
-        _made.append(path.read_bytes())
-    return _made[0]
-
-
 @asynccontextmanager
 async def chat_stage(folder: Path, *, clock: Clock = lambda: NOW, **given: Any) -> AsyncIterator[ChatStage]:
     """A stage with a running ChatOps; ``given`` are settings of the sink."""
@@ -196,8 +185,7 @@ async def chat_stage(folder: Path, *, clock: Clock = lambda: NOW, **given: Any) 
 async def _running(
     slack: InteractiveSlack, folder: Path, clock: Clock, given: dict[str, Any]
 ) -> AsyncIterator[ChatStage]:
-    (folder / "store.db").write_bytes(await _empty_store(folder))
-    store = await open_store(f"sqlite:///{folder}/store.db", clock=lambda: NOW, exclusive=True)
+    store = await new_store(folder / "store.db", clock=lambda: NOW)
     document = {
         "token": slack.token,
         "channel": "#netops",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from new_store import new_store
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import EventType
@@ -18,7 +19,7 @@ from cmc_notify.core.samples import sample
 from cmc_notify.dispatcher import Dispatcher, SinkPlan, dispatcher, recording, worker
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, Delivery, Message, PartRecorder, PollCommit
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
 START = 1_795_425_600.0
@@ -196,7 +197,7 @@ async def hang(_message: Message, _record: PartRecorder) -> SendOutcome:
 async def empty_stage(folder: Path) -> AsyncIterator[Stage]:
     """Nothing is told yet."""
     clock = Clock()
-    store = await open_store(f"sqlite:///{folder}/store.db", clock=clock, exclusive=True)
+    store = await new_store(folder / "store.db", clock=clock)
     yield Stage(store, clock)
     await store.close()
 

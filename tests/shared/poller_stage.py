@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from new_store import new_store
+
 from cmc_notify.controller import Controller
 from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.events import Event
@@ -14,7 +16,7 @@ from cmc_notify.poller.poller import Telling
 from cmc_notify.ports import ControllerMeta
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
-from cmc_notify.store import Store, open_store
+from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
 
@@ -99,7 +101,7 @@ async def polling(
 ) -> AsyncIterator[PollerStage]:
     """A stage on an empty controller."""
     sim = Simulator("empty", speed=0, quirks=quirks, auth=OPEN)
-    store = await open_store(f"sqlite:///{folder}/poller.db", clock=lambda: sim.now, exclusive=True)
+    store = await new_store(folder / "poller.db", clock=lambda: sim.now)
     try:
         async with sim:
             assert sim.url
