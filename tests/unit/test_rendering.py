@@ -250,7 +250,7 @@ def test_a_card_shows_how_far_the_job_is_and_what_stands_for_it() -> None:
     assert "*Status:* InProgress · ▓▓▓▓▓▓▓░░░░░ 58 % · 6 appliances · 7 min 30 s so far\n" in text
     assert "*Acknowledged:* anna &lt;@U1&gt;, 2026-11-23 09:20:00 UTC\n" in text
     link = "<https://snow.example.net/?a%7Cb%3E|INC1 &lt;!channel&gt;>"
-    assert f"*Ticket:* {link} (snow, open)\n*Ticket:* INC2 (snow, closed)\n" in text
+    assert f"*Tickets:* {link} (snow, open), INC2 (snow, closed)\n" in text
 
 
 @pytest.mark.parametrize(("purpose", "said"), [(Purpose.TELL, True), (Purpose.FOLLOW, False)])

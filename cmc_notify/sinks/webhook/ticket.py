@@ -29,6 +29,8 @@ CLOSING = frozenset(
 )
 DONE = "done"
 """The part that stands for all of a message."""
+ALERT = "alert"
+"""What people call what the vendor gives no number: the sink's name beside it says where it is."""
 _NOTHING_OPEN = "no ticket is open"
 
 
@@ -117,7 +119,7 @@ class KeyedTicketSink(TicketSink):
         reply = await line.ask("POST", url, content, message_id=message_id, read=True)
         outcome = by_service(reply)
         if isinstance(outcome, Sent):
-            receipt = posting.label or posting.reference
+            receipt = posting.reference
             await record(DONE, receipt, posting=posting)
             return Sent(receipt)
         return outcome

@@ -24,7 +24,7 @@ from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
 
 PATH = "/api/v2/alerts"
 STATUS = "/api/v2/status"
@@ -147,7 +147,7 @@ class AlertmanagerSink(KeyedTicketSink):
             url=self._root + PATH,
             document=[alert],
             body=words.body,
-            posting=Posting(reference=key, label=key, open=fires, notes=kept),
+            posting=Posting(reference=key, label=ALERT, open=fires, notes=kept),
         )
 
     def _labels(self, subject: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings, check_header
-from cmc_notify.sinks.webhook.ticket import DONE, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT, DONE, KeyedTicketSink, TicketSettings, reached
 
 PATH = "/v2/alerts"
 _ALIAS = 512
@@ -155,7 +155,7 @@ class OpsgenieSink(KeyedTicketSink):
 
     def _posting(self, message: Message, *, open_: bool) -> Posting:
         alias = self.key(message.subject)
-        return Posting(reference=alias, label=alias, open=open_)
+        return Posting(reference=alias, label=ALERT, open=open_)
 
     async def _note(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
         return await self.settle(

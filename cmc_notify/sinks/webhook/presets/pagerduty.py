@@ -22,7 +22,7 @@ from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
 
 PATH = "/v2/enqueue"
 SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "info"}
@@ -129,7 +129,7 @@ class PagerDutySink(KeyedTicketSink):
             url=self._address,
             document=document,
             body=words.body,
-            posting=Posting(reference=key, label=key, open=action == "trigger"),
+            posting=Posting(reference=key, label=ALERT, open=action == "trigger"),
         )
         if isinstance(outcome, Rejected) and _KEY_REFUSED.search(outcome.reason):
             return Blocked(outcome.reason)  # no event would be taken

@@ -19,7 +19,7 @@ from cmc_notify.sinks.webhook.keys import ticket_key
 from cmc_notify.sinks.webhook.line import Line
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
 
 PATH = "/api/global/em/jsonv2"
 _CLEAR = 0
@@ -114,7 +114,7 @@ class ServiceNowSink(KeyedTicketSink):
             url=self._root + PATH,
             document={"records": [entry]},
             body=words.body,
-            posting=Posting(reference=key, label=key, open=opens),
+            posting=Posting(reference=key, label=ALERT, open=opens),
         )
 
 
