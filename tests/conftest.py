@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,11 @@ from postgres import PostgresServer, postgres_server
 if settings.get_current_profile_name() != "ci":
     settings.register_profile("patient", deadline=None)
     settings.load_profile("patient")
+
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and whatever they start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
