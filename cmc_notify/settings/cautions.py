@@ -19,3 +19,10 @@ def cautions(settings: Settings) -> Iterator[str]:
     used |= {sink.fallback for sink in settings.sinks.values() if sink.fallback}
     for name in settings.sinks.keys() - used:
         yield f"sinks.{name}: is in no route and nobody's fallback, so nothing goes there; route to it"
+    tickets = {name for name, sink in settings.sinks.items() if sink.opens_tickets}
+    for index, route in enumerate(settings.routes):
+        if route.per == "incident" and not tickets & set(route.sinks):
+            yield (
+                f"routes.{index}.per: speaks of tickets, and none of this route's sinks opens any; "
+                "remove it, or name a sink with a ticket preset"
+            )

@@ -553,3 +553,9 @@ def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) ->
         load(file, environ={}, sink_types={"desk": Desk, "screen": Screen})
     [problem] = refused.value.problems
     assert "sinks.other.fallback: two opens tickets" in problem
+
+
+def test_a_route_that_speaks_of_tickets_and_opens_none_is_cautioned(loaded: Load) -> None:
+    """It does nothing, which whoever wrote it does not expect."""
+    [told] = cautions(loaded(SMALL + "    per: incident\n"))
+    assert told.startswith("routes.0.per: speaks of tickets")
