@@ -11,7 +11,7 @@ ARGS ?=
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 # Tests at a time.
-JOBS ?= 4
+JOBS ?= 3
 DOCKER ?= docker
 IMAGE ?= cmc-notify
 

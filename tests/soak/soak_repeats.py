@@ -79,10 +79,12 @@ def _cause(record: Record, first: Arrival, again: Arrival) -> Cause:
 
 
 def _killed(record: Record, first: Arrival, again: Arrival) -> bool:
-    """The sender was killed after the message came, and left a lease on it."""
+    """The sender was killed, and left a lease on it. It sent the message before, but a busy receiver may read
+    it only after the sender's death.
+    """
     return any(
         kill.life == first.life
-        and first.began <= kill.at <= again.began
+        and kill.at <= again.began
         and kill.leased is not None
         and first.key in kill.leased
         for kill in record.kills

@@ -270,6 +270,11 @@ def killed(record: Record) -> None:
     record.kills.append(Kill(0.5, "r1.1", frozenset({"e0-chat"})))
 
 
+def killed_before_it_was_read(record: Record) -> None:
+    """The sender died with a lease on it, and the receiver read the message after that."""
+    record.kills.append(Kill(of(record, 0).began - 0.01, "r1.1", frozenset({"e0-chat"})))
+
+
 def frozen(record: Record) -> None:
     """The sender stood still with a lease on it."""
     record.freezes.append(Freeze(0.05, 19.0, "r1.1", frozenset({"e0-chat"})))
@@ -304,6 +309,7 @@ def refused(record: Record) -> None:
     ("reason", "cause"),
     [
         (killed, Cause.KILLED),
+        (killed_before_it_was_read, Cause.KILLED),
         (frozen, Cause.FROZEN),
         (woken, Cause.FROZEN),
         (stopped, Cause.STORE),
