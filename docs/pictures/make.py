@@ -108,6 +108,7 @@ def _taken(browser: Browser, shot: Shot) -> bytes:
     high = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": high})  # a frame paints only what can be seen
     page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    page.wait_for_timeout(300)  # a mail's frame is drawn apart from the page, and tells nobody when
     overflow = page.evaluate("document.documentElement.scrollWidth")
     assert overflow <= width, f"{shot[0]} is {overflow} pixels wide"
     picture = page.screenshot(
