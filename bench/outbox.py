@@ -21,7 +21,7 @@ import asyncpg
 from sqlalchemy import Table, bindparam, cast, insert, literal, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import Event, EventType, event_id, rfc3339
 from cmc_notify.core.model import Job, JobState, Outcome, Row
 from cmc_notify.ports import ControllerMeta, DeliveryFilter, PollCommit, SavedJob
@@ -131,7 +131,7 @@ async def rounds_of(store: Store, number: int) -> dict[str, float]:
     took["next_due"], _ = await timed(store.outbox.next_due("chat"))
     took["claim"], claims = await timed(store.outbox.claim("chat", owner="me", limit=PAIRS, lease=60))
     assert len(claims) == PAIRS
-    verdict = Verdict(state=DeliveryState.SENT, receipt=str(number))
+    verdict = AttemptResult(state=DeliveryState.SENT, receipt=str(number))
     took["record"], done = await timed(
         store.outbox.record(claims[0].delivery.id, owner="me", verdict=verdict)
     )

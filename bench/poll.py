@@ -23,10 +23,10 @@ from typing import Any
 import aiohttp
 
 from cmc_notify.controller import Controller
-from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import Telling
+from cmc_notify.poller.poller import NotifyRules
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
 from cmc_notify.store import open_store
@@ -91,7 +91,7 @@ async def rounds_of(rounds: int, url: str, folder: str, server: "subprocess.Pope
     assert server.stdout
     store = await open_store(f"sqlite:///{folder}/bench.db", clock=time.time, exclusive=True)
     controller = Controller("bench", ControllerSettings(url=url, first_run="open"))
-    telling = Telling(routes=(Route(sinks=("screen",)),), sinks={"screen": SinkRule()})
+    telling = NotifyRules(routes=(Route(sinks=("screen",)),), sinks={"screen": SinkProfile()})
     poller = Poller(
         "bench",
         controller,

@@ -1,7 +1,7 @@
 """The composition root: the only place that names concrete adapters and plugs them together."""
 
 from cmc_notify.app.bridge import Bridge
-from cmc_notify.app.making import Plugins, make_renderer, make_sink
-from cmc_notify.app.running import run
+from cmc_notify.app.factories import Plugins, make_renderer, make_sink
+from cmc_notify.app.lifecycle import run
 
 __all__ = ["Bridge", "Plugins", "make_renderer", "make_sink", "run"]

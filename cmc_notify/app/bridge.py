@@ -15,9 +15,9 @@ from aiohttp.web import Application
 from pydantic import SecretStr
 
 from cmc_notify.app.engine import Engine
-from cmc_notify.app.making import Plugins
-from cmc_notify.app.opening import Opened, Opening
-from cmc_notify.app.stalls import watch_stalls
+from cmc_notify.app.factories import Plugins
+from cmc_notify.app.loop_monitor import watch_stalls
+from cmc_notify.app.store_startup import OpenedStore, StoreOpener
 from cmc_notify.core.links import Links
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock
@@ -39,8 +39,8 @@ class Bridge:
         self._metrics = Metrics()
         self._http = settings.http
         self._token = settings.http.token
-        self._opening = Opening(clock)
-        self._opened: Opened | None = None
+        self._opening = StoreOpener(clock)
+        self._opened: OpenedStore | None = None
         self._web: WebServer | None = None
         self._engine: Engine | None = None
         self._stalls: asyncio.Task[None] | None = None
@@ -169,7 +169,7 @@ class Bridge:
         _log.debug("bridge.listening", **self._place())
         return self._web
 
-    def _pages(self, opened: Opened) -> Application:
+    def _pages(self, opened: OpenedStore) -> Application:
         return create_app(
             ledger=opened.store.ledger,
             silences=opened.store.silences,

@@ -9,18 +9,18 @@ from datetime import datetime
 
 import structlog
 
-from cmc_notify.app.making import Plugins, make_plan, make_renderer, make_route, make_rule, make_sink
+from cmc_notify.app.factories import Plugins, make_plan, make_renderer, make_route, make_rule, make_sink
 from cmc_notify.chatops import ChatOps, Present
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
-from cmc_notify.dispatcher import Dispatcher, HealthTelling
+from cmc_notify.dispatcher import Dispatcher, SinkEventRules
 from cmc_notify.errors import TemplateError
 from cmc_notify.heartbeat import Heartbeat
 from cmc_notify.housekeeping import Housekeeper
-from cmc_notify.leading import Leading
+from cmc_notify.leadership import LeaderElection
 from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import Telling
+from cmc_notify.poller.poller import NotifyRules
 from cmc_notify.ports import Clock
 from cmc_notify.scheduler import Scheduler
 from cmc_notify.settings import Settings
@@ -60,7 +60,7 @@ class Engine:
         self._metrics = metrics
         renderer = make_renderer(settings, self._count_fallback, plugins=plugins)
         self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
-        telling = Telling(
+        telling = NotifyRules(
             routes=tuple(make_route(route) for route in settings.routes),
             sinks={name: make_rule(sink) for name, sink in settings.sinks.items()},
             redact=settings.redact,
@@ -74,7 +74,7 @@ class Engine:
             clock=clock,
             metrics=metrics,
             sign_link=self._sign_link,
-            health=HealthTelling(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
+            health=SinkEventRules(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
         )
         self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
         self.chat = ChatOps(
@@ -107,9 +107,9 @@ class Engine:
             )
             for name, controller in self.controllers.items()
         }
-        self.leading: Leading | None = predecessor.leading if predecessor else None
+        self.leading: LeaderElection | None = predecessor.leading if predecessor else None
         if store.shared and self.leading is None:
-            self.leading = Leading(store.leadership, owner=owner, metrics=metrics)
+            self.leading = LeaderElection(store.leadership, owner=owner, metrics=metrics)
         self._scheduler = Scheduler(self.leading.stand_back if self.leading else lambda _controller: None)
         self._housekeeper = Housekeeper(
             store.housekeeping, retention=settings.store.retention, sinks=settings.sinks, clock=clock

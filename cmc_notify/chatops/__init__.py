@@ -7,7 +7,7 @@ A press comes in by Socket Mode (``socket``) or as a signed request (``door``), 
 
 from cmc_notify.chatops.apps import App
 from cmc_notify.chatops.commands import Present
-from cmc_notify.chatops.reading import Unreadable, read_form, read_json
+from cmc_notify.chatops.payloads import Unreadable, read_form, read_json
 from cmc_notify.chatops.service import ChatOps
 
 __all__ = ["App", "ChatOps", "Present", "Unreadable", "read_form", "read_json"]

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from cmc_notify.chatops.door import Door
+from cmc_notify.chatops.payloads import Command
 from cmc_notify.chatops.people import People
-from cmc_notify.chatops.reading import Command
-from cmc_notify.chatops.speaking import quoted
+from cmc_notify.chatops.replies import quoted
+from cmc_notify.chatops.signature_check import SignatureCheck
 from cmc_notify.ports import Clock
 from cmc_notify.settings.base import SinkSettings
-from cmc_notify.sinks.slack.answers import NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
+from cmc_notify.sinks.slack.error_codes import NotTaken
 from cmc_notify.sinks.slack.lookup import channel_id
-from cmc_notify.sinks.slack.probing import seems_id
+from cmc_notify.sinks.slack.probe import seems_id
 from cmc_notify.sinks.slack.settings import SlackSettings
 
 MISSED_FOR = 60.0
@@ -37,7 +37,7 @@ class App:
         self.client = SlackClient(self.settings)
         self.people = People(self.client)
         secret = self.settings.signing_secret
-        self.door = Door(secret.get_secret_value(), clock=clock) if secret else None
+        self.door = SignatureCheck(secret.get_secret_value(), clock=clock) if secret else None
         self._channels: dict[str, str] = {}
         self._missed: dict[str, float] = {}
 

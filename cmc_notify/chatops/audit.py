@@ -10,9 +10,9 @@ import time
 import structlog
 from msgspec.structs import replace
 
-from cmc_notify.chatops.reading import Press
+from cmc_notify.chatops.payloads import Press
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Acting, ActionOutcome, ChatAction, Clock
+from cmc_notify.ports import ActionOutcome, ChatAction, ChatActions, Clock
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 class Audit:
     """The table ``actions``, the log and the metric."""
 
-    def __init__(self, acting: Acting, *, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, acting: ChatActions, *, metrics: Metrics, clock: Clock) -> None:
         self._acting = acting
         self._metrics = metrics
         self._clock = clock

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from cmc_notify.chatops.reading import Command
-from cmc_notify.chatops.speaking import quoted
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.chatops.payloads import Command
+from cmc_notify.chatops.replies import quoted
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports import ControllerMeta, Ledger
 from cmc_notify.sinks.slack.layout import lay_out
 
@@ -95,9 +95,9 @@ async def _failures(ledger: Ledger, present: Present, controller: str | None) ->
     return "\n".join(lines)
 
 
-def _grouped(found: Sequence[Incident]) -> Iterator[str]:
+def _grouped(found: Sequence[TrackedFailure]) -> Iterator[str]:
     """One line for each (controller, feature, error), those that hit most appliances first."""
-    groups: dict[tuple[str, str | None, str | None], list[Incident]] = {}
+    groups: dict[tuple[str, str | None, str | None], list[TrackedFailure]] = {}
     for incident in found:
         groups.setdefault((incident.controller, incident.feature, incident.error_text), []).append(incident)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))

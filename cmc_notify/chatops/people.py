@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from cmc_notify.chatops.deciding import groups, named, refusal
-from cmc_notify.chatops.reading import ActionName
-from cmc_notify.chatops.speaking import quoted
+from cmc_notify.chatops.payloads import ActionName
+from cmc_notify.chatops.permissions import groups, named, refusal
+from cmc_notify.chatops.replies import quoted
 from cmc_notify.core.outcome import Blocked
-from cmc_notify.sinks.slack.acting_probe import MEMBERS
-from cmc_notify.sinks.slack.answers import NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
+from cmc_notify.sinks.slack.error_codes import NotTaken
+from cmc_notify.sinks.slack.interactivity_probe import MEMBERS
 
 KEPT = 180.0
 """Seconds that a group's members are remembered."""

@@ -13,15 +13,15 @@ from typing import Any
 import structlog
 
 from cmc_notify.chatops import commands
-from cmc_notify.chatops.acting import Acts, Cancels, Result
 from cmc_notify.chatops.apps import App, apps
 from cmc_notify.chatops.audit import Audit
-from cmc_notify.chatops.deciding import serves
-from cmc_notify.chatops.reading import Command, Press, Unreadable, read_command, read_press
-from cmc_notify.chatops.socket import Socket
-from cmc_notify.chatops.speaking import tell_person, tell_thread
+from cmc_notify.chatops.button_actions import ButtonActions, JobCanceler, Result
+from cmc_notify.chatops.payloads import Command, Press, Unreadable, read_command, read_press
+from cmc_notify.chatops.permissions import serves
+from cmc_notify.chatops.replies import tell_person, tell_thread
+from cmc_notify.chatops.socket_mode import Socket
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Acting, ActionOutcome, Clock, Ledger, Refresh, Silences
+from cmc_notify.ports import ActionOutcome, ChatActions, Clock, Ledger, Refresh, Silences
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.telemetry import Metrics
 
@@ -45,10 +45,10 @@ class ChatOps:
     def __init__(
         self,
         sinks: Mapping[str, SinkSettings],
-        controllers: Mapping[str, Cancels],
+        controllers: Mapping[str, JobCanceler],
         present: commands.Present,
         *,
-        acting: Acting,
+        acting: ChatActions,
         ledger: Ledger,
         silences: Silences,
         wake: Callable[[], None],
@@ -64,7 +64,7 @@ class ChatOps:
         self._wake = wake
         self._clock = clock
         self._metrics = metrics
-        self._acts = Acts(acting, silences, controllers, clock=clock)
+        self._acts = ButtonActions(acting, silences, controllers, clock=clock)
         self.audit = Audit(acting, metrics=metrics, clock=clock)
         self.stopping = False
         self._sockets: list[asyncio.Task[None]] = []

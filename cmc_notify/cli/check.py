@@ -17,7 +17,7 @@ from cmc_notify.errors import CmcNotifyError, ConfigError, TemplateError
 from cmc_notify.rendering import check as check_templates
 from cmc_notify.settings import Settings
 from cmc_notify.settings.cautions import cautions
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 
 SLACK = 5.0
 """Seconds that a sink gets beyond its own time-out to say what went wrong."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import Loaded, Settings, read_config
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
 from cmc_notify.store import Store, open_store
 

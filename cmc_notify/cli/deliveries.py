@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cmc_notify.app.making import PROBE_EVERY
+from cmc_notify.app.factories import PROBE_EVERY
 from cmc_notify.cli.common import for_people, in_short, known_name, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_facts, print_json, print_table, say

@@ -8,15 +8,15 @@ import msgspec
 import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
-from cmc_notify.cli.marking import in_words
+from cmc_notify.cli.context_words import in_words
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import brief, fail, print_json, print_table, say
-from cmc_notify.core.model import Incident
+from cmc_notify.core.model import TrackedFailure
 from cmc_notify.ports import Ticket, TicketFilter
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
-from cmc_notify.web.marks import NONE, Marks, marks_of_failures
+from cmc_notify.web.job_context import NONE, JobContext, marks_of_failures
 
 app = actions("What is failed now, and closing one by hand.")
 SHOWN = 50
@@ -38,7 +38,7 @@ def list_failures(
 
     shown = limit or (_ALL if as_json else SHOWN)
 
-    async def read() -> tuple[Sequence[Incident], Mapping[str, Marks], int]:
+    async def read() -> tuple[Sequence[TrackedFailure], Mapping[str, JobContext], int]:
         async with opened_store(settings) as store:
             now = time.time()
             counts = await store.ledger.count_incidents()
@@ -99,7 +99,7 @@ def close_failure(
         say(f"nothing closes its tickets now but you, where they are:{links}")
 
 
-async def _close(settings: Settings, key: str) -> tuple[Incident, list[Ticket]]:
+async def _close(settings: Settings, key: str) -> tuple[TrackedFailure, list[Ticket]]:
     """The failure, and the open tickets that no other failure will close."""
     async with opened_store(settings) as store:
         incident = await _found(store, key)
@@ -112,12 +112,12 @@ async def _close(settings: Settings, key: str) -> tuple[Incident, list[Ticket]]:
         return incident, [row.ticket for row in rows if (row.ticket.sink, row.ticket.subject) in left]
 
 
-def _places(incident: Incident) -> set[tuple[str, str]]:
+def _places(incident: TrackedFailure) -> set[tuple[str, str]]:
     """Sink and subject of each of its tickets."""
     return {(sink, subject) for sink, subjects in incident.tickets.items() for subject in subjects}
 
 
-async def _found(store: Store, key: str) -> Incident:
+async def _found(store: Store, key: str) -> TrackedFailure:
     incidents = await store.ledger.incidents(limit=_ALL)
     found = next((each for each in incidents if key in (each.id, _key(each))), None)
     if found is None:
@@ -125,13 +125,13 @@ async def _found(store: Store, key: str) -> Incident:
     return found
 
 
-def _key(incident: Incident) -> str:
+def _key(incident: TrackedFailure) -> str:
     """``controller/serial/feature id``; the id where one is unknown, for then that is not unique."""
     if not incident.pair.named:
         return incident.id
     return f"{incident.controller}/{incident.serial}/{incident.feature_id}"
 
 
-def _builtins(incident: Incident, marks: Marks = NONE) -> dict[str, object]:
+def _builtins(incident: TrackedFailure, marks: JobContext = NONE) -> dict[str, object]:
     document: dict[str, object] = msgspec.to_builtins(failure_document(incident, marks))
     return document

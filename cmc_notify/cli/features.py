@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cmc_notify.cli.asking import ask_all
 from cmc_notify.cli.common import read_settings, run_async
+from cmc_notify.cli.controller_queries import ask_all
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, single
 from cmc_notify.cli.output import print_json, print_table
 

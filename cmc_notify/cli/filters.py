@@ -8,7 +8,7 @@ from cmc_notify.cli.common import known_name
 from cmc_notify.core.model import Feature, Status
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings.base import parse_duration
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 
 Moment = Callable[[float], int]
 """A time in Unix seconds, given what time it is on the controller."""

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from cmc_notify.cli.asking import ask, ask_all, host_names, names_of, the_controller
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
+from cmc_notify.cli.context_words import named
+from cmc_notify.cli.controller_queries import ask, ask_all, host_names, names_of, the_controller
 from cmc_notify.cli.filters import feature_id, job_status, moment
-from cmc_notify.cli.marking import named
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
 from cmc_notify.cli.output import print_facts, print_json, print_table, say, warn
 from cmc_notify.controller import Controller
@@ -19,7 +19,7 @@ from cmc_notify.core.model import Feature, Job, Names, Outcome, Status
 from cmc_notify.errors import MalformedJob, StoreError
 from cmc_notify.settings import Settings
 from cmc_notify.web.documents import acknowledgement_document, ticket_document
-from cmc_notify.web.marks import NONE, Marks, marks_of_asked
+from cmc_notify.web.job_context import NONE, JobContext, marks_of_asked
 
 app = actions("Ask a controller for its jobs, and cancel one.")
 
@@ -131,7 +131,7 @@ def cancel_job(
         say(f"{name}: job {job.id} is {job.status}")
 
 
-async def _marks(settings: Settings, controller: str, job: Job) -> Marks:
+async def _marks(settings: Settings, controller: str, job: Job) -> JobContext:
     """What the bridge's store knows besides; nothing where there is no store yet, or it can't be read."""
     try:
         async with opened_store(settings) as store:
@@ -162,7 +162,7 @@ def _rows(job: Job, names: Names) -> list[dict[str, Any]]:
     ]
 
 
-def _taken(marks: Marks, settings: Settings) -> str | None:
+def _taken(marks: JobContext, settings: Settings) -> str | None:
     found = marks.acknowledged
     return None if found is None else f"by {found.by}, {for_people(found.at, settings)}"
 
@@ -207,7 +207,7 @@ def _results(info: JobInfo) -> str:
     return f"{counts.succeeded} ok, {counts.failed} failed{f', {open_rows} open' if open_rows else ''}"
 
 
-def _print_job(name: str, job: Job, names: Names, settings: Settings, marks: Marks) -> None:
+def _print_job(name: str, job: Job, names: Names, settings: Settings, marks: JobContext) -> None:
     info = job_info(job, names, previous_status=None)
     times = (job.creation_time, job.push_time, job.completion_time)
     created, pushed, completed = (for_people(each, settings) for each in times)

@@ -17,11 +17,11 @@ import typer
 
 from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings
-from cmc_notify.cli.mail_picture import SUFFIX, mail_page, mail_text
+from cmc_notify.cli.file_watch import changes
 from cmc_notify.cli.options import ConfigOption, single
 from cmc_notify.cli.output import fail, note, say, warn
-from cmc_notify.cli.picture import is_slack_message, slack_page, slack_text
-from cmc_notify.cli.watching import changes
+from cmc_notify.cli.preview_html import is_slack_message, slack_page, slack_text
+from cmc_notify.cli.preview_mail import SUFFIX, mail_page, mail_text
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.samples import sample
 from cmc_notify.core.text import visible
@@ -30,7 +30,7 @@ from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PreviewDocument, Previewing
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings import Settings
-from cmc_notify.settings.loading import find_config
+from cmc_notify.settings.loader import find_config
 
 _HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>cmc-notify preview</title>
 <meta name=viewport content="width=device-width, initial-scale=1"><style>

@@ -17,8 +17,8 @@ from cmc_notify.core.silences import Silence
 from cmc_notify.errors import ConfigError
 from cmc_notify.rendering.filters import duration as lasting
 from cmc_notify.settings import Settings
-from cmc_notify.settings.suggest import did_you_mean
-from cmc_notify.web.silencing import (
+from cmc_notify.settings.suggestions import did_you_mean
+from cmc_notify.web.silence_documents import (
     MATCHERS,
     matchers_in_words,
     silence_asked_for,

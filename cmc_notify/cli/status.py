@@ -7,12 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from cmc_notify.cli.common import ago, in_short, opened_store, read_settings, run_async
-from cmc_notify.cli.marking import in_words
+from cmc_notify.cli.context_words import in_words
 from cmc_notify.cli.options import ConfigOption, JsonOption, single
 from cmc_notify.cli.output import brief, print_json, print_table, say
 from cmc_notify.core.model import JobState
 from cmc_notify.core.silences import Silence
-from cmc_notify.leading import polls_of
+from cmc_notify.leadership import polls_of
 from cmc_notify.ports import TicketFilter, TicketRow
 from cmc_notify.settings import Settings
 from cmc_notify.settings.controller import PollSettings
@@ -23,9 +23,9 @@ from cmc_notify.web.documents import (
     sink_document,
     ticket_row_document,
 )
-from cmc_notify.web.marks import Marks, marks_of_jobs
+from cmc_notify.web.job_context import JobContext, marks_of_jobs
 from cmc_notify.web.overview import ControllerView, Overview, overview
-from cmc_notify.web.silencing import silence_document
+from cmc_notify.web.silence_documents import silence_document
 
 OPEN_JOBS = 1000
 """Jobs that can be open at once before the number is no longer exact."""
@@ -53,7 +53,7 @@ class Look(NamedTuple):
     """The open ones."""
     silences: Sequence[Silence]
     """Those that act."""
-    marks: Mapping[tuple[str, str], Marks]
+    marks: Mapping[tuple[str, str], JobContext]
     """Of the open jobs."""
 
 

@@ -57,7 +57,7 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     deadline_at: float
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class AttemptResult(Struct, frozen=True, kw_only=True):
     """What an attempt means for its delivery; made by ``core.retry``."""
 
     state: DeliveryState

@@ -37,7 +37,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Whether any sink updates messages in place and so wants ``job.progress``."""
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class EventDraft(Struct, frozen=True, kw_only=True):
     """An event to be, before it has names, an id and receivers."""
 
     type: EventType
@@ -55,7 +55,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     state: JobState
     job: Job
-    drafts: tuple[Draft, ...] = ()
+    drafts: tuple[EventDraft, ...] = ()
 
 
 def look(
@@ -107,7 +107,7 @@ def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy
     if _announced(job, controller_now, policy.first_run):
         change = _same_run(blank, job, now=now, controller_now=controller_now, policy=policy)
         if job.status == Status.QUEUED:
-            return replace(change, drafts=(Draft(type=EventType.JOB_QUEUED), *change.drafts))
+            return replace(change, drafts=(EventDraft(type=EventType.JOB_QUEUED), *change.drafts))
         return change
     state = replace(
         blank,
@@ -162,7 +162,7 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
     if job.creation_time is None:  # part of the job's name, so it holds for every run
         job = replace(job, creation_time=old.job.creation_time)
     change = _same_run(fresh, job, now=now, controller_now=controller_now, policy=policy)
-    reopened = Draft(type=EventType.JOB_REOPENED, previous_status=old.job.status)
+    reopened = EventDraft(type=EventType.JOB_REOPENED, previous_status=old.job.status)
     return replace(change, drafts=(reopened, *change.drafts))
 
 
@@ -228,7 +228,7 @@ def _next_state(old: JobState, job: Job, *, now: float) -> JobState:
     )
 
 
-def _running_drafts(old: JobState, state: JobState, job: Job, policy: Policy) -> list[Draft]:
+def _running_drafts(old: JobState, state: JobState, job: Job, policy: Policy) -> list[EventDraft]:
     if job.status != Status.IN_PROGRESS:
         return []
     if old.job.status != Status.IN_PROGRESS:
@@ -245,8 +245,8 @@ def _draft(
     pairs: frozenset[Pair] = _NO_PAIRS,
     new: frozenset[Pair] = _NO_PAIRS,
     details_pending: bool = False,
-) -> Draft:
-    return Draft(
+) -> EventDraft:
+    return EventDraft(
         type=kind,
         previous_status=state.previous_status,
         pairs=pairs,
@@ -283,7 +283,9 @@ def _watch_until(job: Job, now: float, controller_now: float, policy: Policy) ->
     return now + policy.watch
 
 
-def _overdue(state: JobState, job: Job, *, now: float, controller_now: float, policy: Policy) -> Draft | None:
+def _overdue(
+    state: JobState, job: Job, *, now: float, controller_now: float, policy: Policy
+) -> EventDraft | None:
     limit = policy.overdue.get((job.operation or "").lower())
     if limit is None or state.overdue_told or job.status != Status.IN_PROGRESS:
         return None

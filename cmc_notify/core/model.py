@@ -192,7 +192,7 @@ class JobState(Struct, frozen=True, kw_only=True):
         return not self.vanished and (not self.job.finished or self.settle_until is not None)
 
 
-class Incident(Struct, frozen=True, kw_only=True):
+class TrackedFailure(Struct, frozen=True, kw_only=True):
     """One (controller, serial, feature) that was told as failed; open until ``closed_at`` is set.
 
     ``audience`` maps each sink that was told to the ids of the deliveries that told it.

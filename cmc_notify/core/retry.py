@@ -9,7 +9,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 
 
@@ -38,9 +38,9 @@ def asked_wait(after: float, own: float) -> float:
     return max(after, min(own, SHORTEST_WAIT))
 
 
-def expired(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> Verdict:
+def expired(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> AttemptResult:
     """The verdict on a delivery that reached its deadline while its sink rested; it was not tried again."""
-    return Verdict(
+    return AttemptResult(
         state=DeliveryState.DEAD,
         error=f"gave up at the deadline, while the sink rests: {reason}",
         unclear=unclear,
@@ -60,7 +60,7 @@ def decide(
     fallback: NewDelivery | None = None,
     unclear: bool = False,
     resolves: bool = False,
-) -> Verdict:
+) -> AttemptResult:
     """The verdict on attempt number ``attempts``; ``unclear`` says that an earlier one may have arrived.
 
     A blocked sink's deliveries do not age into dead letters: the queue is held until an operator has
@@ -72,11 +72,11 @@ def decide(
     match outcome:
         case Sent(receipt):
             follows = fallback if resolves else None
-            return Verdict(state=DeliveryState.SENT, receipt=receipt, fallback=follows)
+            return AttemptResult(state=DeliveryState.SENT, receipt=receipt, fallback=follows)
         case Rejected(reason):
-            return Verdict(state=DeliveryState.DEAD, error=reason, unclear=unclear, fallback=fallback)
+            return AttemptResult(state=DeliveryState.DEAD, error=reason, unclear=unclear, fallback=fallback)
         case Blocked(reason):
-            return Verdict(
+            return AttemptResult(
                 state=DeliveryState.PENDING,
                 due_at=now + policy.probe,
                 error=reason,
@@ -101,12 +101,12 @@ def _by(deadline_at: float, now: float, wait: float) -> float:
 
 def _again(
     due: float, reason: str, deadline_at: float, fallback: NewDelivery | None, *, unclear: bool
-) -> Verdict:
+) -> AttemptResult:
     if due > deadline_at:
-        return Verdict(
+        return AttemptResult(
             state=DeliveryState.DEAD,
             error=f"gave up at the deadline: {reason}",
             unclear=unclear,
             fallback=fallback,
         )
-    return Verdict(state=DeliveryState.PENDING, due_at=due, error=reason, unclear=unclear)
+    return AttemptResult(state=DeliveryState.PENDING, due_at=due, error=reason, unclear=unclear)

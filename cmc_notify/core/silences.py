@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from cmc_notify.core.events import Event, EventType
-from cmc_notify.core.model import FINISHED, Incident
+from cmc_notify.core.model import FINISHED, TrackedFailure
 from cmc_notify.core.routing import Match, Shown, any_glob, failure_matches
 from cmc_notify.core.ticketing import job_subject
 
@@ -123,7 +123,7 @@ def ending(event: Event, silences: Iterable[Silence], *, subject: str) -> list[S
     return [silence for silence in silences if silence.until_job and silence.subject == subject]
 
 
-def silencing(incident: Incident, silences: Iterable[Silence], *, now: float) -> list[Silence]:
+def silencing(incident: TrackedFailure, silences: Iterable[Silence], *, now: float) -> list[Silence]:
     """The silences that would hide this failure, were it told at ``now``."""
     names = (incident.feature, incident.feature_name)
     subject = job_subject(incident.controller, incident.last_job_uid)

@@ -10,10 +10,10 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from cmc_notify.core.addressing import SinkRule, delivery_to, of_news, told_nobody
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.recipients import SinkProfile, delivery_to, of_news, told_nobody
 from cmc_notify.core.routing import Route
 
 FAILED_ATTEMPTS = 3
@@ -53,7 +53,7 @@ class Streak(Struct, frozen=True, kw_only=True):
         return self.blocked or (self.attempts >= FAILED_ATTEMPTS and now - self.since >= FAILED_FOR) or None
 
 
-class SinkStanding(Struct, frozen=True):
+class SinkCondition(Struct, frozen=True):
     """What was last told of a sink. ``revision`` counts it: failing, recovered, failing and so on."""
 
     revision: int = 0
@@ -66,11 +66,11 @@ class SinkStanding(Struct, frozen=True):
         return self.revision % 2 == 1
 
 
-class SinkNews(Struct, frozen=True, kw_only=True):
+class SinkEvent(Struct, frozen=True, kw_only=True):
     """An event about a sink with its deliveries, to be written in one transaction or not at all."""
 
     sink: str
-    standing: SinkStanding
+    standing: SinkCondition
     """What has been told once it is written. (sink, revision) is unique in the store."""
     event: Event
     deliveries: tuple[NewDelivery, ...]
@@ -79,12 +79,12 @@ class SinkNews(Struct, frozen=True, kw_only=True):
 def announce(
     sink: str,
     streak: Streak,
-    told: SinkStanding,
+    told: SinkCondition,
     *,
     now: float,
     routes: Sequence[Route],
-    sinks: Mapping[str, SinkRule],
-) -> SinkNews:
+    sinks: Mapping[str, SinkProfile],
+) -> SinkEvent:
     """Tell the other side of what was last told: failing with the streak's reason, or recovered."""
     kind = EventType.SINK_RECOVERED if told.failing else EventType.SINK_FAILING
     revision = told.revision + 1
@@ -105,9 +105,9 @@ def announce(
         delivery_to(address, event, subject, sinks[address.sink], now=now, due_at=now)
         for address in addresses
     ]
-    return SinkNews(
+    return SinkEvent(
         sink=sink,
-        standing=SinkStanding(revision, since),
+        standing=SinkCondition(revision, since),
         event=event,
         deliveries=tuple(deliveries or [told_nobody(event, subject, now)]),
     )

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event, EventType
-from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Incident, Job, JobState, Pair
+from cmc_notify.core.failures import FailureTracker
+from cmc_notify.core.model import Job, JobState, Pair, TrackedFailure
 from cmc_notify.core.routing import Route, Shown, matches
 from cmc_notify.core.text import indexable
 
@@ -86,7 +86,13 @@ def beginnings(event: Event) -> tuple[Event, ...]:
 
 
 def openings(
-    event: Event, sink: str, shown: Shown, routes: Iterable[Route], *, job: JobState, incidents: Incidents
+    event: Event,
+    sink: str,
+    shown: Shown,
+    routes: Iterable[Route],
+    *,
+    job: JobState,
+    incidents: FailureTracker,
 ) -> list[Address]:
     """The tickets that an event about ``job`` opens or changes at ``sink``.
 
@@ -113,7 +119,7 @@ def openings(
     return found
 
 
-def endings(ended: Sequence[Incident], incidents: Incidents, sink: str) -> list[Address]:
+def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: str) -> list[Address]:
     """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open.
 
     They are closed in ``incidents`` already.

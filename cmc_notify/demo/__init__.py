@@ -4,8 +4,8 @@ Everything is on loopback and in one temporary folder, which is gone at the end.
 what arrives is handed on, and ``cli`` shows it.
 """
 
-from cmc_notify.demo.arrivals import Arrival, Piece
-from cmc_notify.demo.judging import Check, Summary
+from cmc_notify.demo.checks import Check, Summary
+from cmc_notify.demo.received import Arrival, Piece
 from cmc_notify.demo.stage import SPEED, BridgeEnded, Demo
 
 __all__ = ["SPEED", "Arrival", "BridgeEnded", "Check", "Demo", "Piece", "Summary"]

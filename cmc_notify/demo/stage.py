@@ -18,8 +18,8 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from cmc_notify.demo.arrivals import Arrival, chat_arrival, chat_update, mail_arrival, ticket_arrival
-from cmc_notify.demo.judging import CHAT_EVENTS, MAIL_EVENTS, TICKET_EVENTS, Got, Summary, judge
+from cmc_notify.demo.checks import CHAT_EVENTS, MAIL_EVENTS, TICKET_EVENTS, Got, Summary, judge
+from cmc_notify.demo.received import Arrival, chat_arrival, chat_update, mail_arrival, ticket_arrival
 from cmc_notify.errors import CmcNotifyError
 from cmc_notify.simulator import Auth, Simulator, Version
 from cmc_notify.simulator.mailbox import Mailbox

@@ -1,7 +1,7 @@
 """Delivering: what is due in the outbox goes to its sink, and what came of it is written down."""
 
 from cmc_notify.dispatcher.dispatcher import Dispatcher
-from cmc_notify.dispatcher.health import HealthTelling
-from cmc_notify.dispatcher.plan import SinkPlan
+from cmc_notify.dispatcher.sink_policy import SinkPolicy
+from cmc_notify.dispatcher.sink_watch import SinkEventRules
 
-__all__ = ["Dispatcher", "HealthTelling", "SinkPlan"]
+__all__ = ["Dispatcher", "SinkEventRules", "SinkPolicy"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 
 from cmc_notify.core.events import Event
-from cmc_notify.dispatcher.health import HealthTelling, SinkWatch
-from cmc_notify.dispatcher.plan import SinkPlan
+from cmc_notify.dispatcher.sink_policy import SinkPolicy
+from cmc_notify.dispatcher.sink_watch import SinkEventRules, SinkWatch
 from cmc_notify.dispatcher.worker import Worker
 from cmc_notify.ports import Clock, Outbox, Sink
 from cmc_notify.telemetry import Metrics
@@ -28,13 +28,13 @@ class Dispatcher:
         self,
         outbox: Outbox,
         sinks: Mapping[str, Sink],
-        plans: Mapping[str, SinkPlan],
+        plans: Mapping[str, SinkPolicy],
         *,
         owner: str,
         clock: Clock,
         metrics: Metrics,
         sign_link: Callable[[Event], str | None] = lambda _event: None,
-        health: HealthTelling | None = None,
+        health: SinkEventRules | None = None,
     ) -> None:
         """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page;
         with ``health``, the other sinks are told of one that fails.

@@ -13,17 +13,17 @@ from typing import NamedTuple
 import structlog
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.delivery import NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, NewDelivery
 from cmc_notify.core.events import Event
-from cmc_notify.core.gate import GateState
+from cmc_notify.core.flow_control import FlowState
 from cmc_notify.core.outcome import Blocked, Rejected
 from cmc_notify.core.retry import decide, expired
 from cmc_notify.dispatcher.attempt import OUTCOMES, Attempts
-from cmc_notify.dispatcher.gatekeeper import Gatekeeper
-from cmc_notify.dispatcher.health import SinkWatch
 from cmc_notify.dispatcher.outage import Outage
-from cmc_notify.dispatcher.plan import SinkPlan, ends_something, replacement
-from cmc_notify.dispatcher.recording import STORE_PAUSE, Recorder, log_verdict
+from cmc_notify.dispatcher.recorder import STORE_PAUSE, Recorder, log_verdict
+from cmc_notify.dispatcher.sink_flow import SinkFlow
+from cmc_notify.dispatcher.sink_policy import SinkPolicy, ends_something, replacement
+from cmc_notify.dispatcher.sink_watch import SinkWatch
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Claim, Clock, Outbox, Sink
 from cmc_notify.telemetry import Metrics
@@ -58,10 +58,10 @@ class Worker:
     def __init__(
         self,
         sink: Sink,
-        plan: SinkPlan,
+        plan: SinkPolicy,
         outbox: Outbox,
         *,
-        fallback_plan: SinkPlan | None,
+        fallback_plan: SinkPolicy | None,
         owner: str,
         clock: Clock,
         metrics: Metrics,
@@ -82,7 +82,7 @@ class Worker:
         self._handed_over = handed_over
         self._watch = watch
         self._attempts = Attempts(sink, outbox, timeout=plan.timeout, linger=LINGER, sign_link=sign_link)
-        self._keeper = Gatekeeper(sink.name, plan, clock=clock, metrics=metrics)
+        self._keeper = SinkFlow(sink.name, plan, clock=clock, metrics=metrics)
         self._recorder = Recorder(outbox, owner=owner)
         self._lease = plan.timeout + LINGER + LEASE_SLACK
         self._held: dict[str, _Held] = {}
@@ -161,7 +161,7 @@ class Worker:
             limit=asked,
             lease=self._lease,
             # While one message at a time tries, one that is never taken must not be the one each time.
-            in_turn=self._keeper.gate.state is not GateState.CLOSED,
+            in_turn=self._keeper.gate.state is not FlowState.CLOSED,
         )
         new = self._not_held(claims)
         # While the store was asked, an answer may have come that leaves less room, or our end.
@@ -287,7 +287,7 @@ class Worker:
         if self._watch:
             await self._watch.attempted(claim.event, outcome)
 
-    async def _settle(self, claim: Claim, verdict: Verdict) -> None:
+    async def _settle(self, claim: Claim, verdict: AttemptResult) -> None:
         log_verdict(verdict, claim.delivery, fallback=self._plan.fallback)
         await self._recorder.record(claim.delivery, verdict)
         if verdict.fallback:

@@ -2,16 +2,16 @@
 
 from msgspec.structs import replace
 
-from cmc_notify.core.announce import Announcer
+from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import STATUSES, JobState
-from cmc_notify.poller.asking import Asked
-from cmc_notify.poller.looks import Looks, first_seen_order
 from cmc_notify.poller.memory import Memory
+from cmc_notify.poller.observations import Observations, first_seen_order
+from cmc_notify.poller.requests import RequestResult
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 
 
-def meta_after(meta: ControllerMeta, looks: Looks, asked: Asked, now: float) -> ControllerMeta:
+def meta_after(meta: ControllerMeta, looks: Observations, asked: RequestResult, now: float) -> ControllerMeta:
     """The controller's record after a poll that went through."""
     unreadable = looks.unreadable if asked.listed is not None else looks.malformed
     return replace(
@@ -56,7 +56,13 @@ def meta_after_outage(meta: ControllerMeta, told: EventType, silenced_by: str | 
 
 
 def commit_of_poll(
-    controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer, *, looks: Looks, asked: Asked
+    controller: str,
+    memory: Memory,
+    meta: ControllerMeta,
+    announcer: EventBuilder,
+    *,
+    looks: Observations,
+    asked: RequestResult,
 ) -> PollCommit:
     """The commit of a poll that went through: known jobs first, then new ones as they were discovered."""
     new = first_seen_order((uid for uid in announcer.states if looks.new(uid)), looks.changed)
@@ -68,14 +74,14 @@ def commit_of_poll(
 
 
 def commit_of_failure(
-    controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer
+    controller: str, memory: Memory, meta: ControllerMeta, announcer: EventBuilder
 ) -> PollCommit:
     """The commit of a failed poll: no job was seen, so each keeps the bytes that it is known by."""
     jobs = tuple(SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in announcer.states.items())
     return replace(_told(controller, memory, meta, announcer), jobs=jobs)
 
 
-def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: Announcer) -> PollCommit:
+def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: EventBuilder) -> PollCommit:
     return PollCommit(
         controller=controller,
         expected_version=memory.version,
@@ -88,11 +94,11 @@ def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: Anno
     )
 
 
-def _unknown_statuses(looks: Looks) -> set[str]:
+def _unknown_statuses(looks: Observations) -> set[str]:
     return {job.status for steps in looks.changed.values() for job in steps if job.status not in STATUSES}
 
 
-def _digest(state: JobState, looks: Looks, memory: Memory) -> bytes:
+def _digest(state: JobState, looks: Observations, memory: Memory) -> bytes:
     """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
     if state.vanished:
         return b""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
+from cmc_notify.core.job_filters import Identity
 from cmc_notify.core.model import JobState, Status
-from cmc_notify.core.plan import Identity
 from cmc_notify.ports import KnownJob, PollCommit
 
 

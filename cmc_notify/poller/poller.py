@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.addressing import SinkRule
-from cmc_notify.core.announce import Announcer
 from cmc_notify.core.diff import Change, Policy
+from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
-from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Incident, Job, JobState, Names, Pair
+from cmc_notify.core.failures import FailureTracker
+from cmc_notify.core.model import Job, JobState, Names, Pair, TrackedFailure
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.redaction import redact
 from cmc_notify.core.routing import Route
 from cmc_notify.core.silences import Silence
@@ -33,7 +33,7 @@ from cmc_notify.errors import (
     StoreError,
     Unauthorized,
 )
-from cmc_notify.poller.asking import Asked, ask
+from cmc_notify.poller.changes import Judge, successes
 from cmc_notify.poller.commits import (
     commit_of_failure,
     commit_of_poll,
@@ -41,10 +41,10 @@ from cmc_notify.poller.commits import (
     meta_after_failure,
     meta_after_outage,
 )
-from cmc_notify.poller.finding import Judge, successes
-from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs, Memory, waits
 from cmc_notify.poller.names import NameBook
+from cmc_notify.poller.observations import Observations
+from cmc_notify.poller.requests import RequestResult, ask
 from cmc_notify.ports import Clock, ControllerMeta, Fence, JobSource, PollCommit, PollStore
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.telemetry import Metrics
@@ -68,11 +68,11 @@ class PollResult(Struct, frozen=True, kw_only=True):
     """Whether the watchdog ended it."""
 
 
-class Telling(Struct, frozen=True, kw_only=True):
+class NotifyRules(Struct, frozen=True, kw_only=True):
     """How what is found is told: the config's routes and sinks, and what is removed from error texts."""
 
     routes: Sequence[Route]
-    sinks: Mapping[str, SinkRule]
+    sinks: Mapping[str, SinkProfile]
     redact: Sequence[re.Pattern[str]] = ()
 
 
@@ -85,7 +85,7 @@ class Poller:
         source: JobSource,
         store: PollStore,
         settings: ControllerSettings,
-        telling: Telling,
+        telling: NotifyRules,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -208,7 +208,7 @@ class Poller:
         now = self._clock()
         poll = self._settings.poll
         full = self._full_sync_at is None or now - self._full_sync_at >= poll.full_sync
-        looks = Looks(memory.known, lambda job: redact(job, self._telling.redact), self._malformed)
+        looks = Observations(memory.known, lambda job: redact(job, self._telling.redact), self._malformed)
         self._asking = True
         asked = await ask(
             self._source, memory.known, looks, memory.wanted(now), filters=self.meta.filters, full=full
@@ -240,7 +240,7 @@ class Poller:
         return PollResult(ok=True, busy=bool(memory.wanted(now)), events=len(commit.events))
 
     async def _changes(
-        self, memory: Memory, looks: Looks, asked: Asked, now: float
+        self, memory: Memory, looks: Observations, asked: RequestResult, now: float
     ) -> dict[str, list[Change]]:
         absent = [uid for uid in looks.changed if not looks.new(uid) and uid not in memory.states]
         states = memory.states | await self._store.load_states(self.name, absent)
@@ -269,11 +269,11 @@ class Poller:
         now: float,
         *,
         outage: EventType | None = None,
-    ) -> Announcer:
+    ) -> EventBuilder:
         """Load what decides which incidents open and close, and what people asked not to be told."""
         steps = [step for steps in changes.values() for step in steps]
         told = [step for step in steps if any(draft.pairs for draft in step.drafts)]
-        incidents: list[Incident] = []
+        incidents: list[TrackedFailure] = []
         silences: Sequence[Silence] = ()
         if steps:
             pairs = {pair for step in told for draft in step.drafts for pair in draft.pairs}
@@ -293,13 +293,13 @@ class Poller:
         def later_success(pair: Pair, order: tuple[int, int]) -> JobState | None:
             return next((state for state in pushed_after.get(pair, ()) if state.job.order > order), None)
 
-        return Announcer(
+        return EventBuilder(
             self.name,
             now=now,
             names=names,
             routes=self._telling.routes,
             sinks=self._telling.sinks,
-            incidents=Incidents(self.name, incidents, later_success),
+            incidents=FailureTracker(self.name, incidents, later_success),
             silences=silences,
             stored_job=later.get,
             controller_now=self._controller_time(now),

@@ -3,8 +3,8 @@
 Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs them together.
 """
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose, Verdict
-from cmc_notify.ports.acting import Acting, ActionLog, ActionOutcome, ChatAction, Refresh
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery, Purpose
+from cmc_notify.ports.chat_actions import ActionLog, ActionOutcome, ChatAction, ChatActions, Refresh
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import (
@@ -16,7 +16,7 @@ from cmc_notify.ports.ledger import (
     TicketFilter,
     TicketRow,
 )
-from cmc_notify.ports.outbox import Announcements, Claim, Delivery, Outbox
+from cmc_notify.ports.outbox import Claim, Delivery, Outbox, SinkEvents
 from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
 from cmc_notify.ports.silences import Silences
@@ -35,12 +35,12 @@ from cmc_notify.ports.snapshot import (
 
 __all__ = [
     "Acknowledgement",
-    "Acting",
     "ActionLog",
     "ActionOutcome",
-    "Announcements",
+    "AttemptResult",
     "Attendance",
     "ChatAction",
+    "ChatActions",
     "Claim",
     "Clock",
     "ControllerMeta",
@@ -74,9 +74,9 @@ __all__ = [
     "Silenced",
     "Silences",
     "Sink",
+    "SinkEvents",
     "Snapshot",
     "Ticket",
     "TicketFilter",
     "TicketRow",
-    "Verdict",
 ]

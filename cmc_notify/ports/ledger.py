@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import Event
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports.outbox import Delivery
 from cmc_notify.ports.postings import Acknowledgement, Ticket
 from cmc_notify.ports.snapshot import ControllerMeta
@@ -90,7 +90,9 @@ class Ledger(Protocol):
         """(controller, state), the newest first."""
         ...
 
-    async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
+    async def incidents(
+        self, *, controller: str | None = None, limit: int = 1000
+    ) -> Sequence[TrackedFailure]:
         """Open incidents, the oldest first."""
         ...
 

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, Purpose
 from cmc_notify.core.events import Event
-from cmc_notify.core.sink_health import SinkNews, SinkStanding
+from cmc_notify.core.sink_health import SinkCondition, SinkEvent
 from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 
 
@@ -80,7 +80,7 @@ class Outbox(Protocol):
         """Remember that one part of a message was accepted, and with it what stands there now."""
         ...
 
-    async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
+    async def record(self, delivery_id: str, *, owner: str, verdict: AttemptResult) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
         With it is written what the fallback gets: a dead delivery; and of a resolve that was sent, the part
@@ -104,14 +104,14 @@ class Outbox(Protocol):
         ...
 
 
-class Announcements(Protocol):
+class SinkEvents(Protocol):
     """What is told of the sinks themselves. Every method raises StoreUnavailable."""
 
-    async def last_told(self, sink: str) -> SinkStanding:
+    async def last_told(self, sink: str) -> SinkCondition:
         """What was last told of the sink; revision 0 where nothing was."""
         ...
 
-    async def tell(self, news: SinkNews) -> bool:
+    async def tell(self, news: SinkEvent) -> bool:
         """Write event and deliveries; False, and nothing is written, where ``news.standing`` does not
         follow what was last told: another replica was first.
         """

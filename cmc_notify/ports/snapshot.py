@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import Event
-from cmc_notify.core.model import Incident, JobState, Pair
+from cmc_notify.core.model import JobState, Pair, TrackedFailure
 from cmc_notify.core.silences import Silence
 
 
@@ -95,7 +95,7 @@ class PollCommit(Struct, frozen=True, kw_only=True):
     jobs: tuple[SavedJob, ...] = ()
     events: tuple[Event, ...] = ()
     deliveries: tuple[NewDelivery, ...] = ()
-    incidents: tuple[Incident, ...] = ()
+    incidents: tuple[TrackedFailure, ...] = ()
     """Opened, changed and closed ones, whole; written over by ``id``."""
     listed: frozenset[str] | None = None
     """After a full list: the uids that it showed. Others may be forgotten once retention allows."""
@@ -122,7 +122,7 @@ class PollStore(Protocol):
         """States of the jobs whose ``job.order`` is greater than ``order`` and that have been pushed."""
         ...
 
-    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[Incident]:
+    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
         ...
 

@@ -31,10 +31,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from cmc_notify.rendering import guards
-from cmc_notify.rendering.compiled import CompiledTemplates
-from cmc_notify.rendering.compiling import GuardedGenerator, TrustedGenerator
+from cmc_notify.rendering.bytecode_cache import TemplateBytecodeCache
+from cmc_notify.rendering.code_generators import GuardedGenerator, TrustedGenerator
 from cmc_notify.rendering.formats import Format
-from cmc_notify.rendering.spending import Spending
+from cmc_notify.rendering.overspent_files import Spending
 
 BUILTIN = "builtin/"
 _UNWANTED = ("safe", "urlize", "xmlattr", "pprint")
@@ -126,7 +126,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
             finalize=self._finalize,
             loader=ChoiceLoader([BuiltinLoader(shipped), FileSystemLoader(dirs), shipped]),
             auto_reload=False,
-            bytecode_cache=CompiledTemplates(f"{form.name} {timezone}", self._trusts),
+            bytecode_cache=TemplateBytecodeCache(f"{form.name} {timezone}", self._trusts),
             cache_size=_CACHED,
             trim_blocks=True,
             lstrip_blocks=True,

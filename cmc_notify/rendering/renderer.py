@@ -15,11 +15,11 @@ from cmc_notify.errors import ConfigError, TemplateError
 from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering.context import context_of
 from cmc_notify.rendering.environment import FormatEnvironment, candidates
-from cmc_notify.rendering.fallback import plain_message
-from cmc_notify.rendering.faults import place, translate
 from cmc_notify.rendering.filters import all_filters
 from cmc_notify.rendering.formats import Format, format_of
-from cmc_notify.rendering.spending import Resting, RestingFiles, Spending
+from cmc_notify.rendering.overspent_files import Resting, RestingFiles, Spending
+from cmc_notify.rendering.plain_message import plain_message
+from cmc_notify.rendering.template_errors import place, translate
 
 
 def builtin_templates() -> Path:

@@ -1,6 +1,6 @@
 """The config: what can be said in it, and how it is read. :func:`load` gives frozen :class:`Settings`."""
 
-from cmc_notify.settings.loading import Loaded, find_config, load, read_config
+from cmc_notify.settings.loader import Loaded, find_config, load, read_config
 from cmc_notify.settings.root import HttpSettings, LogSettings, Settings, StoreSettings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 

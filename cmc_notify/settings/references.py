@@ -10,7 +10,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 
 _EVENT_TYPES = frozenset(event_type.value for event_type in EventType)
 _ABOUT_SINKS = frozenset({EventType.SINK_FAILING.value, EventType.SINK_RECOVERED.value})

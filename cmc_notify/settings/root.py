@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from cmc_notify.settings.base import Duration, Part, SinkSettings, web_address
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.settings.routes import RouteSettings
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 
 NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
 """A controller's or a sink's name. Two underscores would be ambiguous in a variable's name."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 
 from cmc_notify.core.events import EventType
 from cmc_notify.settings.base import Part
-from cmc_notify.settings.suggest import did_you_mean
+from cmc_notify.settings.suggestions import did_you_mean
 
 
 def _listed(value: Any) -> Any:

@@ -13,13 +13,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from cmc_notify.simulator.answers import Problem, connected, error_body, fail, send, send_slowly
 from cmc_notify.simulator.auth import COOKIE, Refused, SignIn
 from cmc_notify.simulator.catalog import Catalog
 from cmc_notify.simulator.clock import VirtualClock
 from cmc_notify.simulator.faults import Faults
 from cmc_notify.simulator.jobs import Jobs, SimulatedJob
 from cmc_notify.simulator.quirks import Quirks
+from cmc_notify.simulator.responses import Problem, connected, error_body, fail, send, send_slowly
 
 COMMON = "/api/common/1.0"
 CONFIGURATOR = "/api/cmc.configurator/{version:1\\.[01]}"

@@ -11,16 +11,16 @@ from sqlalchemy import true, update
 
 from cmc_notify.ports import Clock
 from cmc_notify.store import schema
-from cmc_notify.store.acting import ActingRecords
-from cmc_notify.store.announcements import Announcements
+from cmc_notify.store.chat_actions import ChatActionRecords
+from cmc_notify.store.database_errors import translated
 from cmc_notify.store.engine import Database
-from cmc_notify.store.faults import translated
 from cmc_notify.store.leadership import Leaders, depose_all
-from cmc_notify.store.ledger import Records
+from cmc_notify.store.ledger import LedgerRecords
 from cmc_notify.store.lock import FileLock, held
 from cmc_notify.store.outbox import DeliveryQueue
 from cmc_notify.store.retention import Retention
 from cmc_notify.store.silences import SilenceRecords
+from cmc_notify.store.sink_events import SinkEvents
 from cmc_notify.store.snapshot import PollRecords
 from cmc_notify.store.tables import deliveries, pending
 
@@ -33,12 +33,12 @@ class Store:
 
     poll: PollRecords
     outbox: DeliveryQueue
-    announcements: Announcements
-    ledger: Records
+    announcements: SinkEvents
+    ledger: LedgerRecords
     housekeeping: Retention
     leadership: Leaders
     silences: SilenceRecords
-    acting: ActingRecords
+    acting: ChatActionRecords
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -100,12 +100,12 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
     return Store(
         poll=PollRecords(database),
         outbox=DeliveryQueue(database),
-        announcements=Announcements(database),
-        ledger=Records(database),
+        announcements=SinkEvents(database),
+        ledger=LedgerRecords(database),
         housekeeping=Retention(database),
         leadership=Leaders(database),
         silences=SilenceRecords(database),
-        acting=ActingRecords(database),
+        acting=ChatActionRecords(database),
         _database=database,
         _lock=lock,
     )

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Clock
-from cmc_notify.store.faults import drop_stuck, translated
+from cmc_notify.store.database_errors import drop_stuck, translated
 
 _BUSY_TIMEOUT_MS = 15_000
 _PRAGMAS = (

@@ -15,8 +15,8 @@ from cmc_notify.errors import Deposed
 from cmc_notify.ports import Attendance, Fence
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import dump
+from cmc_notify.store.run_to_completion import unbroken
 from cmc_notify.store.tables import leaders, replicas
-from cmc_notify.store.unbroken import unbroken
 
 KNOWN_FOR = 600.0
 """Seconds that what a replica would serve is known after it has gone: it may just be restarting."""

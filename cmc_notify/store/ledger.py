@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
 
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports import (
     Acknowledgement,
     ControllerMeta,
@@ -19,9 +19,10 @@ from cmc_notify.ports import (
     TicketRow,
 )
 from cmc_notify.store.engine import Database, in_chunks
+from cmc_notify.store.manual_retry import close_once_more, forget_parts
 from cmc_notify.store.outbox import load_parts
-from cmc_notify.store.retrying import close_once_more, forget_parts
 from cmc_notify.store.rows import delivery_of, incident_row
+from cmc_notify.store.run_to_completion import unbroken
 from cmc_notify.store.tables import (
     controllers,
     deliveries,
@@ -34,14 +35,13 @@ from cmc_notify.store.tables import (
     secrets,
 )
 from cmc_notify.store.tickets import find_acknowledgements, find_tickets
-from cmc_notify.store.unbroken import unbroken
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
-_INCIDENT = msgspec.json.Decoder(Incident)
+_INCIDENT = msgspec.json.Decoder(TrackedFailure)
 
 
-class Records:
+class LedgerRecords:
     """Implements ports.Ledger."""
 
     def __init__(self, database: Database) -> None:
@@ -77,7 +77,9 @@ class Records:
             return [(name, _STATE.decode(state)) for name, state in await connection.execute(wanted)]
 
     @unbroken
-    async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
+    async def incidents(
+        self, *, controller: str | None = None, limit: int = 1000
+    ) -> Sequence[TrackedFailure]:
         """Open incidents, the oldest first."""
         wanted = (
             select(incidents.c.document)

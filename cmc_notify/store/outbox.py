@@ -14,16 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core import events as documents
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.ports import Claim, Posting
-from cmc_notify.store.collapsing import supersede
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.handing_over import follow, hand_over
+from cmc_notify.store.fallback import follow, hand_over
 from cmc_notify.store.postings import About, load_standing, write_posting
 from cmc_notify.store.rows import delivery_of
+from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.supersede import supersede
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
-from cmc_notify.store.unbroken import unbroken
 
 _WAIT_RECHECK = 1.0
 """Seconds until a look at whether what a delivery waits for, maybe at another sink, is finished."""
@@ -149,7 +149,7 @@ class DeliveryQueue:
                 await write_posting(self._database, connection, delivery_id, posting)
 
     @unbroken
-    async def record(self, delivery_id: str, *, owner: str, verdict: Verdict) -> bool:
+    async def record(self, delivery_id: str, *, owner: str, verdict: AttemptResult) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
         What the fallback is told of it is written with it, so that nothing is lost in between.

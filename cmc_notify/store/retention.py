@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
-from cmc_notify.core.spread import sends_to
+from cmc_notify.core.leader_balance import sends_to
 from cmc_notify.store.engine import Database
 from cmc_notify.store.leadership import served_lately
+from cmc_notify.store.run_to_completion import unbroken
 from cmc_notify.store.tables import (
     acknowledgements,
     actions,
@@ -24,7 +25,6 @@ from cmc_notify.store.tables import (
     postings,
     silences,
 )
-from cmc_notify.store.unbroken import unbroken
 
 _BATCH = 500
 UNSERVED_AFTER = 600.0

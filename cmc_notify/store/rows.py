@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
-from cmc_notify.core.model import Incident, Pair, Status
+from cmc_notify.core.model import Pair, Status, TrackedFailure
 from cmc_notify.core.text import indexable
 from cmc_notify.ports import Delivery, SavedJob
 
@@ -24,7 +24,7 @@ def pair_key(pair: Pair) -> str:
     return dump((None if pair.serial is None else indexable(pair.serial), pair.feature_id))
 
 
-def incident_row(incident: Incident) -> dict[str, object]:
+def incident_row(incident: TrackedFailure) -> dict[str, object]:
     """The columns of one incident."""
     return {
         "id": incident.id,

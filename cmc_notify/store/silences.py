@@ -11,8 +11,8 @@ from cmc_notify.core.routing import any_glob
 from cmc_notify.core.silences import Silence
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import dump
+from cmc_notify.store.run_to_completion import unbroken
 from cmc_notify.store.tables import silences
-from cmc_notify.store.unbroken import unbroken
 
 _SILENCE = msgspec.json.Decoder(Silence)
 

@@ -13,16 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.events import EventType
-from cmc_notify.core.model import Incident, JobState, Pair
+from cmc_notify.core.model import JobState, Pair, TrackedFailure
 from cmc_notify.core.silences import Silence
 from cmc_notify.core.ticketing import INCIDENT, job_subject
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
-from cmc_notify.store.collapsing import hold, supersede
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.leadership import require
 from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
+from cmc_notify.store.run_to_completion import unbroken
 from cmc_notify.store.silences import end_silences, load_active
+from cmc_notify.store.supersede import hold, supersede
 from cmc_notify.store.tables import (
     acknowledgements,
     controllers,
@@ -33,11 +34,10 @@ from cmc_notify.store.tables import (
     job_states,
     jobs,
 )
-from cmc_notify.store.unbroken import unbroken
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
-_INCIDENT = msgspec.json.Decoder(Incident)
+_INCIDENT = msgspec.json.Decoder(TrackedFailure)
 _LIGHT = tuple(jobs.c[name] for name in KnownJob.__struct_fields__)
 
 
@@ -96,7 +96,7 @@ class PollRecords:
             return [_STATE.decode(state) for state in rows]
 
     @unbroken
-    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[Incident]:
+    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
         ours = incidents.c.controller == controller
         closed: dict[str, str] = {}
@@ -222,7 +222,7 @@ class PollRecords:
             await hold(connection, sinks, keys)
         await supersede(connection, sinks, keys, now=now)
 
-    async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[Incident]) -> None:
+    async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[TrackedFailure]) -> None:
         if changed:
             await connection.execute(
                 self._database.upsert(incidents), [incident_row(incident) for incident in changed]

@@ -2,8 +2,8 @@
 
 from cmc_notify.web.app import create_app
 from cmc_notify.web.server import WebServer
+from cmc_notify.web.startup_app import create_waiting_app
 from cmc_notify.web.status import LiveController, LiveSink, StatusSource
-from cmc_notify.web.waiting import create_waiting_app
 
 __all__ = [
     "LiveController",

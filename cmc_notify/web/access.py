@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from cmc_notify.core.links import Links
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock
-from cmc_notify.web.answers import Handler, refuse
+from cmc_notify.web.responses import Handler, refuse
 
 OPEN = frozenset({"/healthz", "/readyz"})
 EVENT_PAGE = "event"

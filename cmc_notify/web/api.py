@@ -18,10 +18,10 @@ from cmc_notify.web.documents import (
     sink_document,
     ticket_row_document,
 )
-from cmc_notify.web.marks import marks_of_failures, marks_of_jobs
+from cmc_notify.web.job_context import marks_of_failures, marks_of_jobs
 from cmc_notify.web.overview import overview
 from cmc_notify.web.readiness import Readiness
-from cmc_notify.web.silencing import silence_document
+from cmc_notify.web.silence_documents import silence_document
 from cmc_notify.web.status import StatusSource
 
 MOST = 1000

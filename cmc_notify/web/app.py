@@ -12,14 +12,14 @@ from cmc_notify.core.links import Links
 from cmc_notify.ports import ActionLog, Clock, Ledger, Silences
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web.access import EVENT_PAGE, SIGNED, Access
-from cmc_notify.web.answers import add_headers, translate_errors
 from cmc_notify.web.api import Api
 from cmc_notify.web.dashboard import Dashboard
 from cmc_notify.web.event_page import EventPage
 from cmc_notify.web.health import Health
 from cmc_notify.web.readiness import Readiness
+from cmc_notify.web.responses import add_headers, translate_errors
 from cmc_notify.web.silences import SilencesApi
-from cmc_notify.web.slack import SlackDoor
+from cmc_notify.web.slack import SlackEndpoint
 from cmc_notify.web.status import StatusSource
 
 
@@ -83,7 +83,7 @@ def create_app(
             web.get("/api/v1/silences", quiet.show),
             web.post("/api/v1/silences", quiet.add),
             web.delete("/api/v1/silences/{silence_id}", quiet.end),
-            web.post("/slack/{sink}/{kind:interactions|commands}", SlackDoor(chat).take, name=SIGNED),
+            web.post("/slack/{sink}/{kind:interactions|commands}", SlackEndpoint(chat).take, name=SIGNED),
         ]
     )
     return app

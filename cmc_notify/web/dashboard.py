@@ -9,12 +9,12 @@ from aiohttp import web
 from cmc_notify import __version__
 from cmc_notify.core.events import counts
 from cmc_notify.ports import Clock, DeliveryFilter, Ledger, Silences, TicketFilter
-from cmc_notify.web.marks import marks_of_failures, marks_of_jobs
+from cmc_notify.web.job_context import marks_of_failures, marks_of_jobs
 from cmc_notify.web.overview import overview
+from cmc_notify.web.page_templates import Templates
 from cmc_notify.web.readiness import Readiness
-from cmc_notify.web.silencing import matchers_in_words, state_of
+from cmc_notify.web.silence_documents import matchers_in_words, state_of
 from cmc_notify.web.status import StatusSource
-from cmc_notify.web.templating import Templates
 
 JOBS, FAILURES, DELIVERIES, TICKETS = 100, 200, 50, 100
 """How many the page shows at most; it says when there are more."""

@@ -2,9 +2,9 @@
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType, Targets, counts, rfc3339
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports import Acknowledgement, ChatAction, LedgerRow, Ticket, TicketRow
-from cmc_notify.web.marks import NONE, Marks
+from cmc_notify.web.job_context import NONE, JobContext
 from cmc_notify.web.overview import ControllerView, SinkView
 
 Document = dict[str, object]
@@ -50,7 +50,7 @@ def sink_document(view: SinkView) -> Document:
     }
 
 
-def job_document(controller: str, state: JobState, marks: Marks = NONE) -> Document:
+def job_document(controller: str, state: JobState, marks: JobContext = NONE) -> Document:
     """One job as last seen; ``counts`` counts detail rows (serial x feature)."""
     job = state.job
     return {
@@ -75,7 +75,7 @@ def job_document(controller: str, state: JobState, marks: Marks = NONE) -> Docum
     }
 
 
-def failure_document(incident: Incident, marks: Marks = NONE) -> Document:
+def failure_document(incident: TrackedFailure, marks: JobContext = NONE) -> Document:
     """One open failure, with the sinks that were told, and the silences that would hide it now."""
     return {
         "id": incident.id,

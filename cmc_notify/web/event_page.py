@@ -10,8 +10,8 @@ from cmc_notify.core.events import Event
 from cmc_notify.core.events import EventType as T
 from cmc_notify.core.grouping import group_failures
 from cmc_notify.ports import DeliveryFilter, Ledger, LedgerRow, TicketFilter
-from cmc_notify.web.marks import Marks
-from cmc_notify.web.templating import Templates
+from cmc_notify.web.job_context import JobContext
+from cmc_notify.web.page_templates import Templates
 
 _HEADLINES = {
     T.JOB_QUEUED: "{job} is queued",
@@ -62,7 +62,7 @@ class EventPage:
         if event is None:
             raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
         rows = await self._ledger.deliveries(DeliveryFilter(event_id=event.id))
-        marks = Marks(
+        marks = JobContext(
             tickets=tuple(
                 row.ticket
                 for row in await self._ledger.tickets(TicketFilter(event_id=event.id, limit=TICKETS))

@@ -11,7 +11,7 @@ from cmc_notify.core.events import rfc3339
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock, Silences
 from cmc_notify.web.api import Query
-from cmc_notify.web.silencing import silence_asked_for, silence_document
+from cmc_notify.web.silence_documents import silence_asked_for, silence_document
 
 MOST_BODY = 65_536
 """Bytes of a silence that is asked for."""

@@ -19,7 +19,7 @@ BODY_WITHIN = 3.0
 VIA = "http"
 
 
-class SlackDoor:
+class SlackEndpoint:
     """``POST /slack/{sink}/interactions`` and ``/slack/{sink}/commands``."""
 
     def __init__(self, chat: Callable[[], ChatOps | None]) -> None:

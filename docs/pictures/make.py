@@ -21,8 +21,8 @@ from night import failed_job, half_way, recovered
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cmc_notify.cli.mail_picture import SUFFIX, mail_page
-from cmc_notify.cli.picture import slack_page
+from cmc_notify.cli.preview_html import slack_page
+from cmc_notify.cli.preview_mail import SUFFIX, mail_page
 from cmc_notify.core.events import Event
 from cmc_notify.ports import Message, PreviewDocument, Previewing, Ticket
 from cmc_notify.rendering import Renderer

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Literal
 
 from oracle_compare import compare
-from oracle_life import PAIRS, RECOVERY, SPINE, Expected, Incidents, JobKey, Life
+from oracle_life import PAIRS, RECOVERY, SPINE, Expected, FailureTracker, JobKey, Life
 from oracle_looks import FINISHED, Poll, Seen, doubted, is_full, looked_up, polls, read
 
 from cmc_notify.simulator import Request, Simulator
@@ -44,7 +44,7 @@ class _Reading:
         self.settle = settle
         self.events: list[Expected] = []
         self._lives: dict[int, list[Life]] = {}
-        self._incidents = Incidents()
+        self._incidents = FailureTracker()
         self._versions = {(version.key, version.number): version for version in sim.history}
         self._read: dict[tuple[str, int], Seen | None] = {}
 

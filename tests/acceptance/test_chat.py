@@ -54,7 +54,7 @@ def config(folder: Path, sim: Simulator, slack: InteractiveSlack) -> dict[str, A
     }
 
 
-class Desk:
+class TicketServer:
     """A channel before people, who press by one way or the other."""
 
     def __init__(self, process: BridgeProcess, sim: Simulator, slack: InteractiveSlack) -> None:
@@ -136,7 +136,7 @@ async def test_people_act_from_slack(
     async with Simulator("empty", auth=OPEN) as sim:
         setting = config(tmp_path, sim, slack)
         async with bridge(tmp_path, setting) as process:
-            desk = Desk(process, sim, slack)
+            desk = TicketServer(process, sim, slack)
             await slack.sockets.connected()
             for way in WAYS:
                 await silenced(desk, way)
@@ -160,7 +160,7 @@ async def test_people_act_from_slack(
             assert secret not in str(process.log)
 
 
-async def acknowledged(desk: Desk, way: str, card: SlackMessage) -> None:
+async def acknowledged(desk: TicketServer, way: str, card: SlackMessage) -> None:
     """The message shows who has it, in its place, without anything told anew."""
     thread = len(desk.slack.thread(card))
     await desk.press(way, card, ACKNOWLEDGE, ANNA)
@@ -170,7 +170,7 @@ async def acknowledged(desk: Desk, way: str, card: SlackMessage) -> None:
     assert len(desk.slack.thread(card)) == thread
 
 
-async def silenced(desk: Desk, way: str) -> None:
+async def silenced(desk: TicketServer, way: str) -> None:
     """The message shows it, and what the job does next is told to nobody."""
     job, card = await desk.running()
     told = len(desk.slack.shown_to(ANNA))
@@ -184,7 +184,7 @@ async def silenced(desk: Desk, way: str) -> None:
     assert "rule 13" not in str([reply.texts for reply in desk.slack.thread(card)])
 
 
-async def canceled(desk: Desk, way: str, job: SimulatedJob, card: SlackMessage) -> None:
+async def canceled(desk: TicketServer, way: str, job: SimulatedJob, card: SlackMessage) -> None:
     """The controller is asked once, its answer is told in private and in the thread, the card moves on."""
     before, told = desk.canceled(), len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, CANCEL, ANNA)
@@ -198,7 +198,7 @@ async def canceled(desk: Desk, way: str, job: SimulatedJob, card: SlackMessage) 
 
 
 async def refused_by_the_controller(
-    desk: Desk, way: str, job: SimulatedJob, card: SlackMessage, monkeypatch: pytest.MonkeyPatch
+    desk: TicketServer, way: str, job: SimulatedJob, card: SlackMessage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its words are shown to the presser and in the thread, and the job goes on."""
 
@@ -223,7 +223,7 @@ async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, sla
         Simulator("empty", auth=OPEN) as sim,
         bridge(tmp_path, config(tmp_path, sim, slack)) as process,
     ):
-        desk = Desk(process, sim, slack)
+        desk = TicketServer(process, sim, slack)
         await slack.sockets.connected()
         _, card = await desk.running()
         await process.polls(1)
@@ -256,7 +256,7 @@ async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, sla
         assert await process.stop() == 0
 
 
-async def forged(desk: Desk, card: SlackMessage) -> list[Ack]:
+async def forged(desk: TicketServer, card: SlackMessage) -> list[Ack]:
     """Presses of Anna's that Slack never sent: another secret, an old one, a changed body, none at all."""
     slack = desk.slack
     body = urlencode({"payload": json.dumps(slack.pressed(card, CANCEL, ANNA))})

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from command_line import Ended, written
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType
-from cmc_notify.core.model import Incident
+from cmc_notify.core.model import TrackedFailure
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import ControllerMeta, PollCommit
 from cmc_notify.store import Store, lock, open_store
@@ -49,7 +49,7 @@ async def polled(store: Store, *, at: float, failures: int = 0, deliveries: int 
     """One poll's commit, with open failures and deliveries to ``chat``."""
     text = "line one is long " + "x" * 300 + "\nline two"
     incidents = [
-        Incident(
+        TrackedFailure(
             id=f"i{number}",
             controller="emea",
             serial=f"V2AB{number:05}",
@@ -95,10 +95,10 @@ async def polled(store: Store, *, at: float, failures: int = 0, deliveries: int 
 async def refused(store: Store) -> None:
     """The first delivery of ``chat`` was refused, and the next one is a dead letter."""
     first, second = await store.outbox.claim("chat", owner="me", limit=2, lease=60)
-    held = Verdict(
+    held = AttemptResult(
         state=DeliveryState.PENDING, due_at=time.time() + 30, error=REASON, counts_as_attempt=False
     )
-    dead = Verdict(state=DeliveryState.DEAD, error="no such queue")
+    dead = AttemptResult(state=DeliveryState.DEAD, error="no such queue")
     assert await store.outbox.record(first.delivery.id, owner="me", verdict=held)
     assert await store.outbox.record(second.delivery.id, owner="me", verdict=dead)
 
@@ -206,7 +206,7 @@ async def test_a_retry_to_a_good_sink_says_no_more(file: str, tmp_path: Path, in
     async with bridge_store(tmp_path) as store:
         await polled(store, at=time.time(), deliveries=1)
         (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=60)
-        dead = Verdict(state=DeliveryState.DEAD, error="no such queue")
+        dead = AttemptResult(state=DeliveryState.DEAD, error="no such queue")
         assert await store.outbox.record(claim.delivery.id, owner="me", verdict=dead)
         out = (await in_thread("deliveries", "retry", "--dead", "--config", file)).out
         assert out == "d0: due now to chat as d0\n"

@@ -12,7 +12,7 @@ from chat_stage import ANNA, NOW, ChatStage, chat_stage
 from msgspec.structs import replace
 
 from cmc_notify.chatops import service
-from cmc_notify.core.model import Incident
+from cmc_notify.core.model import TrackedFailure
 from cmc_notify.core.samples import HOSTILE_TEXT
 from cmc_notify.ports import ControllerMeta, PollCommit
 from cmc_notify.sinks.slack.limits import violations
@@ -40,9 +40,9 @@ def texts(payload: Mapping[str, Any]) -> list[str]:
     return [block["text"]["text"] for block in payload["blocks"] if "text" in block]
 
 
-def failed(number: int, **fields: Any) -> Incident:
+def failed(number: int, **fields: Any) -> TrackedFailure:
     """An open failure."""
-    plain = Incident(
+    plain = TrackedFailure(
         id=f"i{number:05}",
         controller="emea",
         serial=f"V2AB{number:04}",
@@ -60,7 +60,7 @@ def failed(number: int, **fields: Any) -> Incident:
     return replace(plain, **fields)
 
 
-async def commit(stage: ChatStage, incidents: Sequence[Incident], **meta: Any) -> None:
+async def commit(stage: ChatStage, incidents: Sequence[TrackedFailure], **meta: Any) -> None:
     """Write open failures as a poll does."""
     await stage.store.poll.commit_poll(
         PollCommit(

@@ -11,7 +11,7 @@ from chat_stage import ANNA, ChatStage, chat_stage
 from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
-from cmc_notify.chatops import socket as sockets
+from cmc_notify.chatops import socket_mode as sockets
 from cmc_notify.simulator.slack import Fault, refusal_with
 from cmc_notify.simulator.slack_people import InteractiveSlack
 from cmc_notify.sinks.slack import SlackSettings

@@ -24,7 +24,7 @@ EVERY_METHOD = pytest.mark.parametrize(
 )
 
 
-class Gate:
+class FlowControl:
     """A controller that lets in who shows the credential it last handed out, or the fixed one."""
 
     def __init__(self) -> None:
@@ -86,9 +86,9 @@ class Gate:
 
 
 @pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
+async def gate() -> AsyncIterator[FlowControl]:
     """A running controller that wants to be signed in to."""
-    fake = Gate()
+    fake = FlowControl()
     app = web.Application()
     app.router.add_post("/api/common/1.0/oauth/token", fake.exchange)
     app.router.add_post("/api/common/1.0/login", fake.log_in)
@@ -99,13 +99,13 @@ async def gate() -> AsyncIterator[Gate]:
         yield fake
 
 
-def client(gate: Gate, auth: dict[str, Any], clock: list[float] | None = None) -> Controller:
+def client(gate: FlowControl, auth: dict[str, Any], clock: list[float] | None = None) -> Controller:
     """A client that signs in this way; ``clock`` holds the time that it sees."""
     settings = ControllerSettings.model_validate({"url": gate.url, "auth": auth})
     return Controller("emea", settings, clock=lambda: clock[0] if clock else 0.0)
 
 
-async def test_basic_sends_user_and_password(gate: Gate) -> None:
+async def test_basic_sends_user_and_password(gate: FlowControl) -> None:
     """Basic sign-in sends the pair with each request, in UTF-8."""
     gate.valid = {"Basic " + base64.b64encode("bridge:pass-wörd".encode()).decode()}
     async with client(gate, BASIC) as controller:
@@ -116,14 +116,14 @@ async def test_basic_sends_user_and_password(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("token", "header"), [("a.static.token", "SignedBearer a.static.token"), ("plain", "Bearer plain")]
 )
-async def test_a_given_token_is_sent_by_its_kind(gate: Gate, token: str, header: str) -> None:
+async def test_a_given_token_is_sent_by_its_kind(gate: FlowControl, token: str, header: str) -> None:
     """A token of three parts goes as SignedBearer, any other as Bearer."""
     gate.valid = {header}
     async with client(gate, {"method": "token", "token": token}) as controller:
         assert await controller.list_jobs() == []
 
 
-async def test_a_cookie_session_is_kept(gate: Gate) -> None:
+async def test_a_cookie_session_is_kept(gate: FlowControl) -> None:
     """One log-in serves all requests, its cookie sent back as it came, also to a bare IP address."""
     async with client(gate, COOKIE) as controller:
         await controller.list_jobs()
@@ -131,7 +131,7 @@ async def test_a_cookie_session_is_kept(gate: Gate) -> None:
     assert gate.count == {"sign-in": 1, "jobs": 2}
 
 
-async def test_a_log_in_without_a_cookie_is_no_sign_in(gate: Gate) -> None:
+async def test_a_log_in_without_a_cookie_is_no_sign_in(gate: FlowControl) -> None:
     """A log-in answered without a cookie is reported as such, at once."""
 
     async def forgetful(_: web.Request) -> web.Response:
@@ -147,7 +147,7 @@ async def test_a_log_in_without_a_cookie_is_no_sign_in(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("token", ["token-{}", "to.ken.{}"])
-async def test_an_access_code_is_exchanged_for_a_token(gate: Gate, token: str) -> None:
+async def test_an_access_code_is_exchanged_for_a_token(gate: FlowControl, token: str) -> None:
     """The code goes in an unsigned assertion with a fresh state; the token that comes back serves on."""
     gate.token = token
     async with client(gate, ACCESS_CODE) as controller:
@@ -161,7 +161,7 @@ async def test_an_access_code_is_exchanged_for_a_token(gate: Gate, token: str) -
     assert len(form["state"]) >= 16
 
 
-async def test_each_exchange_has_a_state_of_its_own(gate: Gate) -> None:
+async def test_each_exchange_has_a_state_of_its_own(gate: FlowControl) -> None:
     """The state can't be guessed from an earlier one."""
     for _ in range(2):
         async with client(gate, ACCESS_CODE) as controller:
@@ -180,7 +180,7 @@ async def test_each_exchange_has_a_state_of_its_own(gate: Gate) -> None:
     ],
 )
 async def test_an_answer_that_is_not_ours_is_refused(
-    gate: Gate, answer: dict[str, object], said: str
+    gate: FlowControl, answer: dict[str, object], said: str
 ) -> None:
     """A token with a foreign state, or one that no header can carry, is never used."""
     gate.token_answer = answer
@@ -193,7 +193,7 @@ async def test_an_answer_that_is_not_ours_is_refused(
 @pytest.mark.parametrize(
     ("expires_in", "life"), [(100, 100), ("100", 100), (None, 3600), (0, 3600), ("soon", 3600)]
 )
-async def test_a_token_is_renewed_before_it_ends(gate: Gate, expires_in: object, life: int) -> None:
+async def test_a_token_is_renewed_before_it_ends(gate: FlowControl, expires_in: object, life: int) -> None:
     """At 80 % of its life a token is renewed, without a refused request in between."""
     gate.expires_in = expires_in
     clock = [1000.0]
@@ -207,7 +207,7 @@ async def test_a_token_is_renewed_before_it_ends(gate: Gate, expires_in: object,
         assert gate.count == {"sign-in": 2, "jobs": 3}
 
 
-async def test_concurrent_requests_share_one_sign_in(gate: Gate) -> None:
+async def test_concurrent_requests_share_one_sign_in(gate: FlowControl) -> None:
     """However many requests wait for a credential, one of them fetches it."""
     gate.slow.clear()
     async with client(gate, ACCESS_CODE) as controller:
@@ -219,7 +219,7 @@ async def test_concurrent_requests_share_one_sign_in(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("auth", [ACCESS_CODE, COOKIE], ids=["access_code", "cookie"])
-async def test_concurrent_refusals_share_one_renewal(gate: Gate, auth: dict[str, Any]) -> None:
+async def test_concurrent_refusals_share_one_renewal(gate: FlowControl, auth: dict[str, Any]) -> None:
     """When a session ends in mid-life, all requests go on with one new sign-in and each is repeated once."""
     async with client(gate, auth) as controller:
         await controller.list_jobs()
@@ -231,7 +231,7 @@ async def test_concurrent_refusals_share_one_renewal(gate: Gate, auth: dict[str,
 
 
 @EVERY_METHOD
-async def test_a_second_refusal_is_reported(gate: Gate, auth: dict[str, Any]) -> None:
+async def test_a_second_refusal_is_reported(gate: FlowControl, auth: dict[str, Any]) -> None:
     """A 401 after a new sign-in is Unauthorized, with the controller's error_id, and asked no third time."""
     gate.locked = True
     gate.error = {"error_id": "AUTH_REQUIRED", "error_text": "who are you?"}
@@ -241,7 +241,7 @@ async def test_a_second_refusal_is_reported(gate: Gate, auth: dict[str, Any]) ->
     assert gate.count["jobs"] == 2
 
 
-async def test_the_credential_works_again_after_the_operator_acted(gate: Gate) -> None:
+async def test_the_credential_works_again_after_the_operator_acted(gate: FlowControl) -> None:
     """A refusal is not remembered: with the account unlocked, the next request goes through."""
     gate.refuse_sign_in = (400, {"error_id": "AUTH_INVALID_CREDENTIALS"})
     async with client(gate, ACCESS_CODE) as controller:
@@ -253,7 +253,7 @@ async def test_the_credential_works_again_after_the_operator_acted(gate: Gate) -
 
 @pytest.mark.parametrize(("status", "error"), [(403, {"error_id": "AUTH_EXPIRED_TOKEN"}), (401, {})])
 async def test_status_or_error_id_alone_ends_a_session(
-    gate: Gate, status: int, error: dict[str, str]
+    gate: FlowControl, status: int, error: dict[str, str]
 ) -> None:
     """A 401 without a word, and an error_id of the sign-in with another status, both renew it."""
     async with client(gate, ACCESS_CODE) as controller:
@@ -277,7 +277,7 @@ async def test_status_or_error_id_alone_ends_a_session(
     ],
 )
 async def test_a_refusal_says_what_to_do(
-    gate: Gate, auth: dict[str, Any], supported: list[str] | None, said: str
+    gate: FlowControl, auth: dict[str, Any], supported: list[str] | None, said: str
 ) -> None:
     """Where auth_info shows that the method is the mistake, the error says which ones are offered."""
     gate.supported = supported
@@ -288,7 +288,7 @@ async def test_a_refusal_says_what_to_do(
             await controller.list_jobs()
 
 
-async def test_what_the_controller_offers_is_told_only_as_names(gate: Gate) -> None:
+async def test_what_the_controller_offers_is_told_only_as_names(gate: FlowControl) -> None:
     """Megabytes or control characters where a method's name belongs stay out of events and mails."""
     gate.supported = ["W" * 1_000_000, "\x1b[2J", *(f"M{number}" for number in range(1000))]
     gate.locked = True
@@ -298,7 +298,7 @@ async def test_what_the_controller_offers_is_told_only_as_names(gate: Gate) -> N
     assert str(caught.value).endswith("only M0, M1, M2, M3, M4, M5, M6, M7, M8, M9")
 
 
-async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: Gate) -> None:
+async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: FlowControl) -> None:
     """On plain HTTP a proxy's refusal comes as the controller's, and may hold what the proxy was shown."""
     echoed = base64.b64encode(b"user:proxy-p@ss").decode()
     gate.error = {"error_id": "AUTH_REQUIRED", "error_text": f"{echoed} proxy-p@ss proxy-p%40ss"}
@@ -312,7 +312,7 @@ async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: Gate) -> 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_sign_in_that_fails_is_an_outage(gate: Gate, status: int) -> None:
+async def test_a_sign_in_that_fails_is_an_outage(gate: FlowControl, status: int) -> None:
     """A controller that is too busy to sign us in has not refused our credentials."""
     gate.refuse_sign_in = (status, {"error_id": "INTERNAL_ERROR"})
     async with client(gate, ACCESS_CODE) as controller:
@@ -321,7 +321,7 @@ async def test_a_sign_in_that_fails_is_an_outage(gate: Gate, status: int) -> Non
 
 
 @EVERY_METHOD
-async def test_no_secret_is_shown(gate: Gate, auth: dict[str, Any]) -> None:
+async def test_no_secret_is_shown(gate: FlowControl, auth: dict[str, Any]) -> None:
     """Not even where the controller repeats it: neither in an error, nor its traceback, nor a repr."""
     secrets = ["code-of-the-bridge", "pass-word", "pass-wörd", "a.static.token", "token-1", "token-2"]
     secrets.append(base64.b64encode("bridge:pass-wörd".encode()).decode())
@@ -352,7 +352,7 @@ async def test_no_secret_is_shown(gate: Gate, auth: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("auth", [ACCESS_CODE, COOKIE], ids=["access_code", "cookie"])
-async def test_no_secret_is_shown_at_the_first_refusal(gate: Gate, auth: dict[str, Any]) -> None:
+async def test_no_secret_is_shown_at_the_first_refusal(gate: FlowControl, auth: dict[str, Any]) -> None:
     """A controller that repeats what it refuses, before any sign-in went well, makes us tell nothing."""
     echo = {"error_id": "AUTH_INVALID_CREDENTIALS", "error_text": "not code-of-the-bridge, not pass-word"}
     gate.refuse_sign_in = (401, echo)
@@ -372,7 +372,7 @@ async def test_no_secret_is_shown_at_the_first_refusal(gate: Gate, auth: dict[st
     ],
 )
 async def test_a_credential_that_no_request_can_carry_is_refused_at_start(
-    gate: Gate, auth: dict[str, Any], place: str
+    gate: FlowControl, auth: dict[str, Any], place: str
 ) -> None:
     """A secret pasted with a blank in it is a mistake in the config, named by its key."""
     with pytest.raises(ConfigError, match=place) as caught:
@@ -380,7 +380,7 @@ async def test_a_credential_that_no_request_can_carry_is_refused_at_start(
     assert "two words" not in str(caught.value)
 
 
-async def test_credentials_on_plain_http_are_warned_about(gate: Gate) -> None:
+async def test_credentials_on_plain_http_are_warned_about(gate: FlowControl) -> None:
     """Whoever sends a secret unencrypted is told at start; without a secret there is nothing to warn of."""
     (warning,) = client(gate, BASIC).warnings
     assert "controllers.emea.url" in warning

@@ -11,16 +11,16 @@ import pytest
 from msgspec.structs import replace
 from new_store import new_store
 
-from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.routing import Route
 from cmc_notify.core.samples import sample
-from cmc_notify.core.sink_health import SinkNews
-from cmc_notify.dispatcher import Dispatcher, HealthTelling, SinkPlan, worker
-from cmc_notify.dispatcher.health import SinkWatch
+from cmc_notify.core.sink_health import SinkEvent
+from cmc_notify.dispatcher import Dispatcher, SinkEventRules, SinkPolicy, worker
+from cmc_notify.dispatcher.sink_watch import SinkWatch
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, DeliveryFilter, Message, PartRecorder, PollCommit
 from cmc_notify.store import Store
@@ -71,7 +71,7 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._announcements, name)
 
-    async def tell(self, news: SinkNews) -> bool:
+    async def tell(self, news: SinkEvent) -> bool:
         """Fail, then work."""
         if self.failures:
             self.failures -= 1
@@ -101,7 +101,7 @@ class Stage:
         fallback: str | None = None,
     ) -> AsyncIterator[Dispatcher]:
         """The dispatcher at work; ``fallback`` is that of ``chat``."""
-        plan = SinkPlan(timeout=1, concurrency=1, retry=RetryPolicy(initial=5, max=5, probe=5))
+        plan = SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(initial=5, max=5, probe=5))
         dispatcher = Dispatcher(
             self.store.outbox,
             {"mail": self.mail, "chat": self.chat},
@@ -109,10 +109,10 @@ class Stage:
             owner=owner,
             clock=lambda: self.now[0],
             metrics=Metrics(),
-            health=HealthTelling(
+            health=SinkEventRules(
                 store=announcements or self.store.announcements,
                 routes=routes,
-                sinks=dict.fromkeys(SINKS, SinkRule(deadline=3600)),
+                sinks=dict.fromkeys(SINKS, SinkProfile(deadline=3600)),
             ),
         )
         self.dispatcher = dispatcher
@@ -124,10 +124,10 @@ class Stage:
 
     def watch(self, announcements: Any = None) -> SinkWatch:
         """What one process knows of ``mail``."""
-        telling = HealthTelling(
+        telling = SinkEventRules(
             store=announcements or self.store.announcements,
             routes=(Route(sinks=SINKS),),
-            sinks=dict.fromkeys(SINKS, SinkRule()),
+            sinks=dict.fromkeys(SINKS, SinkProfile()),
         )
         return SinkWatch("mail", telling, clock=lambda: self.now[0], committed=lambda: None)
 

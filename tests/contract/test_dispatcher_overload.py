@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
-from cmc_notify.core.gate import FAILURES_TO_OPEN
+from cmc_notify.core.flow_control import FAILURES_TO_OPEN
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.dispatcher import worker
 from cmc_notify.ports import Claim, Delivery, Message, PartRecorder

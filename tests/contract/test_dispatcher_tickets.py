@@ -14,7 +14,7 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.outcome import Rejected, SendOutcome
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.samples import sample
-from cmc_notify.dispatcher import Dispatcher, SinkPlan
+from cmc_notify.dispatcher import Dispatcher, SinkPolicy
 from cmc_notify.ports import ControllerMeta, Message, PartRecorder, PollCommit, Posting
 
 FAILED = replace(sample(EventType.JOB_FAILED), id="e1")
@@ -31,7 +31,7 @@ OVER = replace(
     ),
 )
 NEVER = Rejected("never")
-PLAN = SinkPlan(timeout=0.2, concurrency=4, retry=RetryPolicy(initial=5, max=60, probe=30))
+PLAN = SinkPolicy(timeout=0.2, concurrency=4, retry=RetryPolicy(initial=5, max=60, probe=30))
 DESK = replace(PLAN, tickets=True)
 
 
@@ -60,7 +60,7 @@ def to(sink: str, subject: str, event: Event = FAILED, **fields: Any) -> NewDeli
 async def serve(
     stage: Stage,
     *told: NewDelivery,
-    sinks: dict[Scripted, SinkPlan],
+    sinks: dict[Scripted, SinkPolicy],
     events: tuple[Event, ...] = (FAILED, OVER),
 ) -> None:
     """Commit these, and let the sinks take all that comes of it."""

@@ -15,8 +15,8 @@ from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message
 from cmc_notify.rendering import Renderer
 from cmc_notify.sinks.email import PLUGIN, EmailSettings, EmailSink
-from cmc_notify.sinks.email.composing import LARGEST_BODY, LARGEST_MAIL, LONGEST_SUBJECT
-from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.email.composer import LARGEST_BODY, LARGEST_MAIL, LONGEST_SUBJECT
+from cmc_notify.sinks.fewer_failures import fit
 
 
 def _refuse(error: TemplateError) -> None:

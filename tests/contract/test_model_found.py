@@ -6,8 +6,8 @@ from typing import Any
 from poller_stage import polling
 
 from cmc_notify.controller.listing import ListedItem
-from cmc_notify.poller.looks import Looks
 from cmc_notify.poller.memory import KnownJobs
+from cmc_notify.poller.observations import Observations
 from cmc_notify.simulator import Row
 
 DAY = 86_400.0
@@ -57,7 +57,7 @@ async def test_what_goes_back_within_one_poll_is_remembered_as_last_seen(tmp_pat
     """A job that changes and changes back between the requests of a poll is looked at three times."""
     async with polling(tmp_path) as stage:
         job = stage.sim.jobs.add(rows=[Row("V1", 3, "Running")])
-        looks = Looks(KnownJobs([]), lambda job: job, {})
+        looks = Observations(KnownJobs([]), lambda job: job, {})
         for result in (None, "Success", None):
             job.set_row("V1", 3, result, None)
             await looks.add([ListedItem(job.body)])

@@ -22,7 +22,7 @@ from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.receiver import Answer, Receiver
 from cmc_notify.sinks.apprise import PLUGIN, AppriseSettings, AppriseSink
 from cmc_notify.sinks.apprise.addresses import connect
-from cmc_notify.sinks.apprise.wording import word
+from cmc_notify.sinks.apprise.message_text import word
 
 MakeMessage = Callable[..., Message]
 StartPostOffice = Callable[..., Awaitable[Any]]

@@ -19,7 +19,7 @@ from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Posting, Renderer
 from cmc_notify.simulator.mailbox import Mail, Mailbox
 from cmc_notify.sinks.email import PLUGIN, EmailSettings, EmailSink
-from cmc_notify.sinks.email.composing import LARGEST_MAIL
+from cmc_notify.sinks.email.composer import LARGEST_MAIL
 
 MakeMessage = Callable[..., Message]
 StartPostOffice = Callable[..., Awaitable[Any]]

@@ -20,7 +20,7 @@ from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.sinks.slack import PLUGIN, BotSink
 from cmc_notify.sinks.slack.client import Answer, SlackClient
-from cmc_notify.sinks.slack.sending import REPEAT
+from cmc_notify.sinks.slack.part_sender import REPEAT
 
 MakeMessage = Callable[..., Message]
 POST = "chat.postMessage"

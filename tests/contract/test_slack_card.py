@@ -16,7 +16,7 @@ from cmc_notify.ports import Message, Posting, Purpose
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.sinks.slack import BotSink
-from cmc_notify.sinks.slack.sending import REPEAT
+from cmc_notify.sinks.slack.part_sender import REPEAT
 
 POST, UPDATE = "chat.postMessage", "chat.update"
 SUBJECT = "job:emea:42-1795425000"

@@ -22,7 +22,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Posting
-from cmc_notify.simulator.tickets import JiraDesk, Trouble
+from cmc_notify.simulator.tickets import JiraServer, Trouble
 
 ODD: tuple[Any, ...] = (
     None, 1, "x", [], [1], {}, {"issues": 1}, {"issues": {}}, {"issues": [1]}, {"transitions": 1},
@@ -155,7 +155,7 @@ async def test_a_search_that_lags_is_asked_again_however_late_the_doubt(
     jira: JiraPlace, record: Parts
 ) -> None:
     """What was tried in vain before the answer was lost does not count as having looked for the issue."""
-    assert isinstance(jira.desk, JiraDesk)
+    assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
     jira.desk.fail_next("create", Trouble("drop", done=True), Trouble("drop", done=True))
     message = msgspec.structs.replace(told("k1"), attempt=6)

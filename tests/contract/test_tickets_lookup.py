@@ -14,7 +14,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message
-from cmc_notify.simulator.tickets import Desk, JiraDesk, Trouble
+from cmc_notify.simulator.tickets import JiraServer, TicketServer, Trouble
 
 LOOKING = {"jira": JiraPlace, "servicenow-incident": ServiceNowIncidentPlace}
 
@@ -46,7 +46,7 @@ def recovered(key: str, purpose: Purpose = Purpose.CLOSE) -> Message:
     return Message(key=key, event=event, subject="job:emea:42-1795425000", purpose=purpose)
 
 
-def close_by_hand(desk: Desk, state: str = "6") -> None:
+def close_by_hand(desk: TicketServer, state: str = "6") -> None:
     """Somebody closes the newest ticket at the service."""
     desk.tickets[-1].open = False
     desk.tickets[-1].fields["state"] = state
@@ -123,7 +123,7 @@ async def test_what_can_not_be_opened_again_gets_a_new_ticket(place: TicketPlace
     """A workflow without a way back, or a state that is final."""
     await settle(place, record, told("k1"))
     close_by_hand(place.desk, "7")
-    if isinstance(place.desk, JiraDesk):
+    if isinstance(place.desk, JiraServer):
         place.desk.can_reopen = False
     sink = place.sink()
     place.desk.fail_next("create", Trouble("drop", done=True))  # and its answer is lost, so it is looked for
@@ -148,7 +148,7 @@ async def test_a_deleted_ticket_is_made_again(place: TicketPlace, record: Parts)
 
 async def test_a_search_that_lags_is_asked_again(jira: JiraPlace, record: Parts) -> None:
     """After a lost answer the search may not know the issue yet: it is asked again before another is made."""
-    assert isinstance(jira.desk, JiraDesk)
+    assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
     jira.desk.fail_next("create", Trouble("drop", done=True))
     message = told("k1")
@@ -192,7 +192,7 @@ async def test_transitions_by_name(jira: JiraPlace, record: Parts) -> None:
 
 async def test_a_probe_names_missing_rights(jira: JiraPlace) -> None:
     """And a project that nobody may see."""
-    assert isinstance(jira.desk, JiraDesk)
+    assert isinstance(jira.desk, JiraServer)
     jira.desk.rights.remove("TRANSITION_ISSUES")
     sink = jira.sink()
     found = await sink.probe()

@@ -28,7 +28,7 @@ from cmc_notify.core.events import (
     rfc3339,
 )
 from cmc_notify.core.links import Links
-from cmc_notify.core.model import Feature, Incident, Job, JobState, Names, Outcome, Row
+from cmc_notify.core.model import Feature, Job, JobState, Names, Outcome, Row, TrackedFailure
 from cmc_notify.core.silences import Silence
 from cmc_notify.core.text import visible
 from cmc_notify.errors import CmcNotifyError, StoreUnavailable
@@ -106,7 +106,7 @@ class FakeLedger(Ledger):
         self.broken = False
         self.stored = {FAILED.id: FAILED}
         self.asked: list[object] = []
-        self.incident = Incident(
+        self.incident = TrackedFailure(
             id="i1", controller="emea", serial="V2AB0001", feature_id=3, feature="QoS <b>",
             appliance="paris-edge-1", error_text=HOSTILE, opened_at=NOW - 90, opened_event=FAILED.id,
             job_uid="u1", job_id=42, last_job_uid="u1", failed_order=JOB.order, audience={"chat": ("d1",)},
@@ -153,7 +153,9 @@ class FakeLedger(Ledger):
         return [("emea", JobState(uid="u1", job=JOB, settle_until=NOW + 5))]
 
     @override
-    async def incidents(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[Incident]:
+    async def incidents(
+        self, *, controller: str | None = None, limit: int = 1000
+    ) -> Sequence[TrackedFailure]:
         self._answer(("incidents", controller, limit))
         return [self.incident]
 
@@ -466,7 +468,7 @@ async def test_a_page_that_breaks_off_is_never_taken_for_whole(
         yield b"<p>the beginning</p>" * 10_000
         raise RuntimeError("internal detail")
 
-    monkeypatch.setattr("cmc_notify.web.templating.Templates.write", break_off)
+    monkeypatch.setattr("cmc_notify.web.page_templates.Templates.write", break_off)
     answer = await client.get(f"/events/{FAILED.id}")
     with pytest.raises(ClientPayloadError):
         await asyncio.wait_for(answer.read(), 10)

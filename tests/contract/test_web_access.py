@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from cmc_notify.core.links import VALID_FOR, Links
 from cmc_notify.errors import ConfigError
 from cmc_notify.web.access import EVENT_PAGE, Access, is_loopback
-from cmc_notify.web.answers import add_headers, translate_errors
+from cmc_notify.web.responses import add_headers, translate_errors
 
 TOKEN = "correct horse: batterÿ"
 NOW = 1_795_430_000.0

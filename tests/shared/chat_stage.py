@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from new_store import new_store
 
 from cmc_notify.chatops import ChatOps, Present
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, job_info
 from cmc_notify.core.model import Job, JobState, Names, Outcome, Row
 from cmc_notify.ports import Clock, ControllerMeta, Message, PollCommit, Posting, SavedJob
@@ -136,7 +136,7 @@ class ChatStage:
         await self.store.outbox.claim("chat", owner="me", limit=1, lease=60)
         reference = f"{self.message.channel}:{self.message.ts}"
         await self.store.outbox.record_part("d1", "card", reference, posting=Posting(reference=reference))
-        await self.store.outbox.record("d1", owner="me", verdict=Verdict(state=DeliveryState.SENT))
+        await self.store.outbox.record("d1", owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
         shown = Message(key="d1", event=event, subject=SUBJECT)
         everybody = self.settings.model_copy(
             update={"allow": type(self.settings.allow)(cancel=("*",), acknowledge=("*",), silence=("*",))}
@@ -175,7 +175,7 @@ async def chat_stage(folder: Path, *, clock: Clock = lambda: NOW, **given: Any) 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     async with InteractiveSlack() as slack:
         with ExitStack() as patched:
-            for module in ("cmc_notify.sinks.slack.client", "cmc_notify.chatops.socket"):
+            for module in ("cmc_notify.sinks.slack.client", "cmc_notify.chatops.socket_mode"):
                 patched.enter_context(mock.patch(f"{module}.ssl_context", return_value=context))
             async with _running(slack, folder, clock, given) as stage:
                 yield stage

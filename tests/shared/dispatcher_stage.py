@@ -16,7 +16,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.samples import sample
-from cmc_notify.dispatcher import Dispatcher, SinkPlan, dispatcher, recording, worker
+from cmc_notify.dispatcher import Dispatcher, SinkPolicy, dispatcher, recorder, worker
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, Delivery, Message, PartRecorder, PollCommit
 from cmc_notify.store import Store
@@ -146,7 +146,7 @@ class Stage:
             "concurrency": 4,
             "retry": RetryPolicy(initial=5, max=60, probe=30),
         }
-        plans = {sink.name: SinkPlan(**common | plan) for sink in sinks}
+        plans = {sink.name: SinkPolicy(**common | plan) for sink in sinks}
         plans[sinks[0].name] = replace(plans[sinks[0].name], fallback=fallback)
         self.dispatcher = Dispatcher(
             outbox or self.store.outbox,
@@ -204,7 +204,7 @@ async def empty_stage(folder: Path) -> AsyncIterator[Stage]:
 
 def make_brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test would spend for nothing are short."""
-    for module in (worker, recording):
+    for module in (worker, recorder):
         monkeypatch.setattr(module, "STORE_PAUSE", 0.01)
     monkeypatch.setattr(worker, "LEASE_SLACK", 1.0)
     monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)

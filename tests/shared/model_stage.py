@@ -9,29 +9,33 @@ from typing import Any
 
 from model_controller import ModelController, Outage
 from model_standing import CHAT, MUTE, PARTIAL, PARTIAL_SERIAL
-from model_telling import UNREACHABLE_AFTER, Telling
+from model_telling import UNREACHABLE_AFTER, NotifyRules
 from model_written import Sql, Written
 from msgspec.structs import replace
 
 from cmc_notify import boundaries
 from cmc_notify.boundaries import Boundary
-from cmc_notify.core.addressing import SinkRule
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import Telling as Told
+from cmc_notify.poller.poller import NotifyRules as Notified
 from cmc_notify.ports import PollCommit, Snapshot
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import Quirks
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
-TELLING = Told(
+TELLING = Notified(
     routes=(
         Route(match=Match(serial=(PARTIAL_SERIAL,)), sinks=(PARTIAL,), proceed=True),
         Route(sinks=(CHAT, MUTE)),
     ),
-    sinks={CHAT: SinkRule(updates_every=0.0), PARTIAL: SinkRule(), MUTE: SinkRule(send_resolved=False)},
+    sinks={
+        CHAT: SinkProfile(updates_every=0.0),
+        PARTIAL: SinkProfile(),
+        MUTE: SinkProfile(send_resolved=False),
+    },
 )
 SETTINGS: dict[str, Any] = {
     "url": "http://controller.test",
@@ -98,7 +102,7 @@ class ModelStage:
         self.controller = ModelController(self.quirks)
         self.clock.now = self.controller.clock.now
         self.controller.our_time = self.clock
-        self.telling = Telling(self.first_run)
+        self.telling = NotifyRules(self.first_run)
         self.written = Written(self.sql, self.name)
         await self.written.begin()
         self.records = PollRecorder(self.store, self.controller)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from model_life import Life, WirePair
-from model_written import Sent, Told
+from model_written import Notified, Sent
 
 RECOVERED = "appliance.recovered"
 
@@ -44,7 +44,7 @@ class Standing:
         return {one[which] for one in standing for which in ("job_uid", "last_job_uid")}
 
     def account(
-        self, told: Sequence[Told], incidents: dict[str, dict[str, Any]], lives: Iterable[Life]
+        self, told: Sequence[Notified], incidents: dict[str, dict[str, Any]], lives: Iterable[Life]
     ) -> None:
         """Each delivery goes where it must; each failure told stands open until its end is told, once."""
         opened = {(one["opened_event"], _key(one)) for one in incidents.values()}
@@ -75,7 +75,7 @@ class Standing:
         self._none_is_stuck(incidents, lives)
         self._incidents = incidents
 
-    def _opened(self, event: Told, opened: set[tuple[str, Key]]) -> None:
+    def _opened(self, event: Notified, opened: set[tuple[str, Key]]) -> None:
         failures = event.document["failures"]
         partial = [place for place, failure in enumerate(failures) if failure["serial"] == PARTIAL_SERIAL]
         due: dict[str, list[int] | None] = {CHAT: None, MUTE: None}
@@ -98,7 +98,7 @@ class Standing:
                 if sent.shown is None or place in sent.shown:
                     audience.setdefault(sent.sink, set()).add(sent.id)
 
-    def _recovered(self, event: Told, ended: Counter[tuple[object, ...]]) -> None:
+    def _recovered(self, event: Notified, ended: Counter[tuple[object, ...]]) -> None:
         due: dict[str, Sent] = {}
         recoveries = event.document["recoveries"]
         for place, recovery in enumerate(recoveries):

@@ -12,7 +12,7 @@ from typing import Any
 from model_controller import Answer
 from model_life import WATCH, Life, Look, WirePair, read
 from model_standing import RECOVERED, Standing
-from model_written import Told
+from model_written import Notified
 
 RANKS = (
     "job.reopened",
@@ -34,7 +34,7 @@ States = Mapping[str, dict[str, Any]]
 """Last-seen states by uid, as stored."""
 
 
-class Telling:
+class NotifyRules:
     """The model of one controller's past."""
 
     def __init__(self, first_run: str) -> None:
@@ -52,7 +52,7 @@ class Telling:
     def polled(
         self,
         answers: Sequence[Answer],
-        told: list[Told],
+        told: list[Notified],
         *,
         now: float,
         states: States,
@@ -79,7 +79,7 @@ class Telling:
         self.standing.account(told, incidents, self.lives)
 
     def failed(
-        self, told: list[Told], *, now: float, refused: bool, incidents: dict[str, dict[str, Any]]
+        self, told: list[Notified], *, now: float, refused: bool, incidents: dict[str, dict[str, Any]]
     ) -> None:
         """A poll failed, and that is committed: only what time brings is told of jobs."""
         self._failed_polls += 1
@@ -194,7 +194,7 @@ class Telling:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def _queues(self, told: Sequence[Told], of_controller: Sequence[str]) -> dict[str, list[Told]]:
+    def _queues(self, told: Sequence[Notified], of_controller: Sequence[str]) -> dict[str, list[Notified]]:
         """The events of each job, recoveries apart, once those of the controller itself are judged."""
         alone = [event.type for event in told if event.uid is None]
         assert alone == of_controller, f"of the controller: {alone}, not {of_controller}"
@@ -211,7 +211,7 @@ class Telling:
                 assert RANKS.index(one.type) < RANKS.index(other.type), f"{one.type} before {other.type}"
         return queues
 
-    def _follow(self, life: Life, types: Iterator[str], queues: dict[str, list[Told]]) -> None:
+    def _follow(self, life: Life, types: Iterator[str], queues: dict[str, list[Notified]]) -> None:
         """Each type that is due was told, with the failures that are due; the life follows as it is read."""
         queue = queues.get(life.uid, [])
         for kind in types:
@@ -235,7 +235,7 @@ class Telling:
             life.told |= pairs
         self._skip_overdue(life, queue)
 
-    def _skip_overdue(self, life: Life, queue: list[Told]) -> None:
+    def _skip_overdue(self, life: Life, queue: list[Notified]) -> None:
         """Once in a run, and only while it runs; when exactly is not judged here."""
         while queue and queue[0].type == "job.overdue":
             assert queue.pop(0).document["job"]["status"] == "InProgress"
@@ -243,7 +243,7 @@ class Telling:
             life.overdue = True
 
     @staticmethod
-    def _nothing_more(queues: Mapping[str, list[Told]]) -> None:
+    def _nothing_more(queues: Mapping[str, list[Notified]]) -> None:
         more = {uid: [event.type for event in queue] for uid, queue in queues.items() if queue}
         assert not more, f"told without cause: {more}"
 

@@ -75,7 +75,7 @@ class Sent:
 
 
 @dataclass
-class Told:
+class Notified:
     """One event with its rows of the outbox."""
 
     id: str
@@ -102,16 +102,16 @@ class Written:
         [(newest,)] = await self._rows("SELECT coalesce(max(seq), 0) FROM deliveries")
         self._seq = newest
 
-    async def news(self) -> list[Told]:
+    async def news(self) -> list[Notified]:
         """The events written since last asked, in the order in which they leave."""
-        events: dict[str, Told] = {}
+        events: dict[str, Notified] = {}
         sent: dict[str, Sent] = {}
         seq = self._seq
         for row in await self._rows(_TOLD):
             seq, name, sink, shown, key, event, kind, uid, revision, document = row
             sent[name] = Sent(name, sink, json.loads(shown) if shown else None, key)
             if event not in events:
-                events[event] = Told(event, kind, uid, revision, json.loads(document))
+                events[event] = Notified(event, kind, uid, revision, json.loads(document))
             events[event].deliveries.append(sent[name])
         if any(event.document["recoveries"] for event in events.values()):
             for name, waits_for in await self._rows(_WAITS):

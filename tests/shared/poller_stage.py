@@ -8,11 +8,11 @@ from typing import Any
 from new_store import new_store
 
 from cmc_notify.controller import Controller
-from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.events import Event
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.poller import Poller, PollResult
-from cmc_notify.poller.poller import Telling
+from cmc_notify.poller.poller import NotifyRules
 from cmc_notify.ports import ControllerMeta
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
@@ -46,7 +46,7 @@ class PollerStage:
         """A poller that knows nothing but the store, as after a restart."""
         controller = SameClock("emea", self.settings)
         self._controllers.append(controller)
-        telling = Telling(routes=(Route(sinks=("hook",)),), sinks={"hook": SinkRule()}, **changed)
+        telling = NotifyRules(routes=(Route(sinks=("hook",)),), sinks={"hook": SinkProfile()}, **changed)
         return Poller(
             "emea",
             controller,

@@ -8,12 +8,12 @@ from cmc_notify.ports import Sink
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings.base import chosen
 from cmc_notify.simulator.tickets import (
-    AlertmanagerDesk,
-    Desk,
-    JiraDesk,
-    OpsgenieDesk,
-    PagerDutyDesk,
-    ServiceNowDesk,
+    AlertmanagerServer,
+    JiraServer,
+    OpsgenieServer,
+    PagerDutyServer,
+    ServiceNowServer,
+    TicketServer,
     Trouble,
 )
 from cmc_notify.sinks.webhook import PLUGIN
@@ -39,7 +39,7 @@ class TicketPlace:
     """How much a ticket's history grows by a failure more and by an update that tells nobody anew."""
     options: dict[str, Any]
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TicketServer) -> None:
         self.desk = desk
         self.options = {}
 
@@ -67,7 +67,7 @@ class PagerDutyPlace(TicketPlace):
     updates = 1
 
     def __init__(self) -> None:
-        super().__init__(PagerDutyDesk(routing_key=self.secret))
+        super().__init__(PagerDutyServer(routing_key=self.secret))
 
     def given(self) -> dict[str, Any]:
         """The address of the events API and the key."""
@@ -81,7 +81,7 @@ class OpsgeniePlace(TicketPlace):
     create = "create"
 
     def __init__(self) -> None:
-        super().__init__(OpsgenieDesk(authorization=f"GenieKey {SECRET}"))
+        super().__init__(OpsgenieServer(authorization=f"GenieKey {SECRET}"))
         self.options = {"api_key": SECRET, "responders": [{"type": "team", "name": "NOC"}]}
 
     def given(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class AlertmanagerPlace(TicketPlace):
     create = "alerts"
 
     def __init__(self) -> None:
-        super().__init__(AlertmanagerDesk(authorization=AUTHORIZATION))
+        super().__init__(AlertmanagerServer(authorization=AUTHORIZATION))
 
 
 class ServiceNowPlace(TicketPlace):
@@ -106,7 +106,7 @@ class ServiceNowPlace(TicketPlace):
     create = "events"
 
     def __init__(self) -> None:
-        super().__init__(ServiceNowDesk(authorization=AUTHORIZATION))
+        super().__init__(ServiceNowServer(authorization=AUTHORIZATION))
 
 
 class ServiceNowIncidentPlace(TicketPlace):
@@ -116,7 +116,7 @@ class ServiceNowIncidentPlace(TicketPlace):
     create = "create"
 
     def __init__(self) -> None:
-        super().__init__(ServiceNowDesk(authorization=AUTHORIZATION))
+        super().__init__(ServiceNowServer(authorization=AUTHORIZATION))
 
 
 class JiraPlace(TicketPlace):
@@ -126,7 +126,7 @@ class JiraPlace(TicketPlace):
     create = "create"
 
     def __init__(self) -> None:
-        super().__init__(JiraDesk(authorization=AUTHORIZATION))
+        super().__init__(JiraServer(authorization=AUTHORIZATION))
         self.options = {"project": "NET"}
 
 

@@ -19,7 +19,7 @@ Pair = tuple[str, str, int]
 
 
 @dataclass
-class Verdict:
+class AttemptResult:
     """What was found; ``violations`` is empty where the promise was kept."""
 
     losses: list[str] = field(default_factory=list)
@@ -47,11 +47,11 @@ class Verdict:
         return [f"{kind}: {line}" for kind, lines in kinds.items() for line in lines]
 
 
-def judge(record: Record) -> Verdict:
+def judge(record: Record) -> AttemptResult:
     """The verdict on one soak."""
     found = list(repeats(record))
     taken = list(takeovers(record))
-    verdict = Verdict(
+    verdict = AttemptResult(
         losses=list(_losses(record)),
         unexplained=[str(repeat) for repeat in found if repeat.cause is Cause.NONE],
         causes=Counter(repeat.cause for repeat in found),

@@ -93,7 +93,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notified:
     """One event of the store's ledger. ``about`` is the sink that it speaks of, if any."""
 
     id: str
@@ -140,7 +140,7 @@ class Record:
     looks: list[Look] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
-    told: Sequence[Told] = ()
+    told: Sequence[Notified] = ()
     rows: Sequence[Row] = ()
     runs: Sequence[Run] = ()
     bugs: list[str] = field(default_factory=list)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from soak_judge import Verdict
+from soak_judge import AttemptResult
 from soak_plan import Plan
 from soak_record import Record
 from soak_repeats import Cause
@@ -18,12 +18,12 @@ def transitions(record: Record) -> int:
     return len({(told.controller, told.job, told.revision) for told in record.told if told.job is not None})
 
 
-def report(plan: Plan, record: Record, verdict: Verdict) -> str:
+def report(plan: Plan, record: Record, verdict: AttemptResult) -> str:
     """The report; its last line says whether the promise was kept."""
     return "\n".join(_lines(plan, record, verdict))
 
 
-def _lines(plan: Plan, record: Record, verdict: Verdict) -> Iterator[str]:
+def _lines(plan: Plan, record: Record, verdict: AttemptResult) -> Iterator[str]:
     rows = Counter(row.state for row in record.rows)
     replies = Counter[str](arrival.reply or "open" for arrival in record.arrivals)
     yield f"soak: seed {plan.seed}, {record.seconds:.0f} s, {plan.replicas} replicas on {plan.store}"
@@ -65,7 +65,7 @@ def _leased(record: Record) -> int:
     return sum(len(kill.leased or ()) for kill in record.kills)
 
 
-def _takeovers(verdict: Verdict) -> str:
+def _takeovers(verdict: AttemptResult) -> str:
     judged = [one.after for one in verdict.takeovers if one.judged and one.after is not None]
     others = len(verdict.takeovers) - len(judged)
     longest = f", the longest {max(judged):.1f} s (limit {TAKEOVER_WITHIN:.0f} s)" if judged else ""

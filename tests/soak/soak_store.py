@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from soak_record import Row, Told
+from soak_record import Notified, Row
 
 LEASES = """SELECT "key" FROM deliveries WHERE state = 'pending' AND leased_by LIKE '%-{pid}-%'"""
 LEADS = """SELECT name FROM leaders WHERE owner LIKE '%-{pid}-%'"""
@@ -131,13 +131,13 @@ async def pending(store: Store) -> int | None:
     return None if rows is None else int(rows[0][0])
 
 
-async def ledger(store: Store) -> tuple[list[Told], list[Row]]:
+async def ledger(store: Store) -> tuple[list[Notified], list[Row]]:
     """Every event and every delivery."""
     events, deliveries = await store.rows(EVENTS), await store.rows(DELIVERIES)
     if events is None or deliveries is None:
         raise RuntimeError("the store can't be read at the end of the soak")
     told = [
-        Told(number, kind, controller or None, job, revision, msgspec.json.decode(document)["sink"])
+        Notified(number, kind, controller or None, job, revision, msgspec.json.decode(document)["sink"])
         for number, kind, controller, job, revision, document in events
     ]
     return told, [Row(*row) for row in deliveries]

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from cmc_notify.core.addressing import SinkRule
-from cmc_notify.core.announce import Announcer
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.diff import Change, Policy, expire, look
+from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import Event, EventType
-from cmc_notify.core.incidents import Incidents
-from cmc_notify.core.model import Feature, Incident, Job, JobState, Names, Outcome, Pair, Row
+from cmc_notify.core.failures import FailureTracker
+from cmc_notify.core.model import Feature, Job, JobState, Names, Outcome, Pair, Row, TrackedFailure
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.core.silences import Silence
 
@@ -42,12 +42,12 @@ def running(number: int, pushed: int, *details: Row) -> Job:
 class Bridge:
     """Polls of one controller. Whatever it remembers goes through the store's JSON after each poll."""
 
-    def __init__(self, routes: Sequence[Route] = EVERYWHERE, **rules: SinkRule) -> None:
+    def __init__(self, routes: Sequence[Route] = EVERYWHERE, **rules: SinkProfile) -> None:
         self.routes = routes
-        self.sinks = {"chat": SinkRule(), "mail": SinkRule()} | rules
+        self.sinks = {"chat": SinkProfile(), "mail": SinkProfile()} | rules
         self.policy = Policy(settle=0)
         self.states: dict[str, JobState] = {}
-        self.incidents: dict[str, Incident] = {}
+        self.incidents: dict[str, TrackedFailure] = {}
         self.silences: list[Silence] = []
         self.now = 1_000_000.0
         self.events: list[Event] = []
@@ -85,19 +85,19 @@ class Bridge:
             ]
             return min(found, key=lambda state: state.job.order, default=None)
 
-        announcer = Announcer(
+        announcer = EventBuilder(
             "emea",
             now=self.now,
             names=NAMES,
             routes=self.routes,
             sinks=self.sinks,
-            incidents=Incidents("emea", self.incidents.values(), later),
+            incidents=FailureTracker("emea", self.incidents.values(), later),
             silences=self.silences,
             stored_job=self.states.get,
         )
         announcer.announce(changes.values())
         self.states |= _stored(announcer.states, JobState)
-        self.incidents |= _stored({each.id: each for each in announcer.incidents}, Incident)
+        self.incidents |= _stored({each.id: each for each in announcer.incidents}, TrackedFailure)
         self.events, self.deliveries = announcer.events, announcer.deliveries
         self.event_uids = announcer.event_uids
         self.silences = [each for each in self.silences if each.id not in announcer.ended_silences]
@@ -109,7 +109,7 @@ class Bridge:
             self.incidents[incident.id] = replace(incident, closed_at=self.now, closed_by="operator")
 
     @property
-    def open(self) -> list[Incident]:
+    def open(self) -> list[TrackedFailure]:
         """The open incidents."""
         return [incident for incident in self.incidents.values() if incident.closed_at is None]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.retry import RetryPolicy, backoff, decide
 
@@ -21,7 +21,9 @@ policies = st.builds(
 )
 
 
-def verdict(outcome: SendOutcome, *, now: float = NOW, attempt: int = 1, unclear: bool = False) -> Verdict:
+def verdict(
+    outcome: SendOutcome, *, now: float = NOW, attempt: int = 1, unclear: bool = False
+) -> AttemptResult:
     """On an attempt with no luck either way."""
     return decide(
         outcome,

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import NewDelivery, Purpose
 from cmc_notify.core.diff import Policy
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.model import Job, Outcome, Pair, Row, Status
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.core.silences import Silence
 
@@ -107,7 +107,7 @@ class Watched:
     """A bridge that polled some states of a history, with everything that it told."""
 
     def __init__(self, worlds: Sequence[World], policy: Policy | None = None) -> None:
-        self.bridge = Bridge(chat=SinkRule(updates_every=0.0))
+        self.bridge = Bridge(chat=SinkProfile(updates_every=0.0))
         self.bridge.policy = policy or Policy(settle=0, progress=True)
         self.polls: list[list[Event]] = []
         self.deliveries: list[NewDelivery] = []
@@ -333,11 +333,11 @@ def test_a_failure_is_told_once_and_in_time_however_its_details_come(
     assert new == due
 
 
-class Desk:
+class TicketServer:
     """Which tickets are open at a ticketing system that took all that a bridge sent it."""
 
     def __init__(self, rule: Route) -> None:
-        self.bridge = Bridge((rule,), desk=SinkRule(tickets=True))
+        self.bridge = Bridge((rule,), desk=SinkProfile(tickets=True))
         self.open: set[str] = set()
 
     def poll(self, world: World) -> None:
@@ -364,7 +364,7 @@ def test_a_ticket_is_open_exactly_while_something_of_it_is_failed(
 ) -> None:
     """None is left open for ever, and none closed too early, but by a whole job's success."""
     for worlds in both:
-        desk = Desk(Route(sinks=("desk",), per_incident=per_incident, max_per_job=most))
+        desk = TicketServer(Route(sinks=("desk",), per_incident=per_incident, max_per_job=most))
         succeeded: set[str] = set()
         for world in worlds:
             desk.poll(world)

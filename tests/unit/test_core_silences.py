@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.diff import Policy
 from cmc_notify.core.events import SEVERITY, Event, EventType, failures, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route, Shown
 from cmc_notify.core.silences import Silence, audible, problems, silencing
 
@@ -246,7 +246,7 @@ def test_what_matches_no_route_is_unrouted_whatever_is_silenced() -> None:
 def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_incident: bool) -> None:
     """Nor changes it one that stands; what is told beside it does both."""
     routes = [Route(sinks=("desk",), per_incident=per_incident)]
-    bridge = Bridge(routes, desk=SinkRule(tickets=True))
+    bridge = Bridge(routes, desk=SinkProfile(tickets=True))
     bridge.silences = [silence(serials=("V1",))]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     assert set(bridge.sent(EventType.JOB_FAILED)) == {""}
@@ -262,7 +262,7 @@ def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_
 
 def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_silenced() -> None:
     """The job's own, since no failure has one."""
-    bridge = Bridge([Route(sinks=("desk",), per_incident=True)], desk=SinkRule(tickets=True))
+    bridge = Bridge([Route(sinks=("desk",), per_incident=True)], desk=SinkProfile(tickets=True))
     bridge.silences = [silence(serials=("V1",))]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), error_text="no licence"))
     [opened] = bridge.deliveries
@@ -271,7 +271,7 @@ def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_si
 
 def test_a_message_that_stands_is_kept_up_to_date_while_its_job_is_silenced() -> None:
     """Nobody is told anew; a ledger row says why, but for each bit of progress."""
-    bridge = Bridge([Route(sinks=("chat",))], chat=SinkRule(updates_every=1.0))
+    bridge = Bridge([Route(sinks=("chat",))], chat=SinkProfile(updates_every=1.0))
     bridge.policy = Policy(settle=0, progress=True)
     bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
     bridge.silences = [silence(jobs=(1,))]
@@ -415,7 +415,7 @@ def test_one_silence_more_never_shows_more(what: Event, silences: list[Silence],
 @pytest.mark.parametrize("name", ["silenced", "unrouted"])
 def test_any_name_of_a_sink_leaves_room_for_the_row_of_who_was_not_told(name: str) -> None:
     """Two deliveries of one id would let no poll be committed any more."""
-    bridge = Bridge((Route(sinks=(name,)),), **{name: SinkRule(updates_every=1.0)})
+    bridge = Bridge((Route(sinks=(name,)),), **{name: SinkProfile(updates_every=1.0)})
     bridge.poll(running(1, 150, *rows(V1="running")))
     bridge.silences = [silence(controllers=("*",), ends_at=1e12)]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))

@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_notify.core.addressing import SinkRule
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route
-from cmc_notify.core.sink_health import FAILED_ATTEMPTS, FAILED_FOR, SinkNews, SinkStanding, Streak, announce
+from cmc_notify.core.sink_health import (
+    FAILED_ATTEMPTS,
+    FAILED_FOR,
+    SinkCondition,
+    SinkEvent,
+    Streak,
+    announce,
+)
 
 NOW = 1_795_425_600.0
 FAILED: tuple[SendOutcome, ...] = (RetryLater("busy"), Unclear("lost"), Rejected("too large"))
@@ -23,9 +30,9 @@ def streak(*steps: tuple[SendOutcome, float]) -> Streak:
     return result
 
 
-def tell(told: SinkStanding, *routes: Route, of: Streak | None = None) -> SinkNews:
+def tell(told: SinkCondition, *routes: Route, of: Streak | None = None) -> SinkEvent:
     """What is told of the sink ``mail``."""
-    rules = {name: SinkRule(deadline=60) for name in ("mail", "chat", "screen")}
+    rules = {name: SinkProfile(deadline=60) for name in ("mail", "chat", "screen")}
     of = of or streak((Blocked("535 refused"), 0))
     return announce("mail", of, told, now=NOW, routes=routes, sinks=rules)
 
@@ -82,7 +89,7 @@ def test_a_verdict_is_what_the_attempts_since_the_last_success_say(
 
 def test_news_says_what_and_since_when() -> None:
     """The event names sink, reason and the first failure; the recovery repeats since when."""
-    news = tell(SinkStanding(), Route(sinks=("chat",)))
+    news = tell(SinkCondition(), Route(sinks=("chat",)))
     event = news.event
     assert (event.type, event.severity, event.sink, event.controller, event.job) == (
         EventType.SINK_FAILING,
@@ -92,7 +99,7 @@ def test_news_says_what_and_since_when() -> None:
         None,
     )
     assert (event.reason, event.since) == ("Blocked: 535 refused", "2026-11-23T09:20:00Z")
-    assert news.standing == SinkStanding(1, event.since)
+    assert news.standing == SinkCondition(1, event.since)
 
     back = tell(news.standing, Route(sinks=("chat",)), of=Streak())
     assert (back.event.type, back.event.severity) == (EventType.SINK_RECOVERED, "info")
@@ -104,13 +111,13 @@ def test_news_says_what_and_since_when() -> None:
 def test_the_reason_counts_attempts_where_nothing_is_blocked() -> None:
     """A reader sees that it is no single failure."""
     failed = streak((RetryLater("503"), 0), (RetryLater("503"), 20), (Unclear("no answer in 15 s"), 40))
-    event = tell(SinkStanding(), of=failed).event
+    event = tell(SinkCondition(), of=failed).event
     assert event.reason == "3 attempts in a row failed, the last one: no answer in 15 s"
 
 
 def test_the_sink_concerned_is_left_out() -> None:
     """The others of its route are told, in one order for one sink, with their own deadlines."""
-    news = tell(SinkStanding(), Route(sinks=("mail", "chat", "screen")))
+    news = tell(SinkCondition(), Route(sinks=("mail", "chat", "screen")))
     assert [new.sink for new in news.deliveries] == ["chat", "screen"]
     assert {(new.subject, new.ordering_key) for new in news.deliveries} == {("sink:mail", "sink:mail")}
     assert {new.deadline_at for new in news.deliveries} == {NOW + 60}
@@ -122,5 +129,5 @@ def test_news_that_nobody_else_gets_is_unrouted() -> None:
     only = Route(sinks=("mail",))
     other = Route(match=Match(event=("job.*",)), sinks=("chat",))
     for routes in ((), (only,), (only, other)):
-        [delivery] = tell(SinkStanding(), *routes).deliveries
+        [delivery] = tell(SinkCondition(), *routes).deliveries
         assert delivery.sink == ""

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import pytest
 from core_bridge import NAMES, Bridge, ended, rows, running
 
-from cmc_notify.core.addressing import SinkRule, of_news
-from cmc_notify.core.announce import Announcer
 from cmc_notify.core.delivery import NewDelivery, Purpose
 from cmc_notify.core.diff import Policy
+from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
-from cmc_notify.core.incidents import Incidents
+from cmc_notify.core.failures import FailureTracker
 from cmc_notify.core.model import Job
+from cmc_notify.core.recipients import SinkProfile, of_news
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.core.silences import Silence
 
-DESK = SinkRule(tickets=True)
+DESK = SinkProfile(tickets=True)
 PER_JOB = (Route(sinks=("desk",)),)
 PER_INCIDENT = (Route(sinks=("desk",), per_incident=True, max_per_job=3),)
 V1, V2, V3 = (f"incident:emea:{serial}:3" for serial in ("V1", "V2", "V3"))
@@ -26,7 +26,7 @@ def told(bridge: Bridge, sink: str = "desk") -> list[str]:
     return [f"{each.purpose} {each.subject}" for each in bridge.deliveries if each.sink == sink]
 
 
-def desk(routes: Sequence[Route], rule: SinkRule = DESK) -> Bridge:
+def desk(routes: Sequence[Route], rule: SinkProfile = DESK) -> Bridge:
     """A bridge that tells one ticketing system."""
     return Bridge(routes, desk=rule)
 
@@ -96,7 +96,7 @@ def test_a_success_that_leaves_pairs_failed_closes_nothing() -> None:
 
 def test_a_sink_that_wants_no_resolves_gets_none() -> None:
     """``send_resolved: false``."""
-    bridge = desk(PER_JOB, SinkRule(tickets=True, send_resolved=False))
+    bridge = desk(PER_JOB, SinkProfile(tickets=True, send_resolved=False))
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.poll(ended(1, "Success", 300, *rows(V1="succeeded")))
     assert told(bridge) == []
@@ -235,8 +235,13 @@ def test_a_controllers_return_closes_what_its_loss_opened(begun: EventType) -> N
     routes = (Route(sinks=("desk",), match=Match(event=(begun,))),)
 
     def tell(kind: EventType) -> list[NewDelivery]:
-        announcer = Announcer(
-            "emea", now=1.0, names=NAMES, routes=routes, sinks={"desk": DESK}, incidents=Incidents("emea", ())
+        announcer = EventBuilder(
+            "emea",
+            now=1.0,
+            names=NAMES,
+            routes=routes,
+            sinks={"desk": DESK},
+            incidents=FailureTracker("emea", ()),
         )
         announcer.tell_controller(kind)
         return [each for each in announcer.deliveries if each.sink]
@@ -265,7 +270,7 @@ FAILURES_ALONE = (Route(sinks=("chat",), match=Match(event=("*.failed",))),)
 
 def in_place(routes: Sequence[Route] = FAILURES_ALONE, every: float = 0.0) -> Bridge:
     """A bridge whose chat changes its messages in place."""
-    bridge = Bridge(routes, chat=SinkRule(updates_every=every))
+    bridge = Bridge(routes, chat=SinkProfile(updates_every=every))
     bridge.policy = Policy(settle=0, progress=True)
     return bridge
 

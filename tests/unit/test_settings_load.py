@@ -529,7 +529,7 @@ def test_a_token_that_no_request_can_show_is_refused(token: str) -> None:
 def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) -> None:
     """Only who opens tickets can fall back to who does."""
 
-    class Desk(SinkSettings):
+    class TicketServer(SinkSettings):
         """A sink that opens tickets."""
 
         type: Literal["desk"] = "desk"
@@ -550,7 +550,7 @@ def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) ->
         "routes: [{sinks: [one, screen, other]}]\n"
     )
     with pytest.raises(ConfigError) as refused:
-        load(file, environ={}, sink_types={"desk": Desk, "screen": Screen})
+        load(file, environ={}, sink_types={"desk": TicketServer, "screen": Screen})
     [problem] = refused.value.problems
     assert "sinks.other.fallback: two opens tickets" in problem
 

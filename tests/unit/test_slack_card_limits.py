@@ -14,7 +14,7 @@ from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack_rules import refusal
 from cmc_notify.sinks.slack import SlackSettings
 from cmc_notify.sinks.slack.buttons import buttons
-from cmc_notify.sinks.slack.composing import Composer
+from cmc_notify.sinks.slack.composer import Composer
 from cmc_notify.sinks.slack.limits import violations
 
 RENDERER = Renderer()

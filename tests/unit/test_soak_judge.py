@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from soak_history import runs
-from soak_judge import Verdict, judge
+from soak_judge import AttemptResult, judge
 from soak_plan import Plan
-from soak_record import Arrival, End, Freeze, Kill, Look, Record, Reply, Row, Run, Silence, Stop, Told
+from soak_record import Arrival, End, Freeze, Kill, Look, Notified, Record, Reply, Row, Run, Silence, Stop
 from soak_repeats import Cause
 from soak_report import report, transitions
 
@@ -69,7 +69,7 @@ def clean() -> Record:
     ]
     revisions = (1, 2, 3, 4, 5, 5)
     record.told = [
-        Told(one["id"], one["type"], "cmc", 7, revision)
+        Notified(one["id"], one["type"], "cmc", 7, revision)
         for one, revision in zip(story(), revisions, strict=True)
     ]
     record.rows = [Row(f"{one['id']}-{sink}", one["id"], sink, "sent") for one in story() for sink in sinks]
@@ -81,7 +81,7 @@ def of(record: Record, number: int, sink: str = "chat") -> Arrival:
     return next(a for a in record.arrivals if (a.sink, a.document["id"]) == (sink, f"e{number}"))
 
 
-def judged(tamper: Tamper) -> Verdict:
+def judged(tamper: Tamper) -> AttemptResult:
     """The verdict on the clean record after something was done to it."""
     record = clean()
     tamper(record)
@@ -135,7 +135,7 @@ def double_an_event(record: Record) -> None:
     """Another event tells the same end of the same run."""
     again = {**story()[5], "id": "e9"}
     record.arrivals += [arrival(again, 9.0, sink=sink) for sink in record.sinks]
-    record.told = [*record.told, Told("e9", "job.succeeded", "cmc", 7, 5)]
+    record.told = [*record.told, Notified("e9", "job.succeeded", "cmc", 7, 5)]
     record.rows = [*record.rows, *(Row(f"e9-{sink}", "e9", sink, "sent") for sink in record.sinks)]
 
 

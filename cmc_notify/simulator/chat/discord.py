@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
 from typing import Any, NamedTuple
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, Refusal, Route, units
+from cmc_notify.simulator.tickets.ticket_server import Answer, Call, Refusal, Route, TicketServer, units
 
 PATH = "/api/webhooks/223704706495545344/simulated-secret"
 LARGEST_FILES = 10 * 2**20
@@ -63,7 +63,7 @@ class DiscordMessage(NamedTuple):
         return bool(_EVERYBODY.search(content)) and (allowed is None or bool(allowed.get("parse")))
 
 
-class DiscordServer(Desk):
+class DiscordServer(TicketServer):
     """Takes messages. ``limited`` is how many seconds the next one has to wait, once."""
 
     def __init__(self) -> None:

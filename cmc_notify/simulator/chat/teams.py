@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, Refusal, Route
+from cmc_notify.simulator.tickets.ticket_server import Answer, Call, Refusal, Route, TicketServer
 
 PATH = "/workflows/simulated-secret/triggers/manual/paths/invoke"
 LARGEST = 21 * 1024
@@ -42,7 +42,7 @@ class TeamsCard(NamedTuple):
         return [mark for text, knows in _texts(self.content) if knows for mark in _MARKDOWN.findall(text)]
 
 
-class TeamsServer(Desk):
+class TeamsServer(TicketServer):
     """Takes cards. With ``pace``, no more than four in a second."""
 
     def __init__(self, *, pace: bool = False) -> None:

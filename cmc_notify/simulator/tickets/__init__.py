@@ -2,21 +2,21 @@
 the tickets with their history. Written apart from the presets that they are there to judge.
 """
 
-from cmc_notify.simulator.tickets.alertmanager import AlertmanagerDesk
-from cmc_notify.simulator.tickets.desk import Desk, DeskTicket, Refusal, Trouble
-from cmc_notify.simulator.tickets.jira import JiraDesk
-from cmc_notify.simulator.tickets.opsgenie import OpsgenieDesk
-from cmc_notify.simulator.tickets.pagerduty import PagerDutyDesk
-from cmc_notify.simulator.tickets.servicenow import ServiceNowDesk
+from cmc_notify.simulator.tickets.alertmanager import AlertmanagerServer
+from cmc_notify.simulator.tickets.jira import JiraServer
+from cmc_notify.simulator.tickets.opsgenie import OpsgenieServer
+from cmc_notify.simulator.tickets.pagerduty import PagerDutyServer
+from cmc_notify.simulator.tickets.servicenow import ServiceNowServer
+from cmc_notify.simulator.tickets.ticket_server import Refusal, ServedTicket, TicketServer, Trouble
 
 __all__ = [
-    "AlertmanagerDesk",
-    "Desk",
-    "DeskTicket",
-    "JiraDesk",
-    "OpsgenieDesk",
-    "PagerDutyDesk",
+    "AlertmanagerServer",
+    "JiraServer",
+    "OpsgenieServer",
+    "PagerDutyServer",
     "Refusal",
-    "ServiceNowDesk",
+    "ServedTicket",
+    "ServiceNowServer",
+    "TicketServer",
     "Trouble",
 ]

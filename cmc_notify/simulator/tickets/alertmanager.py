@@ -13,14 +13,21 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route
+from cmc_notify.simulator.tickets.ticket_server import (
+    Answer,
+    Call,
+    Refusal,
+    Route,
+    ServedTicket,
+    TicketServer,
+)
 
 RESOLVE_TIMEOUT = 300.0
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _FIELDS = {"labels", "annotations", "startsAt", "endsAt", "generatorURL"}
 
 
-class AlertmanagerDesk(Desk):
+class AlertmanagerServer(TicketServer):
     """A ticket is one firing of one set of labels; its key is their text."""
 
     def routes(self) -> Sequence[Route]:
@@ -62,7 +69,7 @@ class AlertmanagerDesk(Desk):
                 standing.history.append(("resolve", text))
         elif standing is None:
             fields = {"labels": alert["labels"], "ends": ends}
-            made = DeskTicket(f"f-{len(self.tickets)}", key, history=[("open", text)], fields=fields)
+            made = ServedTicket(f"f-{len(self.tickets)}", key, history=[("open", text)], fields=fields)
             self.tickets.append(made)
         else:
             standing.fields["ends"] = ends

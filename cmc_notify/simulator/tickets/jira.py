@@ -17,7 +17,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, units
+from cmc_notify.simulator.tickets.ticket_server import (
+    Answer,
+    Call,
+    Refusal,
+    Route,
+    ServedTicket,
+    TicketServer,
+    units,
+)
 
 _SUMMARY, _LABEL, _TEXT = 255, 255, 32_767
 _FIELDS = {"project", "issuetype", "summary", "description", "labels", "priority"}
@@ -25,7 +33,7 @@ _JQL = re.compile(r'project = "([A-Z0-9_]+)" AND labels = "([^"\\]+)" ORDER BY c
 _BLOCKS = {"paragraph", "codeBlock", "heading", "rule", "bulletList", "panel"}
 
 
-class JiraDesk(Desk):
+class JiraServer(TicketServer):
     """A site with one project. With ``lag`` a search does not know the newest so many issues."""
 
     def __init__(self, *, authorization: str | None = None, project: str = "NET") -> None:
@@ -81,7 +89,7 @@ class JiraDesk(Desk):
         number = len(self.tickets) + 1
         key = next((each for each in fields["labels"] if ":" in each), "")
         text = f"{fields['summary']}\n{_plain(fields['description'])}"
-        made = DeskTicket(str(10_000 + number), key, history=[("open", text)], fields=dict(fields))
+        made = ServedTicket(str(10_000 + number), key, history=[("open", text)], fields=dict(fields))
         made.fields |= {"key": f"{self.project}-{number}", "properties": _properties(document)}
         self.tickets.append(made)
         return Answer(
@@ -119,7 +127,7 @@ class JiraDesk(Desk):
     def _transitions(self, call: Call) -> Answer:
         return Answer(200, {"transitions": self._ways(self._by_id(call))})
 
-    def _ways(self, ticket: DeskTicket) -> list[dict[str, Any]]:
+    def _ways(self, ticket: ServedTicket) -> list[dict[str, Any]]:
         names: tuple[tuple[str, str, str], ...]
         if ticket.open:
             names = (("21", "In Progress", "indeterminate"), ("31", "Done", "done"))
@@ -141,7 +149,7 @@ class JiraDesk(Desk):
         ticket.open = not done
         return Answer(204)
 
-    def _by_id(self, call: Call) -> DeskTicket:
+    def _by_id(self, call: Call) -> ServedTicket:
         wanted = call.request.match_info["id"]
         for ticket in self.tickets:
             if wanted in (ticket.id, ticket.fields["key"]):
@@ -150,7 +158,7 @@ class JiraDesk(Desk):
         raise Refusal(404, {"errorMessages": [problem], "errors": {}})
 
 
-def _shown(ticket: DeskTicket, call: Call) -> dict[str, Any]:
+def _shown(ticket: ServedTicket, call: Call) -> dict[str, Any]:
     """Only what is asked for."""
     shown: dict[str, Any] = {"id": ticket.id, "key": ticket.fields["key"]}
     if "status" in call.request.query.get("fields", "").split(","):

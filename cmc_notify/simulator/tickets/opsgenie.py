@@ -8,7 +8,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, text_of, units
+from cmc_notify.simulator.tickets.ticket_server import (
+    Answer,
+    Call,
+    Refusal,
+    Route,
+    ServedTicket,
+    TicketServer,
+    text_of,
+    units,
+)
 
 _LIMITS = {"message": 130, "alias": 512, "description": 15_000, "note": 25_000, "entity": 512, "source": 100,
            "user": 100}  # fmt: skip
@@ -19,7 +28,7 @@ _WHO = {"team": {"id", "name"}, "user": {"id", "username"}, "escalation": {"id",
         "schedule": {"id", "name"}}  # fmt: skip
 
 
-class OpsgenieDesk(Desk):
+class OpsgenieServer(TicketServer):
     """Takes alerts with one API key (``authorization``: ``GenieKey …``)."""
 
     def routes(self) -> Sequence[Route]:
@@ -46,7 +55,7 @@ class OpsgenieDesk(Desk):
         standing = self._standing(alias)
         if standing is None:
             text = f"{alert['message']}\n{text_of(alert, 'description')}"
-            made = DeskTicket(f"a-{len(self.tickets)}", alias, history=[("open", text)], fields=dict(alert))
+            made = ServedTicket(f"a-{len(self.tickets)}", alias, history=[("open", text)], fields=dict(alert))
             self.tickets.append(made)
         else:  # nothing of it changes but its count
             standing.fields["count"] = standing.fields.get("count", 1) + 1
@@ -69,7 +78,7 @@ class OpsgenieDesk(Desk):
             ticket.history.append(("resolve", text_of(document, "note")))
         return _accepted()
 
-    def _standing(self, alias: str) -> DeskTicket | None:
+    def _standing(self, alias: str) -> ServedTicket | None:
         return next((ticket for ticket in self.by_key(alias) if ticket.open), None)
 
 

@@ -12,7 +12,16 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, text_of, units
+from cmc_notify.simulator.tickets.ticket_server import (
+    Answer,
+    Call,
+    Refusal,
+    Route,
+    ServedTicket,
+    TicketServer,
+    text_of,
+    units,
+)
 
 LARGEST_EVENT = 512 * 1024
 _KEY = 255
@@ -26,7 +35,7 @@ _PAYLOAD = {
 }  # fmt: skip
 
 
-class PagerDutyDesk(Desk):
+class PagerDutyServer(TicketServer):
     """Takes events for one integration key."""
 
     def __init__(self, *, routing_key: str = "0123456789abcdef0123456789abcdef") -> None:
@@ -71,7 +80,7 @@ class PagerDutyDesk(Desk):
         )
         if standing is None:
             if event["event_action"] == "trigger":
-                made = DeskTicket(id=f"Q{len(self.tickets) + 1}", key=key, history=[("open", text)])
+                made = ServedTicket(id=f"Q{len(self.tickets) + 1}", key=key, history=[("open", text)])
                 self.tickets.append(made)
         elif event["event_action"] == "trigger":
             standing.history.append(("update", text))

@@ -15,7 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cmc_notify.simulator.tickets.desk import Answer, Call, Desk, DeskTicket, Refusal, Route, text_of, units
+from cmc_notify.simulator.tickets.ticket_server import (
+    Answer,
+    Call,
+    Refusal,
+    Route,
+    ServedTicket,
+    TicketServer,
+    text_of,
+    units,
+)
 
 _EVENT = {"source": 100, "event_class": 100, "node": 100, "resource": 100, "metric_name": 100, "type": 100,
           "message_key": 1024, "description": 4000, "additional_info": 65_000, "severity": 1,
@@ -28,7 +37,7 @@ _ENDED = {"6", "7", "8"}
 _QUERY = re.compile(r"correlation_id=([^^]+)\^ORDERBYDESCsys_created_on")
 
 
-class ServiceNowDesk(Desk):
+class ServiceNowServer(TicketServer):
     """One instance. ``close_codes`` are those that it lets an incident be resolved with."""
 
     close_codes = ("Solution provided", "Duplicate")
@@ -75,7 +84,7 @@ class ServiceNowDesk(Desk):
             standing.history.append(("resolve" if clears else "update", text))
             standing.open = not clears
         elif not clears:
-            self.tickets.append(DeskTicket(f"Alert{len(self.tickets)}", key, history=[("open", text)]))
+            self.tickets.append(ServedTicket(f"Alert{len(self.tickets)}", key, history=[("open", text)]))
 
     # --- the incident table -----------------------------------------------------------------------------
 
@@ -95,7 +104,7 @@ class ServiceNowDesk(Desk):
         fields = _fields(call.document)
         number = len(self.tickets) + 1
         text = f"{text_of(fields, 'short_description')}\n{text_of(fields, 'description')}"
-        made = DeskTicket(f"{number:032x}", text_of(fields, "correlation_id"), history=[("open", text)])
+        made = ServedTicket(f"{number:032x}", text_of(fields, "correlation_id"), history=[("open", text)])
         made.fields = {"number": f"INC{number:07}", "state": "1", **fields}
         self.tickets.append(made)
         return Answer(201, {"result": _shown(made, call)})
@@ -117,7 +126,7 @@ class ServiceNowDesk(Desk):
         ticket.open = state not in _ENDED
         return Answer(200, {"result": _shown(ticket, call)})
 
-    def _by_id(self, call: Call) -> DeskTicket:
+    def _by_id(self, call: Call) -> ServedTicket:
         found = [ticket for ticket in self.tickets if ticket.id == call.request.match_info["id"]]
         if not found:
             raise Refusal(404, _error("No Record found", "Record doesn't exist or ACL restricts the record"))
@@ -128,7 +137,7 @@ def _error(message: str, detail: str) -> dict[str, Any]:
     return {"error": {"message": message, "detail": detail}, "status": "failure"}
 
 
-def _shown(ticket: DeskTicket, call: Call) -> dict[str, Any]:
+def _shown(ticket: ServedTicket, call: Call) -> dict[str, Any]:
     whole = {"sys_id": ticket.id, **ticket.fields}
     asked = call.request.query.get("sysparm_fields")
     return {name: whole.get(name, "") for name in asked.split(",")} if asked else whole

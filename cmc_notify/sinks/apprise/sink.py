@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.apprise.addresses import connect, part_of, secrets_of
-from cmc_notify.sinks.apprise.hearing import listening, outcome_of
+from cmc_notify.sinks.apprise.log_capture import listening, outcome_of
+from cmc_notify.sinks.apprise.message_text import FittedMessage, word
 from cmc_notify.sinks.apprise.settings import AppriseSettings
-from cmc_notify.sinks.apprise.wording import Worded, word
-from cmc_notify.sinks.aside import in_daemon_thread
+from cmc_notify.sinks.daemon_thread import in_daemon_thread
 from cmc_notify.sinks.outcomes import safe
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class AppriseSink:
         return documents
 
 
-def _notify(service: "NotifyBase", worded: Worded, kind: str) -> bool:
+def _notify(service: "NotifyBase", worded: FittedMessage, kind: str) -> bool:
     from apprise import AppriseAttachment, NotifyFormat, OverflowMode  # noqa: PLC0415  an optional extra
     from apprise.attachment.memory import AttachMemory  # noqa: PLC0415  an optional extra
 

@@ -17,11 +17,11 @@ import structlog
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.email.answers import from_error
-from cmc_notify.sinks.email.composing import LARGEST_MAIL, compose, readable
+from cmc_notify.sinks.email.composer import LARGEST_MAIL, compose, readable
+from cmc_notify.sinks.email.reply_codes import from_error
 from cmc_notify.sinks.email.settings import EmailSettings
-from cmc_notify.sinks.email.transfer import Conversation, Transfer
-from cmc_notify.sinks.fitting import fit, fit_aside
+from cmc_notify.sinks.email.smtp_session import Conversation, Transfer
+from cmc_notify.sinks.fewer_failures import fit, fit_aside
 from cmc_notify.sinks.outcomes import safe
 
 _CUT_SHORT = Unclear("cancelled")

@@ -9,11 +9,11 @@ import asyncio
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.ports import Message, PartRecorder, Posting
-from cmc_notify.sinks.slack.answers import CREDENTIALS, NO_THREAD, NOT_UPDATED, NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.composing import Composer
-from cmc_notify.sinks.slack.sending import MESSAGE, PartSender
-from cmc_notify.sinks.slack.telling import Reply, reply_to
+from cmc_notify.sinks.slack.composer import Composer
+from cmc_notify.sinks.slack.error_codes import CREDENTIALS, NO_THREAD, NOT_UPDATED, NotTaken
+from cmc_notify.sinks.slack.part_sender import MESSAGE, PartSender
+from cmc_notify.sinks.slack.reply_policy import Reply, reply_to
 
 THREAD = "thread"
 """The part that says in the thread what the event is."""

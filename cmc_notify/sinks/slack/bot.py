@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.slack.answers import NotTaken
 from cmc_notify.sinks.slack.attempt import Attempt
 from cmc_notify.sinks.slack.buttons import buttons
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.composing import Composer
-from cmc_notify.sinks.slack.probing import probe, seems_id
+from cmc_notify.sinks.slack.composer import Composer
+from cmc_notify.sinks.slack.error_codes import NotTaken
+from cmc_notify.sinks.slack.probe import probe, seems_id
+from cmc_notify.sinks.slack.reply_policy import Reply, reply_to
 from cmc_notify.sinks.slack.settings import SlackSettings
-from cmc_notify.sinks.slack.telling import Reply, reply_to
 
 
 class BotSink:

@@ -20,7 +20,7 @@ from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Uncl
 from cmc_notify.errors import ConfigError
 from cmc_notify.sinks.http import Contact, HttpClient, ssl_context
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, wait_from_header
-from cmc_notify.sinks.slack.answers import NotTaken, from_code
+from cmc_notify.sinks.slack.error_codes import NotTaken, from_code
 from cmc_notify.sinks.slack.settings import SlackSettings
 
 _OK = 200

@@ -16,8 +16,8 @@ from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.http import Answer, Contact, HttpClient
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets, wait_from_header
-from cmc_notify.sinks.slack.answers import AMBIGUOUS, FAULTS, OPERATOR, RETRIED, from_code
-from cmc_notify.sinks.slack.composing import Composer
+from cmc_notify.sinks.slack.composer import Composer
+from cmc_notify.sinks.slack.error_codes import AMBIGUOUS, FAULTS, OPERATOR, RETRIED, from_code
 from cmc_notify.sinks.slack.layout import remark
 from cmc_notify.sinks.slack.limits import Payload, violations
 from cmc_notify.sinks.slack.settings import SlackSettings

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import Any
 
 from cmc_notify.core.outcome import Blocked
-from cmc_notify.sinks.slack.answers import CREDENTIALS, NotTaken
 from cmc_notify.sinks.slack.client import SlackClient
+from cmc_notify.sinks.slack.error_codes import CREDENTIALS, NotTaken
 
 EVENT_TYPE = "cmc_notify"
 _PAGE = 200

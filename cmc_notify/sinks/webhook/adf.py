@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cmc_notify.sinks.shortening import utf16
+from cmc_notify.sinks.shorter_text import utf16
 
 _LONGEST_LINK = 1000
 

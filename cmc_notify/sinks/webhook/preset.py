@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument, Renderer, Sink
-from cmc_notify.sinks.fitting import aside
-from cmc_notify.sinks.shortening import Measure, cut, json_bytes, shortened, utf16
-from cmc_notify.sinks.webhook.line import Line, Reply, host_of
+from cmc_notify.sinks.fewer_failures import aside
+from cmc_notify.sinks.shorter_text import Measure, cut, json_bytes, shortened, utf16
 from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.webhook_client import Line, Reply, host_of
 
 EXTENSIONS = ("subject", "txt", "json")
 _AROUND = 20_000

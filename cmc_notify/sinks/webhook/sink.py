@@ -12,11 +12,11 @@ from pydantic import SecretStr, field_validator, model_validator
 from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
-from cmc_notify.settings.suggest import did_you_mean
-from cmc_notify.sinks.fitting import fit, fit_aside
-from cmc_notify.sinks.webhook.line import Line, host_of, receipt_of, too_large
+from cmc_notify.settings.suggestions import did_you_mean
+from cmc_notify.sinks.fewer_failures import fit, fit_aside
 from cmc_notify.sinks.webhook.presets import PRESETS
 from cmc_notify.sinks.webhook.settings import EndpointSettings, check_header
+from cmc_notify.sinks.webhook.webhook_client import Line, host_of, receipt_of, too_large
 
 _ONLY_POST = {404, 405, 501}
 """How receivers that know no HEAD answer it."""

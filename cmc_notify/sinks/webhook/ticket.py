@@ -15,9 +15,9 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.core.ticketing import OPENING
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
-from cmc_notify.sinks.webhook.line import Line, Reply, by_service
 from cmc_notify.sinks.webhook.preset import PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.webhook_client import Line, Reply, by_service
 
 CLOSING = frozenset(
     {

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, job_info, rfc3339
-from cmc_notify.core.model import Incident, Job, JobState, Names, Outcome, Row
+from cmc_notify.core.model import Job, JobState, Names, Outcome, Row, TrackedFailure
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 from cmc_notify.store import Store, open_store
 
@@ -25,7 +25,7 @@ START = 1_795_425_600.0
 OpenAnother = Callable[..., Awaitable[Store]]
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., Incident]
+MakeIncident = Callable[..., TrackedFailure]
 Tell = Callable[..., Awaitable[list[str]]]
 
 
@@ -207,8 +207,8 @@ def tell(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Tell:
 def make_incident(hands: SimpleNamespace) -> MakeIncident:
     """``make_incident(id, **fields)``: an open incident of V2AB0001 and feature 3."""
 
-    def make(incident_id: str, **fields: Any) -> Incident:
-        return Incident(
+    def make(incident_id: str, **fields: Any) -> TrackedFailure:
+        return TrackedFailure(
             **{
                 "id": incident_id,
                 "controller": "emea",

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import JobState
 from cmc_notify.core.silences import Silence
@@ -53,7 +53,7 @@ async def send(store: Store, delivery_id: str, posting: Posting | None = None) -
     await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     await store.outbox.record_part(delivery_id, "message", PLACE, posting=posting)
     await store.outbox.record_part(delivery_id, "thread", f"{PLACE}1")
-    sent = Verdict(state=DeliveryState.SENT, receipt=PLACE)
+    sent = AttemptResult(state=DeliveryState.SENT, receipt=PLACE)
     assert await store.outbox.record(delivery_id, owner="me", verdict=sent)
 
 
@@ -142,7 +142,7 @@ async def test_what_is_pending_shows_it_anyhow(
     assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.COMING
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.IN_FLIGHT
-    verdict = Verdict(state=DeliveryState.SENT)
+    verdict = AttemptResult(state=DeliveryState.SENT)
     assert await store.outbox.record(claim.delivery.id, owner="me", verdict=verdict)
     assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
     [again] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.model import JobState
 from cmc_notify.errors import Deposed, StoreUnavailable
 from cmc_notify.ports import Fence, PollCommit
@@ -169,14 +169,14 @@ async def test_a_lease_is_renewed_while_sending(store: Store, tell: Tell) -> Non
     """A renewed lease is nobody else's; what was taken over, finished or is unknown is not ours any more."""
     one, two, three, four = await tell({}, {}, {}, {})
     await store.outbox.claim("chat", owner="me", limit=4, lease=0)
-    await store.outbox.record(three, owner="me", verdict=Verdict(state=DeliveryState.SENT))
+    await store.outbox.record(three, owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
     renewed = await store.outbox.renew([one, three, "unknown"], owner="me", lease=60)
     assert renewed == {one}
     taken = await store.outbox.claim("chat", owner="other", limit=9, lease=60)
     assert [claim.delivery.id for claim in taken] == [two, four]
     assert await store.outbox.renew({one, two, four}, owner="me", lease=60) == {one}
     assert await store.outbox.renew([], owner="me", lease=60) == frozenset()
-    assert await store.outbox.record(one, owner="me", verdict=Verdict(state=DeliveryState.SENT))
+    assert await store.outbox.record(one, owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
 
 
 async def test_a_renewed_lease_shows_when_it_ends(store: Store, tell: Tell) -> None:

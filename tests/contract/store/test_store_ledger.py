@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, Purpose
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import DeliveryFilter, OutboxDepth, PollCommit
 from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., Incident]
+MakeIncident = Callable[..., TrackedFailure]
 OpenAnother = Callable[..., Awaitable[Store]]
 Tell = Callable[..., Awaitable[list[str]]]
 
@@ -24,7 +24,7 @@ async def end(store: Store, delivery_id: str, state: DeliveryState) -> None:
     """Claim the delivery and finish it."""
     await store.outbox.claim("chat", owner="me", limit=100, lease=0)
     assert await store.outbox.record(
-        delivery_id, owner="me", verdict=Verdict(state=state, receipt="r", unclear=True)
+        delivery_id, owner="me", verdict=AttemptResult(state=state, receipt="r", unclear=True)
     )
 
 
@@ -103,7 +103,7 @@ async def test_retry_again_is_a_new_message(store: Store, tell: Tell, hands: Sim
     await store.outbox.record_part(two, "root", "2")
     await end(store, one, DeliveryState.SENT)
     assert await store.ledger.retry([one, two], now=hands.now, again=True) == [one, two]
-    verdict = Verdict(state=DeliveryState.SENT)
+    verdict = AttemptResult(state=DeliveryState.SENT)
     assert not await store.outbox.record(two, owner="me", verdict=verdict)
     claims = await store.outbox.claim("chat", owner="me", limit=9, lease=9)
     first, second = (found.delivery for found in claims)

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.ports import Claim, Delivery
 from cmc_notify.store import Store
 
 OpenAnother = Callable[..., Awaitable[Store]]
 Tell = Callable[..., Awaitable[list[str]]]
 
-SENT = Verdict(state=DeliveryState.SENT, receipt="171.5")
-DEAD = Verdict(state=DeliveryState.DEAD, error="400")
+SENT = AttemptResult(state=DeliveryState.SENT, receipt="171.5")
+DEAD = AttemptResult(state=DeliveryState.DEAD, error="400")
 
 
 async def claim(store: Store, sink: str = "chat", *, limit: int = 10, lease: float = 30) -> Sequence[Claim]:
@@ -29,7 +29,7 @@ async def claimed(store: Store, sink: str = "chat", *, limit: int = 10, lease: f
     return [one.delivery.id for one in await claim(store, sink, limit=limit, lease=lease)]
 
 
-async def finish(store: Store, delivery_id: str, verdict: Verdict = SENT) -> None:
+async def finish(store: Store, delivery_id: str, verdict: AttemptResult = SENT) -> None:
     """Record a verdict as the holder of the lease."""
     assert await store.outbox.record(delivery_id, owner="me", verdict=verdict)
 
@@ -82,7 +82,7 @@ async def test_one_ordering_key_goes_one_by_one(store: Store, tell: Tell, hands:
     assert await claimed(store, "mail") == [mail]
     assert await claimed(store) == []
     await finish(store, other)
-    await finish(store, one, Verdict(state=DeliveryState.PENDING, due_at=hands.now + 60, error="503"))
+    await finish(store, one, AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 60, error="503"))
     assert await claimed(store) == []
     hands.now += 60
     assert await claimed(store) == [one]
@@ -125,11 +125,13 @@ async def test_record_keeps_what_happened(store: Store, tell: Tell, hands: Simpl
     """Attempts are counted where they count; the last error stays beside the receipt of a later success."""
     (one,) = await tell({})
     await claimed(store)
-    held = Verdict(state=DeliveryState.PENDING, due_at=hands.now, error="blocked", counts_as_attempt=False)
+    held = AttemptResult(
+        state=DeliveryState.PENDING, due_at=hands.now, error="blocked", counts_as_attempt=False
+    )
     await finish(store, one, held)
     assert ((await row(store, one)).attempts, (await row(store, one)).last_error) == (0, "blocked")
     await claimed(store)
-    unclear = Verdict(state=DeliveryState.PENDING, due_at=hands.now, error="cut off", unclear=True)
+    unclear = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now, error="cut off", unclear=True)
     await finish(store, one, unclear)
     assert [found.delivery.unclear for found in await claim(store)] == [True]
     hands.now += 5
@@ -146,7 +148,7 @@ async def test_hostile_answers_are_kept(store: Store, tell: Tell) -> None:
     await claimed(store)
     text = "\0 \ud800 \U0001f600 \u202e é ' \" \n"
     await store.outbox.record_part(one, text, text)
-    await finish(store, one, Verdict(state=DeliveryState.DEAD, error=text, receipt=text))
+    await finish(store, one, AttemptResult(state=DeliveryState.DEAD, error=text, receipt=text))
     shown = "\u2400 \ufffd \U0001f600 \u202e é ' \" \n"
     kept = await row(store, one)
     assert (kept.last_error, kept.receipt, kept.parts) == (shown, shown, {shown: shown})
@@ -192,7 +194,7 @@ async def test_fallback_takes_over(store: Store, tell: Tell, hands: SimpleNamesp
         due_at=hands.now,
         deadline_at=hands.now + 10,
     )
-    verdict = Verdict(state=DeliveryState.DEAD, error="400", fallback=other)
+    verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=other)
     assert not await store.outbox.record(one, owner="me", verdict=verdict)
     assert await claimed(store, "mail") == []
     for _ in range(2):
@@ -227,7 +229,7 @@ async def test_one_message_takes_over_from_all_tickets_of_an_event(
             deadline_at=hands.now + 10,
         )
         await claimed(store, "desk")
-        await finish(store, dead, Verdict(state=DeliveryState.DEAD, error="400", fallback=instead))
+        await finish(store, dead, AttemptResult(state=DeliveryState.DEAD, error="400", fallback=instead))
     assert await claimed(store, "mail") == [mail, f"instead-of-{three}"]
     assert (await row(store, f"instead-of-{three}")).shown == (1, 2)
 
@@ -338,6 +340,8 @@ async def test_any_history_follows_the_rules(
                 one.due_at = hands.now + 15
                 if state is not DeliveryState.PENDING:
                     rules.pending.remove(one)
-                await finish(store, one.id, Verdict(state=state, due_at=one.due_at, unclear=one.unclear))
+                await finish(
+                    store, one.id, AttemptResult(state=state, due_at=one.due_at, unclear=one.unclear)
+                )
             case _:
                 hands.now += 10

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import update
 
-from cmc_notify.core.delivery import DeliveryState, NewDelivery, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType, Failure, Recovery
 from cmc_notify.core.model import JobState
 from cmc_notify.ports import Delivery, DeliveryFilter, PollCommit
@@ -25,7 +25,7 @@ Fail = Callable[..., Awaitable[list[str]]]
 Recover = Callable[..., Awaitable[str]]
 Happen = Callable[..., Awaitable[str]]
 
-SENT = Verdict(state=DeliveryState.SENT)
+SENT = AttemptResult(state=DeliveryState.SENT)
 PROGRESS, FAILED = EventType.JOB_PROGRESS, EventType.JOB_FAILED
 
 
@@ -116,7 +116,7 @@ async def test_only_what_reached_its_deadline_expires(
     assert await expired(store) == []
     await store.outbox.claim("chat", owner="other", limit=10, lease=30)
     for each in (one, done):
-        back = Verdict(state=DeliveryState.PENDING, due_at=hands.now) if each == one else SENT
+        back = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now) if each == one else SENT
         assert await store.outbox.record(each, owner="other", verdict=back)
     hands.now += 10
     assert await expired(store, limit=1) == [one]
@@ -132,7 +132,7 @@ async def test_what_expires_keeps_its_order(store: Store, tell: Tell, hands: Sim
     (resolve,) = await tell({**late, "waits_for": (second,)})
     for each in (first, second, resolve):
         assert await expired(store) == [each]
-        assert await store.outbox.record(each, owner="me", verdict=Verdict(state=DeliveryState.DEAD))
+        assert await store.outbox.record(each, owner="me", verdict=AttemptResult(state=DeliveryState.DEAD))
 
 
 async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
@@ -153,7 +153,7 @@ async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
             due_at=hands.now,
             deadline_at=hands.now + 60,
         )
-        verdict = Verdict(state=DeliveryState.DEAD, error="400", fallback=instead)
+        verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=instead)
         assert await store.outbox.record(each, owner="me", verdict=verdict)
     assert await claimed(store, "mail") == [f"{trigger}-mail"]
     assert await claimed(store, "mail") == []
@@ -183,7 +183,9 @@ def end(store: Store) -> End:
         delivery = await row(store, delivery_id)
         assert delivery_id in await claimed(store, delivery.sink)
         copy = _copy(delivery, to)
-        assert await store.outbox.record(delivery_id, owner="me", verdict=Verdict(state=state, fallback=copy))
+        assert await store.outbox.record(
+            delivery_id, owner="me", verdict=AttemptResult(state=state, fallback=copy)
+        )
         return copy.id
 
     return finish
@@ -231,7 +233,7 @@ async def test_a_resolve_that_was_sent_follows_the_failures_that_were_handed_ove
     claims = await claimed(store)
     assert claims == [taken, refused]
     await store.outbox.record(taken, owner="me", verdict=SENT)
-    verdict = Verdict(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
+    verdict = AttemptResult(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
     await store.outbox.record(refused, owner="me", verdict=verdict)
     copy = await end(resolve, DeliveryState.SENT)
     assert (await row(store, resolve)).state is DeliveryState.SENT
@@ -282,7 +284,7 @@ async def test_what_is_given_back_is_as_it_was(store: Store, tell: Tell, hands: 
     before = await row(store, one)
     await claimed(store)
     hands.now += 1
-    untried = Verdict(state=DeliveryState.PENDING, counts_as_attempt=False)
+    untried = AttemptResult(state=DeliveryState.PENDING, counts_as_attempt=False)
     assert await store.outbox.record(one, owner="me", verdict=untried)
     assert await row(store, one) == before
     assert await claimed(store, owner="other") == [one]
@@ -327,7 +329,7 @@ async def test_progress_that_is_being_sent_is_superseded_once_that_failed(
     assert await claimed(store) == [first, second]
     new = [await happen(FAILED, key="job-1"), await happen(FAILED, key="job-2")]
     assert await states(store, first, second) == ["pending", "pending"]
-    again = Verdict(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
+    again = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
     assert await store.outbox.record(first, owner="me", verdict=again)
     assert await store.outbox.record(second, owner="me", verdict=SENT)
     assert await states(store, first, second) == ["superseded", "sent"]
@@ -341,7 +343,7 @@ async def test_progress_that_waits_to_be_tried_again_holds_no_news_back(
     """Newer news does not wait for the retry of what it makes pointless."""
     old = await happen(PROGRESS)
     await claimed(store)
-    again = Verdict(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
+    again = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
     assert await store.outbox.record(old, owner="me", verdict=again)
     assert await states(store, old) == ["pending"]
     new = await happen(FAILED)
@@ -391,7 +393,7 @@ async def test_what_nobody_serves_becomes_dead_letters(
     )
     assert done in await claimed(store, "pager")
     for each in (gone, done):
-        verdict = SENT if each == done else Verdict(state=DeliveryState.PENDING, due_at=hands.now)
+        verdict = SENT if each == done else AttemptResult(state=DeliveryState.PENDING, due_at=hands.now)
         assert await store.outbox.record(each, owner="me", verdict=verdict)
     if dialect == "postgresql":
         # While a new config is rolled out, another replica may still serve it, or already.

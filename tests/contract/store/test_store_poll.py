@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 from sqlalchemy.event import listen, remove
 
 from cmc_notify.core.events import EventType
-from cmc_notify.core.model import Incident, JobState, Outcome, Pair, Row
+from cmc_notify.core.model import JobState, Outcome, Pair, Row, TrackedFailure
 from cmc_notify.errors import StaleSnapshot, StoreError
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., Incident]
+MakeIncident = Callable[..., TrackedFailure]
 OpenAnother = Callable[..., Awaitable[Store]]
 
 

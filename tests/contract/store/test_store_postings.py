@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from cmc_notify.core.delivery import DeliveryState, Purpose, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState, Purpose
 from cmc_notify.ports import Claim, Posting, Ticket, TicketFilter
 from cmc_notify.store import Store
 
@@ -25,7 +25,7 @@ async def test_the_next_message_about_a_subject_gets_what_stands_there(store: St
     first, other = await claim(store)
     assert (first.delivery.id, first.posting, other.posting) == (one, None, None)
     await store.outbox.record_part(one, "message", "1", posting=MESSAGE)
-    await store.outbox.record(one, owner="me", verdict=Verdict(state=DeliveryState.SENT))
+    await store.outbox.record(one, owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
     (second,) = await claim(store)
     assert second.posting == MESSAGE
     (mail,) = await claim(store, "mail")
@@ -38,7 +38,7 @@ async def test_a_retry_of_the_same_message_gets_it_too(store: Store, tell: Tell)
     await claim(store)
     for posting in (TICKET, MESSAGE):
         await store.outbox.record_part(one, "message", "1", posting=posting)
-    later = Verdict(state=DeliveryState.PENDING, due_at=0.0)
+    later = AttemptResult(state=DeliveryState.PENDING, due_at=0.0)
     await store.outbox.record(one, owner="me", verdict=later)
     (again,) = await claim(store)
     assert again.posting == MESSAGE

@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
-from cmc_notify.core.model import Incident, JobState
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
+from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports import PollCommit, SavedJob
 from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., Incident]
+MakeIncident = Callable[..., TrackedFailure]
 Tell = Callable[..., Awaitable[list[str]]]
 
 
@@ -18,7 +18,7 @@ async def send_all(store: Store, but: tuple[str, ...] = ()) -> None:
     """Finish every pending delivery of the chat except some."""
     for claim in await store.outbox.claim("chat", owner="me", limit=1000, lease=0):
         if claim.delivery.id not in but:
-            verdict = Verdict(state=DeliveryState.SENT)
+            verdict = AttemptResult(state=DeliveryState.SENT)
             assert await store.outbox.record(claim.delivery.id, owner="me", verdict=verdict)
 
 

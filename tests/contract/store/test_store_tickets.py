@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
-from cmc_notify.core.delivery import DeliveryState, Verdict
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.model import JobState
 from cmc_notify.ports import PollCommit, Posting, TicketFilter
 from cmc_notify.store import Store
@@ -23,7 +23,7 @@ async def stand(store: Store, tell: Tell, job_id: int, *made: tuple[str, str, di
     for delivery, (sink, _, posting) in zip(sent, made, strict=True):
         await store.outbox.record_part(delivery, "done", "r", posting=Posting(reference="ref", **posting))
         await store.outbox.claim(sink, owner="me", limit=100, lease=60)
-        verdict = Verdict(state=DeliveryState.SENT)
+        verdict = AttemptResult(state=DeliveryState.SENT)
         assert await store.outbox.record(delivery, owner="me", verdict=verdict)
 
 

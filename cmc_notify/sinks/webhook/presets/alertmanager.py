@@ -19,12 +19,12 @@ from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.outcome import SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Duration, Part
-from cmc_notify.sinks.shortening import json_bytes
-from cmc_notify.sinks.webhook.keys import ticket_key
-from cmc_notify.sinks.webhook.line import Line
+from cmc_notify.sinks.shorter_text import json_bytes
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
 from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket_key import ticket_key
+from cmc_notify.sinks.webhook.webhook_client import Line
 
 PATH = "/api/v2/alerts"
 STATUS = "/api/v2/status"

@@ -14,12 +14,12 @@ import msgspec
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import markdown
 from cmc_notify.ports import Message, PartRecorder
-from cmc_notify.sinks.fitting import fit
+from cmc_notify.sinks.fewer_failures import fit
 from cmc_notify.sinks.outcomes import safe
-from cmc_notify.sinks.shortening import cut, utf16
-from cmc_notify.sinks.webhook.line import Line, Reply, by_service
+from cmc_notify.sinks.shorter_text import cut, utf16
 from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.webhook_client import Line, Reply, by_service
 
 LARGEST_FILE = 8_000_000
 """Bytes; a webhook's files may have 10 MiB (https://discord.com/developers/docs/reference#uploading-files)."""

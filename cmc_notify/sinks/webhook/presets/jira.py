@@ -16,9 +16,11 @@ from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.webhook import adf
-from cmc_notify.sinks.webhook.keys import ticket_key
-from cmc_notify.sinks.webhook.line import Line
-from cmc_notify.sinks.webhook.lookup import (
+from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket_key import ticket_key
+from cmc_notify.sinks.webhook.ticket_lookup import (
     Found,
     Halt,
     LookupTicketSink,
@@ -29,9 +31,7 @@ from cmc_notify.sinks.webhook.lookup import (
     unreadable,
     write,
 )
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
-from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
+from cmc_notify.sinks.webhook.webhook_client import Line
 
 API = "/rest/api/3"
 _LABEL = 255

@@ -15,12 +15,12 @@ from cmc_notify.core.events import Severity
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
-from cmc_notify.sinks.shortening import label
-from cmc_notify.sinks.webhook.keys import ticket_key
-from cmc_notify.sinks.webhook.line import NO_SERVICE, Line
+from cmc_notify.sinks.shorter_text import label
 from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings, check_header
 from cmc_notify.sinks.webhook.ticket import ALERT, DONE, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket_key import ticket_key
+from cmc_notify.sinks.webhook.webhook_client import NO_SERVICE, Line
 
 PATH = "/v2/alerts"
 _ALIAS = 512

@@ -13,10 +13,10 @@ import msgspec
 
 from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder
-from cmc_notify.sinks.shortening import json_bytes
-from cmc_notify.sinks.webhook.line import Line, by_service
+from cmc_notify.sinks.shorter_text import json_bytes
 from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
 from cmc_notify.sinks.webhook.settings import PresetSettings
+from cmc_notify.sinks.webhook.webhook_client import Line, by_service
 
 LARGEST_CARD = 20_000
 """Bytes of the whole request. The page says 28 KB; requests of 21 KB were seen to be refused."""

@@ -1,0 +1,51 @@
+"""Rotated secrets: sees when a file that the config names holds something new, and is fit to be read again.
+
+A file that is gone, empty or being written leaves the secret in use as it is. What was refused is read again
+only once any of the files has changed again.
+"""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from cmc_notify.settings import Loaded
+from cmc_notify.settings.files import Digests, digests
+
+_log = structlog.get_logger(__name__)
+
+SETTLE = 0.5
+"""Seconds that a changed file must stay the same: whoever writes it in pieces is done by then."""
+
+
+class SecretRotation:
+    """Looks at the files of one reading of the config."""
+
+    def __init__(self, loaded: Loaded, *, settle: float = SETTLE) -> None:
+        self.loaded = loaded
+        self._settle = settle
+        self._tried: Digests = loaded.files
+        self._missing: frozenset[Path] = frozenset()
+
+    async def seen(self) -> bool:
+        """Whether files hold something new, as nobody has tried it yet; from now on it counts as tried."""
+        now = await self._digests()
+        new = [file for file, digest in now.items() if digest not in (None, self.loaded.files[file])]
+        if not new or now == self._tried:
+            return False
+        await asyncio.sleep(self._settle)
+        if await self._digests() != now:
+            return False  # still being written: the next look finds it done
+        self._tried = now
+        _log.info("secrets.changed", files=sorted(map(str, new)))
+        return True
+
+    async def _digests(self) -> Digests:
+        found = await asyncio.to_thread(digests, self.loaded.files)
+        missing = frozenset(file for file, digest in found.items() if digest is None)
+        for file in sorted(missing - self._missing):
+            _log.warning(
+                "secrets.unreadable", file=str(file), remedy="the secret read before goes on; write it again"
+            )
+        self._missing = missing
+        return found

@@ -1,0 +1,79 @@
+"""The store at the start: tried until it opens, so that an outage ends by itself when its cause is gone.
+
+What no waiting mends is raised at once: another bridge holds the store, its schema is newer than this
+program, its address is none, its driver is missing. Not so for an address that a reload gave while we
+waited: no config that is read on the way may end the bridge, and the next reload can correct it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from msgspec import Struct
+
+from cmc_notify.errors import StoreError, StoreUnavailable
+from cmc_notify.ports import Clock
+from cmc_notify.store import Store, open_store
+
+_log = structlog.get_logger(__name__)
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
+"""Seconds between two tries; each wait is twice the one before."""
+REMIND = 300.0
+"""Seconds until the log repeats a reason that stays the same."""
+
+
+class OpenedStore(Struct, frozen=True):
+    """An open store, the address by which it was opened, and the secret that signs its links."""
+
+    store: Store
+    url: str
+    link_secret: bytes
+
+
+class StoreOpener:
+    """Opens the store once. ``trouble`` says why it has not opened yet; None while the first try lasts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told_at = 0.0
+        self.trouble: str | None = None
+
+    async def open(self, url: Callable[[], str]) -> OpenedStore:
+        """Try until it opens; ``url`` is asked anew each time. Raises StoreError where waiting is no help,
+        for the first address alone.
+        """
+        loop = asyncio.get_running_loop()
+        began, wait, first = loop.time(), FIRST_WAIT, None
+        while True:
+            tried = url()
+            first = tried if first is None else first
+            try:
+                opened = await self._try(tried)
+            except StoreError as error:
+                if tried == first and not isinstance(error, StoreUnavailable):
+                    raise
+                self._tell(str(error), loop.time())
+            else:
+                if opened.url != url():  # a reload came in between
+                    await opened.store.close()
+                    continue
+                if self.trouble:
+                    _log.info("store.opened", waited=round(loop.time() - began, 1))
+                return opened
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _try(self, url: str) -> OpenedStore:
+        store = await open_store(url, clock=self._clock, exclusive=True)
+        try:
+            return OpenedStore(store, url, await store.ledger.secret("event-links"))
+        except BaseException:
+            await store.close()
+            raise
+
+    def _tell(self, trouble: str, now: float) -> None:
+        if trouble != self.trouble or now - self._told_at >= REMIND:
+            _log.error("store.unavailable", error=trouble, next="it is tried again until it opens")
+            self._told_at = now
+        self.trouble = trouble

@@ -1,0 +1,74 @@
+"""Writes down what came of each attempt: a known outcome is not lost while this process lives.
+
+While the store refuses, the verdict is kept and written as soon as the store takes it, however long that
+takes. Meanwhile it is *owed*, and its sink is given nothing else to do.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from cmc_notify.core.delivery import AttemptResult, DeliveryState
+from cmc_notify.core.events import rfc3339
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Claim, Delivery, Outbox
+
+_log = structlog.get_logger(__name__)
+
+STORE_PAUSE = 1.0
+"""Seconds to wait before the store is asked again after it failed."""
+
+
+class Recorder:
+    """The verdicts of one sink."""
+
+    def __init__(self, outbox: Outbox, *, owner: str) -> None:
+        self._outbox = outbox
+        self._owner = owner
+        self._owed: set[str] = set()
+
+    @property
+    def owes(self) -> bool:
+        """Whether a verdict waits for the store."""
+        return bool(self._owed)
+
+    async def record(self, delivery: Delivery, verdict: AttemptResult) -> None:
+        """Write the verdict; returns once the store has it, or has given the delivery to another."""
+        ours = None
+        try:
+            while ours is None:
+                try:
+                    ours = await self._outbox.record(delivery.id, owner=self._owner, verdict=verdict)
+                except StoreError as error:
+                    self._owe(delivery, error)
+                    await asyncio.sleep(STORE_PAUSE)
+        finally:
+            self._owed.discard(delivery.id)
+        if not ours:
+            _log.warning("delivery.lease_lost", sink=delivery.sink, delivery=delivery.id)
+
+    def _owe(self, delivery: Delivery, error: StoreError) -> None:
+        if delivery.id not in self._owed:
+            _log.error("delivery.not_recorded", sink=delivery.sink, delivery=delivery.id, error=str(error))
+        self._owed.add(delivery.id)
+
+    async def give_back(self, claims: Iterable[Claim]) -> None:
+        """End the leases of what was not begun: it is as it was. Raises StoreError."""
+        for claim in claims:
+            untried = AttemptResult(
+                state=DeliveryState.PENDING, unclear=claim.delivery.unclear, counts_as_attempt=False
+            )
+            await self._outbox.record(claim.delivery.id, owner=self._owner, verdict=untried)
+
+
+def log_verdict(verdict: AttemptResult, delivery: Delivery, *, fallback: str | None) -> None:
+    """Tell what an attempt came to."""
+    fields = {"sink": delivery.sink, "delivery": delivery.id, "attempt": delivery.attempts + 1}
+    match verdict.state:
+        case DeliveryState.SENT:
+            _log.info("delivery.sent", **fields, receipt=verdict.receipt)
+        case DeliveryState.DEAD:
+            _log.error("delivery.dead", **fields, reason=verdict.error, fallback=fallback)
+        case _:
+            _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=rfc3339(verdict.due_at))

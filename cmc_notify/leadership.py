@@ -1,0 +1,313 @@
+"""Which controllers this replica polls: at no moment two replicas one controller, and none for long nobody.
+
+A lead is a lease in the store, renewed long before it ends. It is lost by this process' own clock at the
+latest when it ends in the store, whatever the store is doing meanwhile; a process that stood still and could
+not tell is stopped by its outdated fence. A leader that dies is replaced within ``TTL`` and one turn.
+
+A poll that runs when its lead is lost is cancelled: before its commit it never happened, and the next leader
+finds the same changes. One that runs when a lead is given up comes to its end first.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from cmc_notify.core.leader_balance import sends_to, surplus, turn_to_take
+from cmc_notify.errors import StoreError
+from cmc_notify.ports import Attendance, Fence, Leadership
+from cmc_notify.telemetry import Metrics, Reasons
+
+_log = structlog.get_logger(__name__)
+
+TTL = 6.0
+"""Seconds that a lead lasts unless it is renewed."""
+TURN = 1.5
+"""Seconds between two looks at who leads."""
+JITTER = 0.2
+"""A look comes up to this part of ``TURN`` early, so that replicas do not go in step."""
+KEPT = 50
+"""For so many times ``TTL`` a replica gives nothing back, once another has left free what was its to take."""
+PARALLEL = 8
+"""Leads renewed at a time: with many, and a store far away, one after the other would take as long as they
+last. A part of the store's connections, so that polls and deliveries get theirs.
+"""
+RELEASE_WITHIN = 1.0
+"""Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
+_POLLS = "poll:"
+_NOBODY = Attendance(candidates={}, leaders={})
+
+
+def polls_of(controller: str) -> str:
+    """What the store knows the lead by."""
+    return _POLLS + controller
+
+
+class Follower(Protocol):
+    """Polls what is led."""
+
+    def lead(self, controller: str, fence: Fence) -> None:
+        """Poll the controller under this fence from now on, for the first time at once."""
+        ...
+
+    def lose(self, controller: str) -> None:
+        """Stop at once: another may poll it already."""
+        ...
+
+    async def rest(self, controller: str) -> None:
+        """Begin no other poll, and wait for the end of the one that runs."""
+        ...
+
+
+@dataclass(eq=False)
+class _Lead:
+    """What is held. ``lapse`` takes it away in time."""
+
+    fence: Fence
+    lapse: asyncio.TimerHandle
+    giving: asyncio.Task[None] | None = None
+
+
+class LeaderElection:
+    """One replica's leads, from :meth:`serve` to :meth:`stop`. A reload replaces the follower alone."""
+
+    def __init__(
+        self, store: Leadership, *, owner: str, metrics: Metrics, ttl: float = TTL, turn: float = TURN
+    ) -> None:
+        """``owner`` names this process among all that use the store; ``ttl`` and ``turn`` are in seconds."""
+        self.owner = owner
+        self._store = store
+        self._metrics = metrics
+        self._ttl = ttl
+        self._turn = turn
+        self._follower: Follower | None = None
+        self._controllers: frozenset[str] = frozenset()
+        self._sinks: frozenset[str] = frozenset()
+        self._leads: dict[str, _Lead] = {}
+        self._seen = _NOBODY
+        self._free_since: dict[str, float] = {}
+        self._avoided_until: dict[str, float] = {}
+        self._gives_from = 0.0
+        self._trouble = Reasons()
+        self._wake = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def serve(self, controllers: Collection[str], follower: Follower, *, sinks: Collection[str] = ()) -> None:
+        """Lead these for this follower; what is led already goes on under the same fence.
+
+        ``sinks`` is what we send to: the others are told, so that none ends what waits for them.
+        """
+        known = self._controllers | set(controllers)
+        self._controllers = frozenset(controllers)
+        self._sinks = frozenset(sinks)
+        self._follower = follower
+        for name in known:
+            self._show(name)
+        for name, lead in self._leads.items():
+            if name in self._controllers and not lead.giving:
+                follower.lead(name, lead.fence)
+        self._wake.set()
+        self._running = self._running or asyncio.create_task(self._run(), name="leading")
+
+    async def stop(self) -> None:
+        """Give up everything, so that others take over at once."""
+        if self._running is None:
+            return
+        fences = [lead.fence for lead in self._leads.values()]
+        tasks = [lead.giving for lead in self._leads.values() if lead.giving]
+        tasks.append(self._running)
+        self._running = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for name in tuple(self._leads):
+            self._drop(name)
+        try:
+            async with asyncio.timeout(RELEASE_WITHIN):
+                await asyncio.gather(*(self._store.release(fence) for fence in fences))
+                await self._store.leave(self.owner)
+        except (StoreError, TimeoutError) as error:
+            _log.warning("leading.not_released", error=str(error) or "the store did not answer in time")
+
+    def leads(self, controller: str) -> bool:
+        """Whether this process polls it."""
+        return controller in self._leads
+
+    def leader(self, controller: str) -> str | None:
+        """The replica that polls it, as of the last look; None while nobody does."""
+        if controller in self._leads:
+            return self.owner
+        leader = self._seen.leaders.get(polls_of(controller))
+        return None if leader == self.owner else leader
+
+    def stand_back(self, controller: str) -> None:
+        """Polls hang here: let another replica try, if there is one."""
+        if controller in self._leads and self._others(controller):
+            self._avoided_until[controller] = self._now() + 2 * self._ttl
+            self._give_up(controller, "polls hang")
+
+    # --- one turn -------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                # Leads lapse by themselves meanwhile; this frees us from a connection that is dead.
+                async with asyncio.timeout(self._ttl):
+                    await self._look()
+            except (StoreError, TimeoutError) as error:
+                self._tell_trouble(str(error) or f"the store did not answer within {self._ttl:g} s")
+            except Exception:  # noqa: BLE001  whatever it is, this replica must not stop looking
+                _log.exception("leading.bug")
+            else:
+                self._trouble.clear()
+            pause = self._turn * (1 - JITTER * random.random())  # noqa: S311  spreads looks, guards nothing
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _look(self) -> None:
+        wanted = [polls_of(name) for name in self._controllers] + [sends_to(name) for name in self._sinks]
+        self._seen = await self._store.attend(self.owner, wanted, ttl=self._ttl)
+        await self._renew_all()
+        self._give_back()
+        await self._take()
+
+    async def _renew_all(self) -> None:
+        limit = asyncio.Semaphore(PARALLEL)
+
+        async def one(name: str, lead: _Lead) -> None:
+            async with limit:
+                await self._renew(name, lead)
+
+        await asyncio.gather(*(one(name, lead) for name, lead in self._leads.items()))
+
+    async def _renew(self, name: str, lead: _Lead) -> None:
+        began = self._now()
+        renewed = await self._store.renew(lead.fence, ttl=self._ttl)
+        if self._leads.get(name) is not lead:
+            return
+        if renewed:
+            lead.lapse.cancel()
+            lead.lapse = self._lapses(name, began)
+        else:
+            self._lose(name, "another replica leads by now")
+
+    def _give_back(self) -> None:
+        """What is no longer configured, and what others have the time for."""
+        held = [name for name, lead in self._leads.items() if not lead.giving]
+        for name in set(held) - self._controllers:
+            self._give_up(name, "no longer in the config")
+        loads = self._loads()
+        loads[self.owner] = len(held)
+        free = any(polls_of(name) not in self._seen.leaders for name in self._controllers)
+        if free or self._now() < self._gives_from:
+            return  # what is free may have been given a moment ago, and not yet been taken
+        mine = [polls_of(name) for name in held]
+        for found in surplus(mine, self.owner, loads, self._seen.candidates):
+            self._give_up(found.removeprefix(_POLLS), "another replica has fewer")
+
+    async def _take(self) -> None:
+        loads = self._loads()
+        loads[self.owner] = len(self._leads)
+        enough = self._now() + self._ttl / 3  # what is led has to be renewed meanwhile
+        for name in sorted(self._controllers - self._leads.keys()):
+            if self._now() > enough:
+                self._wake.set()
+                return
+            leader = self._seen.leaders.get(polls_of(name))
+            if leader not in (None, self.owner):
+                self._free_since.pop(name, None)
+            elif self._may_take(name, loads) and await self._acquire(name):
+                loads[self.owner] += 1
+
+    def _may_take(self, name: str, loads: Counter[str]) -> bool:
+        now = self._now()
+        since = self._free_since.setdefault(name, now)
+        if self._others(name) and self._avoided_until.get(name, now) > now:
+            return False
+        if turn_to_take(polls_of(name), self.owner, loads, self._seen.candidates):
+            return True
+        if now - since <= self._ttl:
+            return False
+        # Whoever should have taken it does not, and would not take either what we gave back now.
+        self._gives_from = now + KEPT * self._ttl
+        return True
+
+    async def _acquire(self, name: str) -> bool:
+        began = self._now()
+        fence = await self._store.acquire(polls_of(name), owner=self.owner, ttl=self._ttl)
+        if fence is None:
+            return False
+        self._free_since.pop(name, None)
+        self._avoided_until.pop(name, None)
+        self._leads[name] = _Lead(fence, self._lapses(name, began))
+        self._show(name)
+        _log.info("lead.taken", controller=name, fence=fence.token)
+        assert self._follower
+        self._follower.lead(name, fence)
+        return True
+
+    # --- the end of a lead ----------------------------------------------------------------------------
+
+    def _lapses(self, name: str, began: float) -> asyncio.TimerHandle:
+        """By our clock, which began before the store's: we stop before another may begin."""
+        reason = f"it was not renewed for {self._ttl:g} s"
+        return asyncio.get_running_loop().call_at(began + self._ttl, self._lose, name, reason)
+
+    def _lose(self, name: str, reason: str) -> None:
+        giving = self._leads[name].giving
+        self._drop(name)
+        if giving:
+            giving.cancel()
+        _log.warning("lead.lost", controller=name, reason=reason)
+        assert self._follower
+        self._follower.lose(name)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        lead = self._leads[name]
+        if not lead.giving:
+            lead.giving = asyncio.create_task(self._give(name, lead, reason), name=f"give up {name}")
+
+    async def _give(self, name: str, lead: _Lead, reason: str) -> None:
+        assert self._follower
+        await self._follower.rest(name)
+        self._drop(name)
+        _log.info("lead.given_up", controller=name, reason=reason)
+        try:
+            await self._store.release(lead.fence)
+        except StoreError as error:
+            self._tell_trouble(str(error))  # it ends by itself
+
+    def _drop(self, name: str) -> None:
+        self._leads.pop(name).lapse.cancel()
+        self._show(name)
+
+    def _show(self, name: str) -> None:
+        """What left the config must not stand still at its last value."""
+        if name in self._leads or name in self._controllers:
+            self._metrics.leads.labels(name).set(float(name in self._leads))
+        else:
+            self._metrics.leads.remove(name)
+
+    # --- what is known --------------------------------------------------------------------------------
+
+    def _loads(self) -> Counter[str]:
+        return Counter(leader for name, leader in self._seen.leaders.items() if name.startswith(_POLLS))
+
+    def _others(self, controller: str) -> bool:
+        wanted = polls_of(controller)
+        return any(owner != self.owner and wanted in names for owner, names in self._seen.candidates.items())
+
+    def _tell_trouble(self, error: str) -> None:
+        if self._trouble.tells_more(error):
+            _log.error("leading.failed", error=error, remedy="leads lapse until the store answers again")
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,83 @@
+"""What one poll found out: the changes of each job, by how it looked, by its absence, or by time alone."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from msgspec import Struct
+
+from cmc_notify.core.diff import Change, Policy, expire, look, vanish
+from cmc_notify.core.model import Job, JobState, Outcome, Pair
+from cmc_notify.poller.time_slices import TimeSlices
+
+
+class Judge(Struct, frozen=True, kw_only=True):
+    """The moment and the rules by which one poll is judged."""
+
+    now: float
+    """Our clock, Unix seconds."""
+    controller_now: float
+    """The controller's."""
+    policy: Policy
+
+    async def changes(
+        self,
+        looks: Mapping[str, list[Job]],
+        states: Mapping[str, JobState],
+        followed: Mapping[str, JobState],
+        gone: Collection[str],
+    ) -> dict[str, list[Change]]:
+        """The changes of each job by uid, in order; jobs without any are left out.
+
+        ``states`` are the last seen ones of every known job in ``looks``, ``followed`` those that each poll
+        must see, ``gone`` what the controller no longer has.
+        """
+        result: dict[str, list[Change]] = {}
+        pace = TimeSlices()
+        for uid, steps in looks.items():
+            await pace.breathe()
+            if changes := self._looked(uid, steps, states.get(uid)):
+                result[uid] = changes
+        for uid, state in followed.items():
+            if uid in gone:
+                result.setdefault(uid, []).append(self._vanished(state))
+            elif uid not in result and (change := self._expired(state)):
+                result[uid] = [change]
+        return result
+
+    def settled(self, followed: Mapping[str, JobState]) -> dict[str, list[Change]]:
+        """The jobs whose details were awaited long enough."""
+        ends = {
+            uid: self._expired(state) for uid, state in followed.items() if state.settle_until is not None
+        }
+        return {uid: [end] for uid, end in ends.items() if end is not None}
+
+    def _looked(self, uid: str, steps: list[Job], state: JobState | None) -> list[Change]:
+        result: list[Change] = []
+        for job in steps:
+            changes = look(
+                state,
+                job,
+                uid=uid,
+                now=self.now,
+                controller_now=self.controller_now,
+                policy=self.policy,
+            )
+            if changes:
+                result.extend(changes)
+                state = changes[-1].state
+        return result
+
+    def _vanished(self, state: JobState) -> Change:
+        return vanish(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
+
+    def _expired(self, state: JobState) -> Change | None:
+        return expire(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
+
+
+def successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:
+    """Which jobs pushed a pair with success, the earliest first."""
+    result: dict[Pair, list[JobState]] = {}
+    for state in sorted(states, key=lambda state: state.job.order):
+        for pair, outcome in state.job.outcomes().items():
+            if outcome is Outcome.SUCCEEDED:
+                result.setdefault(pair, []).append(state)
+    return result

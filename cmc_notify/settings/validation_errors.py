@@ -1,0 +1,125 @@
+"""A validation error in a config author's words: the key, what is wrong, what to write instead.
+
+No message repeats a value, except where a validator of ours chose to. Keys are shown only as far as they
+look like keys: ``{password:abc}`` lacks a space and so makes a key of a password.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cmc_notify.settings.document import Path, Problem
+from cmc_notify.settings.shapes import Shapes, child, has, value_at
+from cmc_notify.settings.suggestions import did_you_mean
+
+_OWN_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*): (.+)", re.DOTALL)
+_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+
+
+def shown(path: Path) -> str:
+    """A path as people write it: ``routes.0.match.event``."""
+    return ".".join(shown_key(key) for key in path)
+
+
+def shown_key(key: str | int) -> str:
+    """A key, cut where it stops looking like one."""
+    text = str(key)
+    if _KEY.fullmatch(text):
+        return text
+    found = _KEY.match(text)
+    return f"{found[0] if found else ''}…"
+
+
+def explain(error: ValidationError, tree: Any, shapes: Shapes) -> Iterable[Problem]:
+    """One problem for each place. Where every alternative of a place failed, their messages are joined."""
+    messages: dict[Path, list[str]] = {}
+    for details in error.errors(include_input=False, include_url=False):
+        path = _path(details, tree)
+        message = _message(details, path, tree, shapes)
+        own = _OWN_KEY.fullmatch(message)
+        if own and own[1] in shapes.keys(path):
+            path, message = (*path, own[1]), own[2]
+        kept = messages.setdefault(path, [])
+        if message not in kept:
+            kept.append(message)
+    return [Problem(path, "; or ".join(kept)) for path, kept in messages.items()]
+
+
+def _path(details: ErrorDetails, tree: Any) -> Path:
+    """Where the error is, without the labels of union members that pydantic puts between."""
+    path: list[str | int] = []
+    location = details["loc"]
+    for index, key in enumerate(location):
+        if key == "[key]":
+            break
+        if has(tree, key):
+            path.append(key)
+            tree = child(tree, key)
+        elif index == len(location) - 1 and details["type"] == "missing":
+            path.append(key)
+    return tuple(path)
+
+
+def _message(details: ErrorDetails, path: Path, tree: Any, shapes: Shapes) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    value = value_at(tree, path)
+    message = details["msg"].removeprefix("Input ")
+    match kind:
+        case "missing":
+            either = f" (or {path[-1]}_file)" if f"{path[-1]}_file" in shapes.keys(path[:-1]) else ""
+            message = f"is missing; add `{path[-1]}: …`{either}{_known(shapes.keys(path))}"
+        case "extra_forbidden":
+            message = unknown_key(str(path[-1]), shapes.keys(path[:-1]))
+        case "value_error":
+            message = str(context["error"])
+        case "literal_error" | "enum":
+            choices = re.findall(r"'([^']+)'", context["expected"])
+            hint = did_you_mean(value, choices) if isinstance(value, str) else None
+            message = f"must be one of {', '.join(choices)}{f'; {hint}' if hint else ''}"
+        case "string_type" if isinstance(value, int | float):
+            message = "must be a text; put the value in quotes"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            message = f"must be a mapping, `key: value` in lines of its own{_known(shapes.keys(path))}"
+        case _ if kind in _TEXTS:
+            message = _TEXTS[kind].format(**context)
+    return message
+
+
+_WHOLE = "must be a whole number"
+_NUMBER = "must be a number, or a duration such as 30s where one is meant"
+_TRUTH = "must be true or false"
+_TEXTS = {
+    "string_type": "must be one text",
+    "string_pattern_mismatch": "is no name; write small letters, digits, single underscores, a letter first",
+    "tuple_type": "must be a list, such as [a, b]",
+    "list_type": "must be a list, such as [a, b]",
+    "pattern_regex": "is no regular expression; put a backslash before what is meant literally",
+    "too_short": "must not be empty",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+"""By pydantic's error type; what is not here keeps pydantic's own words, which hold no value."""
+
+
+def unknown_key(key: str, known: tuple[str, ...]) -> str:
+    """What to say of a key that its place does not know."""
+    if ":" in key or " " in key:
+        return "is no key; write `key: value`, with a space after the colon"
+    return f"unknown key; {did_you_mean(key, known) or f'remove it{_known(known)}'}"
+
+
+def _known(keys: tuple[str, ...]) -> str:
+    return f" (known here: {', '.join(keys)})" if keys else ""

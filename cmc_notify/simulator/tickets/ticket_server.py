@@ -1,0 +1,200 @@
+"""What the ticketing services have in common: a server, troubles to order, tickets with their history."""
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Self
+
+from aiohttp import web
+
+LARGEST_BODY = 64 * 1024 * 1024
+
+
+class Refusal(Exception):
+    """The vendor's answer to what it does not take."""
+
+    def __init__(self, status: int, document: Any) -> None:
+        super().__init__(f"{status}: {document}")
+        self.status = status
+        self.document = document
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What happens to one call: ``drop`` ends the connection once the body was read, ``hang`` never answers.
+
+    With ``done`` the call has its effect first. ``answer`` gives ``status`` and ``body`` instead.
+    """
+
+    kind: Literal["drop", "hang", "answer"]
+    done: bool = False
+    status: int = 200
+    body: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class ServedTicket:
+    """One ticket. ``history`` tells what was done to it, each with the texts that people would see."""
+
+    id: str
+    key: str
+    """By which its maker finds it again."""
+    open: bool = True
+    history: list[tuple[str, str]] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> list[str]:
+        """What was done to it, in order."""
+        return [action for action, _ in self.history]
+
+
+class Call(NamedTuple):
+    """One request as a service sees it."""
+
+    request: web.Request
+    document: Any
+    """The body's JSON value; None for none."""
+    raw: bytes
+
+
+class Answer(NamedTuple):
+    """What a service says to a call that it takes."""
+
+    status: int
+    document: Any = None
+
+
+Handler = Callable[[Call], Answer]
+Route = tuple[str, str, str, Handler]
+"""HTTP method, path, the name of the operation, and what does it."""
+
+
+class TicketServer(ABC):
+    """A service on loopback: ``async with TicketServer() as desk``, or ``start`` and ``stop``."""
+
+    def __init__(self, *, authorization: str | None = None) -> None:
+        """``authorization`` is the header that it wants; None takes any."""
+        self.authorization = authorization
+        self.tickets: list[ServedTicket] = []
+        self.calls: list[tuple[str, Any]] = []
+        """Operation and document of each call, also of refused ones."""
+        self.refusals: list[Refusal] = []
+        self.taken: list[str] = []
+        """Operations that had their effect, reading left out."""
+        self.url = ""
+        self._troubles: dict[str, deque[Trouble | None]] = defaultdict(deque)
+        self._changed = asyncio.Condition()
+        self._stopping = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    @abstractmethod
+    def routes(self) -> Sequence[Route]:
+        """What it serves. Operations that begin with ``get`` only read."""
+
+    @abstractmethod
+    def unauthorized(self) -> Any:
+        """The vendor's words for wrong credentials."""
+
+    def open_tickets(self) -> list[ServedTicket]:
+        """Those that nobody has closed."""
+        return [ticket for ticket in self.tickets if ticket.open]
+
+    def by_key(self, key: str) -> list[ServedTicket]:
+        """The tickets of a key, the oldest first."""
+        return [ticket for ticket in self.tickets if ticket.key == key]
+
+    def fail_next(self, operation: str, *troubles: Trouble, after: int = 0) -> None:
+        """Let the next calls of an operation meet these troubles, after so many that go well."""
+        self._troubles[operation].extend([*[None] * after, *troubles])
+
+    async def wait(self, condition: Callable[[Self], bool], *, seconds: float = 10) -> None:
+        """Return as soon as ``condition(desk)`` holds, checked at every call; raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: condition(self))
+
+    async def start(self, port: int = 0) -> Self:
+        """Listen on loopback."""
+        app = web.Application(client_max_size=LARGEST_BODY)
+        for method, path, operation, handler in self.routes():
+            app.router.add_route(method, path, self._serving(operation, handler))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def stop(self) -> None:
+        """Close, also what hangs."""
+        self._stopping.set()
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _serving(self, operation: str, handler: Handler) -> Callable[[web.Request], Any]:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            raw = await request.read()
+            troubles = self._troubles[operation]
+            trouble = troubles.popleft() if troubles else None
+            response = web.Response(status=500)
+            if trouble is None or trouble.done:
+                response = self._act(operation, handler, request, raw)
+            self.calls.append((operation, _decoded(raw)))
+            async with self._changed:
+                self._changed.notify_all()
+            if trouble is None:
+                return response
+            if trouble.kind == "answer":
+                return web.Response(status=trouble.status, text=trouble.body, headers=dict(trouble.headers))
+            if trouble.kind == "hang":
+                await self._stopping.wait()
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+
+        return serve
+
+    def _act(self, operation: str, handler: Handler, request: web.Request, raw: bytes) -> web.Response:
+        try:
+            self._admit(request)
+            status, document = handler(Call(request, _decoded(raw), raw))
+        except Refusal as refusal:
+            self.refusals.append(refusal)
+            return web.json_response(refusal.document, status=refusal.status)
+        if not operation.startswith("get"):
+            self.taken.append(operation)
+        if document is None:
+            return web.Response(status=status)
+        return web.json_response(document, status=status)
+
+    def _admit(self, request: web.Request) -> None:
+        if self.authorization is not None and request.headers.get("Authorization") != self.authorization:
+            raise Refusal(401, self.unauthorized())
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw) if raw else None
+    except ValueError:
+        return None
+
+
+def text_of(document: Mapping[str, Any], name: str) -> str:
+    """A text of a document that was checked; empty where there is none."""
+    value = document.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def units(text: str) -> int:
+    """UTF-16 units, as the strictest vendor counts characters."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

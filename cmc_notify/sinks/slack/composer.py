@@ -1,0 +1,233 @@
+"""An event becomes what is posted: a job's card, one message, a short one with files, or continued ones.
+
+Guarantee: every failure's text is in what is posted, or the last message says how many more there are and
+where. The parts of one message are cut at the same places on every attempt, so that parts which were accepted
+before stand for the same failures.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import msgspec
+from msgspec import Struct
+
+from cmc_notify.core.delivery import Purpose
+from cmc_notify.core.events import Event
+from cmc_notify.core.grouping import group_failures
+from cmc_notify.core.text import visible
+from cmc_notify.ports import Message, PreviewDocument, Renderer
+from cmc_notify.sinks.fewer_failures import with_failures
+from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out, shortened
+from cmc_notify.sinks.slack.limits import Block, Payload
+
+SNIPPET = 1_000_000
+"""Bytes of one file; Slack shows text files up to 1 MB."""
+MOST_CONTINUED = 10
+_MOST_RENDERINGS = 8
+_SPOKEN_CAUSES = 3
+_SPOKEN_TEXT = 150
+"""Characters of a feature's name and of an error in the notification, as people read them."""
+_SPOKEN_ROOM = 500
+"""What each may take escaped, when ``&`` is five characters: three errors with the longest headline stay
+below the 4,000 that a notification holds.
+"""
+
+
+class File(Struct, frozen=True):
+    """One file of the complete list. ``title`` ends with ``mark``, by which it is found again."""
+
+    name: str
+    title: str
+    mark: str
+    content: bytes
+
+
+class Composer:
+    """Renders one message for Slack."""
+
+    def __init__(self, renderer: Renderer, message: Message, buttons: Sequence[Block] = ()) -> None:
+        """``buttons`` stand beneath the job's card."""
+        # A possible repeat is marked where it is posted. In the text it would move the places of the cuts.
+        self._message = msgspec.structs.replace(message, unclear=False, parts={}, attempt=1)
+        self._renderer = renderer
+        self._buttons = [*buttons]
+
+    def card(self) -> Payload:
+        """The job as it is now, with as much of its failures as one message holds."""
+        text = self._renderer.render("slack", "card", self._message, brief=True).text
+        event = self._message.event
+        told = self._message.purpose is not Purpose.FOLLOW
+        notice = "This is not all: the thread has the whole." if told else "This is not all."
+        if event.url or not told:
+            notice += f" {_where(event)}"
+        spare = len(json.dumps(self._buttons).encode())
+        payload = lay_out(text, most=1, notice=notice, spare=spare).messages[0]
+        return {
+            "text": _spoken(payload["text"], event),
+            "blocks": [*payload["blocks"], *self._buttons],
+        }
+
+    def whole(self) -> Payload | None:
+        """The message, if one can hold it."""
+        layout = lay_out(self._text(self._message), most=1)
+        return layout.messages[0] if layout.complete else None
+
+    def brief(self) -> Payload:
+        """A message for the channel when the list follows in its thread."""
+        text = self._renderer.render("slack", "mrkdwn", self._message, brief=True).text
+        notice = "This is not all: the complete list follows in the thread."
+        return lay_out(text, most=1, notice=notice).messages[0]
+
+    def files(self) -> tuple[File, ...]:
+        """The complete list, in as many files as it takes."""
+        text = self._renderer.render("slack", "txt", self._message).text
+        contents = list(_pieces(text))
+        total = len(contents)
+        job = self._message.event.job
+        subject = f"job-{job.id}" if job else str(self._message.event.type)
+        return tuple(
+            File(
+                name=f"failures-{subject}-{number}-of-{total}.txt",
+                title=f"Complete list for {subject} ({number}/{total}) [{self._message.key}#{number}]",
+                mark=f"[{self._message.key}#{number}]",
+                content=content,
+            )
+            for number, content in enumerate(contents, start=1)
+        )
+
+    def continued(self) -> tuple[Payload, ...]:
+        """At most ten messages; where that is too few, the last one says how much is missing."""
+        layout = lay_out(self._text(self._message), most=MOST_CONTINUED)
+        if layout.complete:
+            return layout.messages
+        event = self._message.event
+        total = len(event.failures) or len(event.recoveries)
+        shown = self._most_that_fit(total) if total else None
+        if shown is not None:
+            return shown
+        # The text is too long for another reason than the number of failures.
+        said = f"The text is cut off here: {_more(event, 0)} in all. {_where(event)}"
+        return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
+
+    def preview_card(self) -> PreviewDocument:
+        """The card."""
+        return _shown("card.json", self.card())
+
+    def preview(self, name: str, *, files: bool) -> Iterator[PreviewDocument]:
+        """All that is posted but the card; ``files`` says whether a long list follows as files in the
+        thread. The documents are called by ``name``.
+        """
+        whole = self.whole()
+        split = (self.brief(),) if files else self.continued()
+        payloads = (whole,) if whole else split
+        for number, payload in enumerate(payloads, start=1):
+            yield _shown(f"{name}.json" if len(payloads) == 1 else f"{name}-{number}.json", payload)
+        if whole is None and files:
+            for file in self.files():
+                yield PreviewDocument(file.name, file.content.decode("utf-8", "replace"))
+
+    def _most_that_fit(self, total: int) -> tuple[Payload, ...] | None:
+        """The messages that hold about as many of ``total`` failures as can be; None where none fits."""
+        found: tuple[Payload, ...] | None = None
+        low, high, keep = 0, total, min(_estimate(self._message.event), total - 1)
+        for _ in range(_MOST_RENDERINGS):
+            layout = self._with_first(max(keep, 0))
+            if layout.complete:
+                found, low = layout.messages, keep
+            else:
+                high = keep
+            if high - low <= max(1, low // 20):
+                break
+            keep = min(low * 2, (low + high) // 2) if low else (low + high) // 2
+        if found is None and (layout := self._with_first(0)).complete:
+            found = layout.messages
+        return found
+
+    def _with_first(self, keep: int) -> Layout:
+        """The first ``keep`` failures; the last message tells of the others, if need be in words of ours."""
+        more, text = _more(self._message.event, keep), self._text(_first(self._message, keep))
+        layout = lay_out(text, most=MOST_CONTINUED)
+        if not layout.complete or more.strip("*") in str(layout.messages[-1]["blocks"]):
+            return layout
+        verb = "is" if more.endswith(("failure*", "recovery*")) else "are"
+        notice = f"{more} {verb} not in these messages. {_where(self._message.event)}"
+        return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
+
+    def _text(self, message: Message) -> str:
+        return self._renderer.render("slack", "mrkdwn", message).text
+
+
+def _shown(name: str, payload: Payload) -> PreviewDocument:
+    return PreviewDocument(name, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+
+
+def _spoken(headline: str, event: Event) -> str:
+    """What a notification shows and a screen reader says in the place of all blocks: the headline, and the
+    most frequent errors, each with the number of its appliances.
+    """
+    causes = (
+        f"{len(group.members):,} \u00d7 {_plain(group.feature or '?')}: {_plain(group.error_text or '?')}"
+        for group in group_failures(event.failures)[:_SPOKEN_CAUSES]
+    )
+    return "\n".join([headline, *causes])
+
+
+def _plain(text: str) -> str:
+    """The beginning of a text on one line, with nothing that Slack would take for markup."""
+    line = " ".join(visible(text[: 2 * _SPOKEN_TEXT]).split())
+    brief = line if len(line) <= _SPOKEN_TEXT else f"{line[:_SPOKEN_TEXT]}…"
+    escaped = brief.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shortened(escaped, _SPOKEN_ROOM)
+
+
+def _first(message: Message, keep: int) -> Message:
+    if message.event.failures:
+        return with_failures(message, keep)
+    event = msgspec.structs.replace(message.event, recoveries=message.event.recoveries[:keep])
+    return msgspec.structs.replace(message, event=event)
+
+
+def _more(event: Event, shown: int) -> str:
+    """How many failures (or recoveries) there are beyond the first ``shown``."""
+    if event.failures:
+        left, noun = event.failures_omitted + len(event.failures) - shown, "failure"
+    else:
+        left, noun = len(event.recoveries) - shown, "recovery"
+    more = " more" if shown else ""
+    return (
+        f"*{left:,}{more} {noun if left == 1 else {'failure': 'failures', 'recovery': 'recoveries'}[noun]}*"
+    )
+
+
+def _where(event: Event) -> str:
+    if event.url is None:
+        return "There is no page to link to (http.external_url is not set); `cmc-notify failures` lists them."
+    url = event.url
+    for character, code in (("&", "&amp;"), ("<", "%3C"), (">", "%3E"), ("|", "%7C")):
+        url = url.replace(character, code)
+    return f"<{url}|The complete list>."
+
+
+def _estimate(event: Event) -> int:
+    """How many failures fill the messages if each stands with its own text."""
+    texts = (failure.error_text or "" for failure in event.failures)
+    sizes = accumulate(len(text.encode("utf-8", "replace")) + 100 for text in texts)
+    room = MOST_CONTINUED * ROOM
+    return sum(1 for size in sizes if size <= room) or len(event.recoveries) // 2
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    """The text in pieces of at most a snippet's size, cut at line breaks, and inside an over-long line."""
+    data = text.encode("utf-8", "replace") or b"\n"
+    start = 0
+    while len(data) - start > SNIPPET:
+        end = start + SNIPPET
+        cut = data.rfind(b"\n", start, end) + 1
+        if cut == 0:
+            cut = end
+            while data[cut] & 0xC0 == 0x80:  # noqa: PLR2004  UTF-8: a byte that continues a character
+                cut -= 1
+        yield data[start:cut]
+        start = cut
+    yield data[start:]

@@ -1,0 +1,156 @@
+"""What people do from chat: the audit, acknowledgements, and messages that have to show something new."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import select, update
+
+from cmc_notify.core.delivery import DeliveryState
+from cmc_notify.core.model import JobState
+from cmc_notify.ports import Acknowledgement, ActionOutcome, ChatAction, Refresh
+from cmc_notify.store.engine import Database
+from cmc_notify.store.rows import dump
+from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.tables import (
+    acknowledgements,
+    actions,
+    deliveries,
+    delivery_parts,
+    events,
+    job_states,
+    pending,
+    postings,
+)
+
+_ACTION = msgspec.json.Decoder(ChatAction)
+_STATE = msgspec.json.Decoder(JobState)
+
+
+class ChatActionRecords:
+    """Implements ports.Acting and ports.ActionLog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @unbroken
+    async def posted_at(self, subject: str, reference: str) -> Sequence[str]:
+        """The sinks at which ``reference`` is the message about the subject now."""
+        wanted = (
+            select(postings.c.sink)
+            .where(postings.c.subject == subject, postings.c.reference == reference)
+            .order_by(postings.c.sink)
+        )
+        async with self._database.read() as connection:
+            return list(await connection.scalars(wanted))
+
+    @unbroken
+    async def job(self, controller: str, uid: str) -> JobState | None:
+        """One job as last seen."""
+        wanted = select(job_states.c.state).where(
+            job_states.c.controller == controller, job_states.c.uid == uid
+        )
+        async with self._database.read() as connection:
+            state = await connection.scalar(wanted)
+            return None if state is None else _STATE.decode(state)
+
+    @unbroken
+    async def acknowledge(self, subject: str, *, by: str, at: float) -> Acknowledgement:
+        """Take the subject upon somebody; returns who has it: the first one who asked."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                self._database.insert_missing(acknowledgements).values(subject=subject, by=by, at=at)
+            )
+            row = (
+                await connection.execute(
+                    select(acknowledgements).where(acknowledgements.c.subject == subject)
+                )
+            ).one()
+            return Acknowledgement(row.by, row.at)
+
+    @unbroken
+    async def refresh(self, sink: str, subject: str, *, now: float) -> Refresh:
+        """Have the sink bring its message about the subject up to date."""
+        waiting = select(deliveries.c.leased_until).where(
+            pending(), deliveries.c.sink == sink, deliveries.c.ordering_key == subject
+        )
+        # By way of the job's events: a sink's deliveries can be a million, a job's are a few.
+        newest = (
+            select(deliveries.c.seq, deliveries.c.id, postings.c.reference)
+            .join(events, events.c.id == deliveries.c.event_id)
+            .join(
+                postings,
+                (postings.c.controller == events.c.controller) & (postings.c.job_uid == events.c.job_uid),
+            )
+            .where(
+                postings.c.sink == sink,
+                postings.c.subject == subject,
+                deliveries.c.sink == sink,
+                deliveries.c.subject == subject,
+                deliveries.c.state == DeliveryState.SENT.value,
+            )
+            .order_by(deliveries.c.seq.desc())
+            .limit(1)
+        )
+        async with self._database.write() as connection:
+            lease_now = await self._database.lease_clock(connection)
+            # Before the look at what is pending: what becomes due in between is seen there, and nothing older
+            # is taken for the newest.
+            found = (await connection.execute(newest)).one_or_none()
+            leases = list(await connection.scalars(waiting))
+            if any(until is not None and until > lease_now for until in leases):
+                return Refresh.IN_FLIGHT
+            if leases:
+                return Refresh.COMING
+            if found is None:
+                return Refresh.NOTHING
+            seq, delivery_id, reference = found
+            due = await connection.execute(
+                update(deliveries)
+                # Another replica may have made it due meanwhile, and be sending it.
+                .where(deliveries.c.seq == seq, deliveries.c.state == DeliveryState.SENT.value)
+                .values(
+                    state=DeliveryState.PENDING.value,
+                    due_at=now,
+                    deadline_at=now + deliveries.c.patience,
+                    finished_at=None,
+                )
+            )
+            if not due.rowcount:
+                return Refresh.IN_FLIGHT
+            # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
+            await connection.execute(
+                delivery_parts.delete().where(
+                    delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
+                )
+            )
+            return Refresh.DUE
+
+    @unbroken
+    async def begin(self, action: ChatAction) -> bool:
+        """Write the attempt down; False where this one was before, and is not to be done again."""
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                self._database.insert_missing(actions).values(
+                    id=action.id, at=action.at, document=dump(action)
+                )
+            )
+            return result.rowcount == 1
+
+    @unbroken
+    async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
+        """Write down what came of it."""
+        this = actions.c.id == action_id
+        async with self._database.write() as connection:
+            document = await connection.scalar(select(actions.c.document).where(this))
+            if document is None:  # forgotten meanwhile
+                return
+            ended = replace(_ACTION.decode(document), outcome=outcome, answer=answer)
+            await connection.execute(update(actions).where(this).values(document=dump(ended)))
+
+    @unbroken
+    async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
+        """The newest attempts first."""
+        wanted = select(actions.c.document).order_by(actions.c.at.desc(), actions.c.id.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return [_ACTION.decode(document) for document in await connection.scalars(wanted)]

@@ -1,0 +1,157 @@
+"""Silences as people write them, by command or as JSON: read strictly, every problem told at once."""
+
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+
+from cmc_notify.core.events import rfc3339
+from cmc_notify.core.routing import any_glob
+from cmc_notify.core.silences import Silence, problems
+from cmc_notify.errors import ConfigError
+from cmc_notify.settings.base import parse_duration
+from cmc_notify.settings.suggestions import did_you_mean
+
+MATCHERS = ("controller", "job", "serial", "feature")
+"""Each one pattern or a list of them; of jobs, ids."""
+_MANNER = ("starts", "ends", "duration", "created_by", "comment")
+
+
+def silence_asked_for(asked: Mapping[str, object], *, controllers: Collection[str], now: float) -> Silence:
+    """The silence, with a new id. It says ``ends`` or ``duration``, and starts at once unless it says when.
+
+    Times are RFC 3339 or Unix seconds, or how long from now on: ``2h``. ``controllers`` are those that
+    there are. Raises ConfigError.
+    """
+    wrong: list[str] = []
+    for key in asked:
+        if key not in (*MATCHERS, *_MANNER):
+            hint = did_you_mean(key, (*MATCHERS, *_MANNER)) or f"there are {', '.join((*MATCHERS, *_MANNER))}"
+            wrong.append(f"{key}: there is no such key; {hint}")
+    starts = _time(asked, "starts", now, wrong) if "starts" in asked else now
+    silence = Silence(
+        id=secrets.token_hex(6),
+        controllers=_controllers(asked, controllers, wrong),
+        jobs=_jobs(asked, wrong),
+        serials=_texts(asked, "serial", wrong),
+        features=_texts(asked, "feature", wrong),
+        starts_at=starts,
+        ends_at=_end(asked, starts, now, wrong),
+        created_by=_text(asked, "created_by", wrong),
+        comment=_text(asked, "comment", wrong),
+        created_at=now,
+    )
+    if wrong or (wrong := problems(silence, now=now)):
+        raise ConfigError(*wrong)
+    return silence
+
+
+def silence_document(silence: Silence, now: float) -> dict[str, object]:
+    """One silence as JSON; ``ends_in`` counts seconds."""
+    return {
+        "id": silence.id,
+        "state": state_of(silence, now),
+        "controller": silence.controllers,
+        "job": silence.jobs,
+        "serial": silence.serials,
+        "feature": silence.features,
+        "subject": silence.subject,
+        "until_job": silence.until_job,
+        "starts": rfc3339(silence.starts_at),
+        "ends": rfc3339(silence.ends_at),
+        "ends_in": max(0, round(silence.ends_at - now)),
+        "created": rfc3339(silence.created_at),
+        "created_by": silence.created_by,
+        "comment": silence.comment,
+    }
+
+
+def state_of(silence: Silence, now: float) -> str:
+    """``pending``, ``active`` or ``expired``."""
+    if silence.ends_at <= now:
+        return "expired"
+    return "active" if silence.starts_at <= now else "pending"
+
+
+def matchers_in_words(silence: Silence) -> str:
+    """What it matches, as the command takes it: ``controller=emea serial=V2AB*``."""
+    pairs = zip(MATCHERS, (silence.controllers, silence.jobs, silence.serials, silence.features), strict=True)
+    said = [f"{name}={value}" for name, values in pairs for value in values]
+    if silence.subject is not None and not silence.jobs:
+        said.append(f"subject={silence.subject}")
+    return " ".join([*said, "(until the job ends)"] if silence.until_job else said)
+
+
+def _controllers(
+    asked: Mapping[str, object], controllers: Collection[str], wrong: list[str]
+) -> tuple[str, ...]:
+    patterns = _texts(asked, "controller", wrong)
+    for pattern in patterns:
+        if not any(any_glob([pattern], name) for name in controllers):
+            hint = did_you_mean(pattern, controllers) or f"there are {', '.join(sorted(controllers))}"
+            wrong.append(f"controller: none matches {pattern!r}; {hint}")
+    return patterns
+
+
+def _jobs(asked: Mapping[str, object], wrong: list[str]) -> tuple[int, ...]:
+    found = []
+    for value in _list(asked.get("job", ())):
+        text = str(value)
+        if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):  # noqa: PLR2004  fits 64 bits
+            wrong.append(f"job: {value!r} is no id; write whole numbers")
+        else:
+            found.append(int(text))
+    return tuple(found)
+
+
+def _texts(asked: Mapping[str, object], key: str, wrong: list[str]) -> tuple[str, ...]:
+    values = _list(asked.get(key, ()))
+    if not all(isinstance(value, str) for value in values):
+        wrong.append(f"{key}: write a pattern or a list of them")
+    return tuple(str(value) for value in values)
+
+
+def _list(value: object) -> Collection[object]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _text(asked: Mapping[str, object], key: str, wrong: list[str]) -> str:
+    value = asked.get(key, "")
+    if not isinstance(value, str):
+        wrong.append(f"{key}: write a text")
+    return str(value)
+
+
+def _end(asked: Mapping[str, object], starts: float, now: float, wrong: list[str]) -> float:
+    if ("ends" in asked) == ("duration" in asked):
+        wrong.append("say either duration (such as 4h) or ends (a time)")
+        return starts
+    if "ends" in asked:
+        return _time(asked, "ends", now, wrong)
+    try:
+        return starts + _seconds(parse_duration(asked["duration"]))
+    except ValueError:
+        wrong.append(f"duration: {asked['duration']!r} is none; write 30m, 4h or 2d")
+        return starts
+
+
+def _time(asked: Mapping[str, object], key: str, now: float, wrong: list[str]) -> float:
+    value = asked[key]
+    try:
+        if not isinstance(value, str):
+            return _seconds(value)
+        if value.isascii() and value.isdecimal():
+            return _seconds(float(value))
+        if value[-1:] in "smhd":
+            return now + _seconds(parse_duration(value))
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        wrong.append(f"{key}: {value!r} is no time; write 2026-11-23T09:00Z, Unix seconds, or 2h from now on")
+        return now
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError("no number of seconds")
+    return float(value)

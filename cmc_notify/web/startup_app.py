@@ -1,0 +1,49 @@
+"""What is served while the store can't be opened yet: the process lives, and everything else says 503.
+
+Nothing of the bridge is known without its store, so there is nothing to read and nothing to guard but the
+reason, which names the store's place.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from cmc_notify.web.access import Access
+from cmc_notify.web.readiness import store_trouble
+from cmc_notify.web.responses import add_headers, refuse, translate_errors
+
+
+def create_waiting_app(
+    *, reason: Callable[[], str | None], token: Callable[[], SecretStr | None], listen_host: str
+) -> web.Application:
+    """The application; ``reason`` says why the store did not open, None while the first try lasts.
+
+    Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
+    """
+    access = Access(token, listen_host, links=None)
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(request: web.Request) -> web.Response:
+        trouble = reason()
+        said = store_trouble(trouble) if trouble else "the store is being opened"
+        shown = [said] if access.may_read(request) else []
+        return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
+
+    async def nothing_yet(request: web.Request) -> web.Response:
+        return refuse(
+            request, 503, "the bridge waits for its store; its log and /readyz say why", {"Retry-After": "5"}
+        )
+
+    app = web.Application(middlewares=[translate_errors])
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(
+        [
+            web.get("/healthz", alive),
+            web.get("/readyz", ready),
+            web.route("*", "/{path:.*}", nothing_yet),
+        ]
+    )
+    return app
