@@ -57,8 +57,8 @@ bench-outbox: .venv/.dev ## measure a store with a million deliveries beside an 
 	$(venv) bench/outbox.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/.dev ## kill replicas at random and account for every message; ARGS="--seconds 600" to tests/soak/soak.py
-	$(venv) tests/soak/soak.py $(ARGS)
+soak: .venv/.dev ## kill replicas at random and account for every message; ARGS="--seconds 600" to tests/soak.py
+	$(venv) tests/soak.py $(ARGS)
 
 .PHONY: bench-isolation
 bench-isolation: .venv/.dev ## measure what a dead and a throttled sink cost the others; ARGS to bench/isolation.py

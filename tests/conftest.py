@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from postgres import PostgresServer, postgres_server
+
+from support.postgres import PostgresServer, postgres_server
 
 # Time is not what properties are about, and a busy machine is no fault of the code; pytest-timeout bounds
 # them. In CI, Hypothesis' own profile says the same and draws the same examples each time.

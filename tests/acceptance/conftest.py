@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from command_line import Ended, in_process
+
+from support.command_line import Ended, in_process
 
 
 @pytest.fixture

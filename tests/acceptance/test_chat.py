@@ -1,4 +1,4 @@
-"""People act from Slack on a real bridge: by Socket Mode and by signed requests, and only who may."""
+"""People act from Slack on a real bridge: by SocketModeConnection Mode and by signed requests, and only who may."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession
-from bridge_process import BridgeProcess, bridge
-from command_line import written
 
 from cmc_notify.simulator import OPEN, Row, SimulatedJob, Simulator
 from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.simulator.slack_people import Ack, InteractiveSlack, Person, buttons
 from cmc_notify.sinks.slack.buttons import ACKNOWLEDGE, CANCEL, SILENCE
+from support.bridge_process import BridgeProcess, bridge
+from support.command_line import written
 
 ANNA, BERT = Person("U0ANNA", "anna"), Person("U0BERT", "bert")
 WAYS = ("socket", "http")

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from command_line import in_process, written
 from msgspec.structs import replace
 
 from cmc_notify.ports import ActionOutcome, ChatAction
 from cmc_notify.store import open_store
+from support.command_line import in_process, written
 
 ACTION = ChatAction(
     id="a1",

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from bridge_process import bridge
-from command_line import written
 
 from cmc_notify.simulator import OPEN, Row, Simulator
 from cmc_notify.simulator.receiver import Answer, Receiver
+from support.bridge_process import bridge
+from support.command_line import written
 
 SERIAL = "V2AB00001"
 TEXT = "rule 12 is unknown"

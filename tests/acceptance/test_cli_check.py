@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import in_process, real_process, written
 
 from cmc_notify.simulator import Auth, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support.command_line import in_process, real_process, written
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CONFIGS = sorted((FIXTURES / "bad_configs").glob("*.yaml"))

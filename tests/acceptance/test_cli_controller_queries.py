@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
-from command_line import in_process, written
 
 from cmc_notify.controller import Controller
 from cmc_notify.simulator import OPEN, Row, Simulator
+from support.command_line import in_process, written
 
 
 def config(*urls: str | None) -> dict[str, Any]:

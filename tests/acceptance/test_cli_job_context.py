@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from command_line import written
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, rfc3339
@@ -15,6 +14,7 @@ from cmc_notify.core.silences import Silence
 from cmc_notify.ports import ControllerMeta, PollCommit, Posting, SavedJob
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.store import open_store
+from support.command_line import written
 
 NOW = time.time()
 SERIAL = "V2AB00001"

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from command_line import Ended, written
 
 from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType
@@ -18,6 +17,7 @@ from cmc_notify.core.model import TrackedFailure
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import ControllerMeta, PollCommit
 from cmc_notify.store import Store, lock, open_store
+from support.command_line import Ended, written
 
 HOUR = 3600.0
 REASON = "channel_not_found: invite the bot"

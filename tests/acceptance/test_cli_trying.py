@@ -10,13 +10,13 @@ from urllib.request import urlopen
 
 import msgspec
 import pytest
-from command_line import environment, in_process, real_process, written
 
 from cmc_notify.cli.main import COMMANDS
 from cmc_notify.core.events import EventType, encode
 from cmc_notify.core.samples import samples
 from cmc_notify.simulator.mailbox import Mailbox
 from cmc_notify.simulator.receiver import Answer, Receiver
+from support.command_line import environment, in_process, real_process, written
 
 SECRET = "s3cr3t"
 SINKS: dict[str, dict[str, Any]] = {

@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import crashing_bridge
 import pytest
-from command_line import in_process
-from crash_ledger import Ledger, open_ledger
-from crash_life import Lives, Nursery, nursery
-from crash_receivers import READERS, Arrival, Receivers
-from crash_story import LEAD, Story
-from oracle import compare, expected
 
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Answer
 from cmc_notify.store import open_store
+from support.command_line import in_process
+from support.crash import killable_bridge
+from support.crash.ledger import Ledger, open_ledger
+from support.crash.life import Lives, Nursery, nursery
+from support.crash.receivers import READERS, Arrival, Receivers
+from support.crash.story import LEAD, Story
+from support.oracle.expected_events import compare, expected
 
 MAY_REPEAT = {
     Boundary.DELIVERY_PART_ACCEPTED,
@@ -93,7 +93,7 @@ def store_kind(request: pytest.FixtureRequest) -> StoreKind:
 async def begin(
     store_kind: StoreKind, cradle: Nursery, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Begin]:
-    """Awaited with a boundary: a stage whose bridge can die there; with None: nowhere."""
+    """Awaited with a boundary: a harness whose bridge can die there; with None: nowhere."""
     url = f"sqlite:///{tmp_path}/store.db"
     if store_kind == "postgresql":
         url = await request.getfixturevalue("postgresql_server").new_database()
@@ -126,58 +126,58 @@ async def test_a_death_at_this_boundary_loses_nothing(
     """In each step of the story that passes it the bridge dies there, over one store or over the other; what
     the controller showed is told all the same, and comes again only where an answer could be lost.
     """
-    stage = await begin(boundary)
-    stage.lives.begin()
-    await stage.tell(boundary, turn=0 if store_kind == "sqlite" else 1)
-    await stage.judge()
-    assert stage.lives.deaths, "nobody reaches it"
-    assert bool(stage.lives.in_flight) == (boundary in MAY_REPEAT)
+    harness = await begin(boundary)
+    harness.lives.begin()
+    await harness.tell(boundary, turn=0 if store_kind == "sqlite" else 1)
+    await harness.judge()
+    assert harness.lives.deaths, "nobody reaches it"
+    assert bool(harness.lives.in_flight) == (boundary in MAY_REPEAT)
 
 
 @pytest.mark.parametrize("boundary", sorted(LEAD), ids=str)
 @pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
 async def test_a_death_at_a_change_of_leads_loses_nothing(boundary: Boundary, begin: Begin) -> None:
     """Who dies once it leads a controller, or once it leads it no more, leaves everything to be told."""
-    stage = await begin(boundary)
-    stage.lives.arm(1)
-    stage.lives.begin()
+    harness = await begin(boundary)
+    harness.lives.arm(1)
+    harness.lives.begin()
     if boundary is Boundary.LEAD_GIVEN_UP:
-        await stage.lives.quiet()
-        stage.lives.terminate()
-    await stage.lives.dies("the bridge's start or its end")
-    stage.lives.begin()
-    await stage.tell(boundary)
-    await stage.judge()
-    assert not stage.lives.in_flight
+        await harness.lives.quiet()
+        harness.lives.terminate()
+    await harness.lives.dies("the bridge's start or its end")
+    harness.lives.begin()
+    await harness.tell(boundary)
+    await harness.judge()
+    assert not harness.lives.in_flight
 
 
 async def test_a_death_while_the_receiver_thinks_repeats_one_message(begin: Begin) -> None:
     """Killed between the request and its answer, the bridge sends that message once more, by the same key."""
-    stage = await begin(None)
-    hook = stage.receivers.hook
+    harness = await begin(None)
+    hook = harness.receivers.hook
     hook.otherwise = Answer(manner="hang")
-    stage.sim.jobs.add(status="Failed", error_text="no route to the interpreter")
-    stage.lives.begin()
+    harness.sim.jobs.add(status="Failed", error_text="no route to the interpreter")
+    harness.lives.begin()
     await hook.wait(lambda r: len(r.requests) == 1)
-    await stage.lives.kill()
+    await harness.lives.kill()
 
     hook.otherwise = Answer()
-    stage.lives.begin()
-    await stage.lives.until(1, where="the second life")
-    await stage.lives.quiet()
-    await stage.lives.end()
-    [key] = await stage.ledger.states()
+    harness.lives.begin()
+    await harness.lives.until(1, where="the second life")
+    await harness.lives.quiet()
+    await harness.lives.end()
+    [key] = await harness.ledger.states()
     assert [request.id for request in hook.requests] == [key, key]
     assert hook.requests[0].document == hook.requests[1].document
 
 
 def test_no_setting_and_no_variable_makes_a_bridge_die(tmp_path: Path) -> None:
     """A program that was started as any other has no hook, and a config that asks for one is refused."""
-    looks = "import crashing_bridge; crashing_bridge.preload(); print(crashing_bridge.boundaries._hook)"
+    looks = "import killable_bridge; killable_bridge.preload(); print(killable_bridge.boundaries._hook)"
     ended = subprocess.run(
         [sys.executable, "-c", looks],
         env=os.environ | {f"CMC_NOTIFY_{name}": "poll.asked" for name in ("BOUNDARY", "BOUNDARIES", "HOOK")},
-        cwd=Path(crashing_bridge.__file__).parent,
+        cwd=Path(killable_bridge.__file__).parent,
         capture_output=True,
         text=True,
         check=True,

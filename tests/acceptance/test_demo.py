@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import environment
+
+from support.command_line import environment
 
 
 async def demo(folder: Path, *options: str) -> asyncio.subprocess.Process:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import BridgeProcess, bridge
-from oracle import compare, expected
 
 from cmc_notify.simulator import Simulator
 from cmc_notify.simulator.faults import Kind
 from cmc_notify.simulator.receiver import Receiver
+from support.bridge_process import BridgeProcess, bridge
+from support.oracle.expected_events import compare, expected
 
 AUTH = {"method": "access_code", "access_code": "simulated-access-code"}
 

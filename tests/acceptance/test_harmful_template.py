@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from bridge_process import bridge
-
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support.bridge_process import bridge
 
 ENDLESS = "{% for a in range(99999) %}\n{% for b in range(99999) %}{% endfor %}{% endfor %}"
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bridge_process import bridge
-
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support.bridge_process import bridge
 
 POLL = {"interval": "100ms", "idle_interval": "100ms", "timeout": "1s"}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import bridge
 
 from cmc_notify.core.text import visible
 from cmc_notify.simulator import OPEN, Simulator
@@ -17,6 +16,7 @@ from cmc_notify.simulator.mailbox import Mailbox
 from cmc_notify.simulator.receiver import Receiver
 from cmc_notify.simulator.slack import SlackServer
 from cmc_notify.sinks.slack.limits import violations
+from support.bridge_process import bridge
 
 MANY, BIG = 10_000, 50
 PROOF_LINK = "http://127.0.0.1:9/events/"

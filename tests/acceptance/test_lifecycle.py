@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import BridgeProcess, bridge
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Answer, Receiver
+from support.bridge_process import BridgeProcess, bridge
 
 JOBS = 12
 

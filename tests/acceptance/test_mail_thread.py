@@ -8,9 +8,9 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from bridge_process import bridge
 
 from cmc_notify.simulator import OPEN, Simulator
+from support.bridge_process import bridge
 
 
 class Office:

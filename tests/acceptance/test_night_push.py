@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import bridge
-from oracle import compare, expected
 
 from cmc_notify.simulator import OPEN, Quirks, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support.bridge_process import bridge
+from support.oracle.expected_events import compare, expected
 
 SPEED = 60
 RERUN = b'"type":"job.reopened"'

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import BridgeProcess, Log, bridge
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Answer, Received, Receiver
+from support.bridge_process import BridgeProcess, Log, bridge
 
 BRIEF = {"initial": "100ms", "max": "500ms"}
 JOBS = 3

@@ -9,10 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bridge_process import BridgeProcess, Log, bridge
-
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Answer, Receiver
+from support.bridge_process import BridgeProcess, Log, bridge
 
 POLL = {"interval": "100ms", "idle_interval": "100ms"}
 

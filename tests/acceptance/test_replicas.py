@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from postgres import PostgresServer
-from soak_judge import judge
-from soak_plan import Plan
-from soak_report import report, transitions
-from soak_run import soak
-from soak_store import PostgresqlStore
+
+from support.postgres import PostgresServer
+from support.soak.judge import judge
+from support.soak.plan import Plan
+from support.soak.report import report, transitions
+from support.soak.run import soak
+from support.soak.store import PostgresqlStore
 
 TRANSITIONS = 1000
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import asyncpg
 from aiohttp import ClientSession
-from bridge_process import BridgeProcess, Log
-from postgres import PostgresServer
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
 from cmc_notify.telemetry import Reasons
+from support.bridge_process import BridgeProcess, Log
+from support.postgres import PostgresServer
 
 ONE, FOUR = ("emea",), ("apac", "emea", "latam", "us")
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import ClientSession
-from bridge_process import BridgeProcess, Log
-from postgres import PostgresServer
 from sqlalchemy import make_url
 from typing_extensions import override
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support import fast_secret_reload
+from support.bridge_process import BridgeProcess, Log
+from support.postgres import PostgresServer
 
 OLD, NEW = "whsec_" + "b2xk" * 8, "whsec_" + "bmV3" * 8
 
@@ -25,7 +26,7 @@ class Watchful(BridgeProcess):
     @property
     @override
     def command(self) -> list[str]:
-        return [sys.executable, str(Path(__file__).with_name("watchful_bridge.py"))]
+        return [sys.executable, fast_secret_reload.__file__]
 
 
 def named(log: list[Log], event: str) -> list[Log]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from bridge_process import bridge
-from command_line import Ended, written
 
 from cmc_notify.simulator import OPEN, Row, SimulatedJob, Simulator
 from cmc_notify.simulator.receiver import Receiver
 from cmc_notify.store import open_store
+from support.bridge_process import bridge
+from support.command_line import Ended, written
 
 FAIL = ("Completed", "Fail", "rule 12 is unknown")
 

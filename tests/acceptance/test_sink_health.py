@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bridge_process import bridge
-
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Answer, Receiver
+from support.bridge_process import bridge
 
 
 def config(sim_url: str, tickets_url: str, chat_url: str) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_process import BridgeProcess, bridge
 
 from cmc_notify.demo.channel import Chat, Failed
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.slack import Fault, SlackServer
 from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.simulator.slack_rules import refusal
+from support.bridge_process import BridgeProcess, bridge
 
 STEP = 4
 """Minutes of the night between two polls."""

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from bridge_process import BridgeProcess, Log
-from postgres import PostgresServer, postgres_server
 from sqlalchemy import make_url
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
+from support.bridge_process import BridgeProcess, Log
+from support.postgres import PostgresServer, postgres_server
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 LINES_PER_SECOND = 30

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bridge_process import BridgeProcess, bridge
 
 from cmc_notify.simulator import OPEN, Simulator
+from support.bridge_process import BridgeProcess, bridge
 
 PAGE = Path(__file__).parents[2] / "docs" / "sinks.md"
 FILE = re.compile(r"^\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from bridge_process import BridgeProcess, bridge
-from ticket_places import PLACES, TicketPlace
-
 from cmc_notify.simulator import OPEN, Row, SimulatedJob, Simulator
 from cmc_notify.simulator.tickets import Trouble
+from support.bridge_process import BridgeProcess, bridge
+from support.ticket_services import PLACES, TicketPlace
 
 PER_JOB = ("jira", "servicenow", "pagerduty")
 PER_INCIDENT = ("servicenow-incident", "opsgenie", "alertmanager")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
-from recorded import Parts
 
 from cmc_notify.core.events import (
     ApplianceCounts,
@@ -28,6 +27,7 @@ from cmc_notify.core.events import (
 )
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Rendered, Room
+from support.recorded_parts import Parts
 
 MakeMessage = Callable[..., Message]
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import Parts
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import HOSTILE_TEXT, samples
@@ -16,6 +15,7 @@ from cmc_notify.settings.base import chosen
 from cmc_notify.simulator.chat import DiscordMessage, DiscordServer, TeamsServer
 from cmc_notify.simulator.tickets import Trouble
 from cmc_notify.sinks.webhook import PLUGIN
+from support.recorded_parts import Parts
 
 MakeMessage = Callable[..., Message]
 Server = DiscordServer | TeamsServer

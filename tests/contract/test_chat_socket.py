@@ -1,4 +1,4 @@
-"""The Socket Mode connection: kept, replaced, opened again after an outage, and never in anybody's way."""
+"""The SocketModeConnection Mode connection: kept, replaced, opened again after an outage, and never in anybody's way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import structlog
-from chat_stage import ANNA, ChatStage, chat_stage
 from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
@@ -17,16 +16,17 @@ from cmc_notify.simulator.slack_people import InteractiveSlack
 from cmc_notify.sinks.slack import SlackSettings
 from cmc_notify.sinks.slack.buttons import ACKNOWLEDGE, CANCEL
 from cmc_notify.telemetry import Metrics
+from support.chatops_harness import ANNA, ChatHarness, chat_harness
 
 OPEN = "apps.connections.open"
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ChatStage]:
+async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ChatHarness]:
     """Connected; waits are short."""
     monkeypatch.setattr(sockets, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(sockets, "LONGEST_WAIT", 0.05)
-    async with chat_stage(tmp_path) as made:
+    async with chat_harness(tmp_path) as made:
         yield made
 
 
@@ -40,25 +40,25 @@ def log() -> Iterator[LogCapture]:
     structlog.configure(**before)
 
 
-def sample(stage: ChatStage, name: str) -> float:
+def sample(harness: ChatHarness, name: str) -> float:
     """A metric of the sink."""
-    return stage.metrics.registry.get_sample_value(f"cmc_notify_{name}", {"sink": "chat"}) or 0.0
+    return harness.metrics.registry.get_sample_value(f"cmc_notify_{name}", {"sink": "chat"}) or 0.0
 
 
-async def test_a_connection_that_slack_replaces(stage: ChatStage) -> None:
+async def test_a_connection_that_slack_replaces(harness: ChatHarness) -> None:
     """As it does every few hours: another is opened at once, no outage is counted, presses arrive."""
     for number in (2, 3):
-        await stage.slack.sockets.disconnect("refresh_requested")
-        await stage.slack.sockets.greeted_again(number)
-        await stage.slack.sockets.connected()
-    assert (await stage.slack.press(stage.message, CANCEL, ANNA)).status == 200
-    await stage.slack.told(ANNA)
-    assert sample(stage, "chat_socket_outages_total") == 0
+        await harness.slack.sockets.disconnect("refresh_requested")
+        await harness.slack.sockets.greeted_again(number)
+        await harness.slack.sockets.connected()
+    assert (await harness.slack.press(harness.message, CANCEL, ANNA)).status == 200
+    await harness.slack.told(ANNA)
+    assert sample(harness, "chat_socket_outages_total") == 0
 
 
-async def test_a_connection_that_is_lost_comes_back(stage: ChatStage, log: LogCapture) -> None:
+async def test_a_connection_that_is_lost_comes_back(harness: ChatHarness, log: LogCapture) -> None:
     """Through refusals, nonsense and lost answers; logged once for each reason, counted as one outage."""
-    stage.slack.fail_next(
+    harness.slack.fail_next(
         OPEN,
         *[refusal_with("internal_error")] * 3,
         Fault("answer", body='{"ok": true, "url": "http://127.0.0.1/"}'),
@@ -66,54 +66,54 @@ async def test_a_connection_that_is_lost_comes_back(stage: ChatStage, log: LogCa
         Fault("drop"),
         refusal_with("ratelimited"),
     )
-    assert sample(stage, "chat_sockets") == 1
-    await stage.slack.sockets.drop()
-    await stage.slack.sockets.greeted_again(2)
-    await stage.slack.sockets.connected()
-    assert (await stage.slack.press(stage.message, ACKNOWLEDGE, ANNA)).status == 200
-    assert sample(stage, "chat_socket_outages_total") == 1
-    assert sample(stage, "chat_sockets") == 1
+    assert sample(harness, "chat_sockets") == 1
+    await harness.slack.sockets.drop()
+    await harness.slack.sockets.greeted_again(2)
+    await harness.slack.sockets.connected()
+    assert (await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)).status == 200
+    assert sample(harness, "chat_socket_outages_total") == 1
+    assert sample(harness, "chat_sockets") == 1
     lost = [line["reason"] for line in log.entries if line["event"] == "chat.socket_lost"]
     assert len(lost) == len(set(lost))
     assert any("internal_error" in reason for reason in lost)
-    assert stage.slack.app_token not in str(log.entries)
+    assert harness.slack.app_token not in str(log.entries)
 
 
-async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, stage: ChatStage) -> None:
+async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, harness: ChatHarness) -> None:
     """What an operator mends in the app's settings works without a restart."""
-    right, stage.slack.app_token = stage.slack.app_token, "xapp-other"
-    await stage.slack.sockets.disconnect("link_disabled")
-    await stage.slack.wait(lambda slack: [call[0] for call in slack.calls].count(OPEN) >= 3)
-    assert sample(stage, "chat_sockets") == 0
-    assert sample(stage, "chat_socket_outages_total") == 1
-    stage.slack.app_token = right
-    await stage.slack.sockets.greeted_again(2)
+    right, harness.slack.app_token = harness.slack.app_token, "xapp-other"
+    await harness.slack.sockets.disconnect("link_disabled")
+    await harness.slack.wait(lambda slack: [call[0] for call in slack.calls].count(OPEN) >= 3)
+    assert sample(harness, "chat_sockets") == 0
+    assert sample(harness, "chat_socket_outages_total") == 1
+    harness.slack.app_token = right
+    await harness.slack.sockets.greeted_again(2)
 
 
 @pytest.mark.parametrize(
     ("reason", "said"), [("too_many_websockets", "fewer replicas"), ("<odd>", "Slack ended the connection")]
 )
-async def test_an_end_that_is_no_move(stage: ChatStage, log: LogCapture, reason: str, said: str) -> None:
+async def test_an_end_that_is_no_move(harness: ChatHarness, log: LogCapture, reason: str, said: str) -> None:
     """It counts as an outage with its remedy, is waited after, and ends by itself."""
-    await stage.slack.sockets.disconnect(reason)
-    await stage.slack.sockets.greeted_again(2)
-    assert sample(stage, "chat_socket_outages_total") == 1
+    await harness.slack.sockets.disconnect(reason)
+    await harness.slack.sockets.greeted_again(2)
+    assert sample(harness, "chat_socket_outages_total") == 1
     [lost] = [line["reason"] for line in log.entries if line["event"] == "chat.socket_lost"]
     assert said in lost
 
 
-async def test_a_server_that_never_greets(stage: ChatStage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_never_greets(harness: ChatHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is given up, and another opened."""
-    monkeypatch.setattr(sockets, "GREETING_WITHIN", 0.2)
+    monkeypatch.setattr(sockets, "HELLO_TIMEOUT", 0.2)
     greetings = iter(["silence"])
-    hello = stage.slack.sockets._hello
+    hello = harness.slack.sockets._hello
     monkeypatch.setattr(
-        stage.slack.sockets, "_hello", lambda: {"type": "mute"} if next(greetings, None) else hello()
+        harness.slack.sockets, "_hello", lambda: {"type": "mute"} if next(greetings, None) else hello()
     )
-    await stage.slack.sockets.disconnect()
-    await stage.slack.sockets.greeted_again(3)
-    await stage.slack.sockets.connected()
-    assert sample(stage, "chat_socket_outages_total") == 1
+    await harness.slack.sockets.disconnect()
+    await harness.slack.sockets.greeted_again(3)
+    await harness.slack.sockets.connected()
+    assert sample(harness, "chat_socket_outages_total") == 1
 
 
 @pytest.mark.parametrize("by", ["authority", "pin", "nothing", "another pin"])
@@ -140,7 +140,7 @@ async def test_the_connection_heeds_the_sinks_tls(by: str, certificates: Any, lo
         return log(logger, method, entry)
 
     structlog.configure(processors=[note])
-    connection = sockets.Socket("chat", settings, take, metrics=Metrics())
+    connection = sockets.SocketModeConnection("chat", settings, take, metrics=Metrics())
     running = asyncio.create_task(connection.run())
     async with asyncio.timeout(10):
         await told.wait()
@@ -152,24 +152,24 @@ async def test_the_connection_heeds_the_sinks_tls(by: str, certificates: Any, lo
     assert line["event"] == ("chat.socket_connected" if slack.sockets.greeted else "chat.socket_lost")
 
 
-async def test_a_stop_finishes_what_was_begun(stage: ChatStage) -> None:
+async def test_a_stop_finishes_what_was_begun(harness: ChatHarness) -> None:
     """Within the grace: the press that is being acted upon comes to its end, and no socket stays."""
-    stage.controller.answering.clear()
-    await stage.slack.press(stage.message, CANCEL, ANNA)
-    await stage.controller.called.wait()
-    stopping = asyncio.create_task(stage.chat.stop(5))
-    await stage.slack.sockets.connected(0)
+    harness.controller.answering.clear()
+    await harness.slack.press(harness.message, CANCEL, ANNA)
+    await harness.controller.called.wait()
+    stopping = asyncio.create_task(harness.chat.stop(5))
+    await harness.slack.sockets.connected(0)
     assert not stopping.done()
-    stage.controller.answering.set()
+    harness.controller.answering.set()
     await stopping
-    assert await stage.outcomes() == [("cancel", "done", ANNA.id)]
-    assert sample(stage, "chat_sockets") == 0
+    assert await harness.outcomes() == [("cancel", "done", ANNA.id)]
+    assert sample(harness, "chat_sockets") == 0
 
 
-async def test_a_stop_does_not_wait_for_ever(stage: ChatStage) -> None:
+async def test_a_stop_does_not_wait_for_ever(harness: ChatHarness) -> None:
     """What hangs beyond the grace is cut off, and stays in the audit as begun."""
-    stage.controller.answering.clear()
-    await stage.slack.press(stage.message, CANCEL, ANNA)
-    await stage.controller.called.wait()
-    await stage.chat.stop(0.05)
-    assert await stage.outcomes() == [("cancel", "begun", ANNA.id)]
+    harness.controller.answering.clear()
+    await harness.slack.press(harness.message, CANCEL, ANNA)
+    await harness.controller.called.wait()
+    await harness.chat.stop(0.05)
+    assert await harness.outcomes() == [("cancel", "begun", ANNA.id)]

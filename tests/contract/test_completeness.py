@@ -14,17 +14,27 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple, Self
 
 import pytest
-from evidence import EVIDENT, URL, Cell, Evidence, cells, event_of, hostile_texts, plain_texts, texts_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from media import MEDIA, Medium
-from recorded import Parts
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Sent
 from cmc_notify.core.samples import HOSTILE_TEXT
 from cmc_notify.ports import Message
 from cmc_notify.sinks.plugin import load_plugins
+from support.large_events import (
+    EVIDENT,
+    URL,
+    Cell,
+    Evidence,
+    cells,
+    event_of,
+    hostile_texts,
+    plain_texts,
+    texts_of,
+)
+from support.recorded_parts import Parts
+from support.sink_readers import MEDIA, Medium
 
 EXAMPLES = int(os.environ.get("COMPLETENESS_EXAMPLES", "1"))
 PHASES = [Phase.generate] if EXAMPLES <= 2 else [*Phase]
@@ -93,14 +103,14 @@ class Drawn(NamedTuple):
     """Whether the first failure has no text."""
     url: str | None
 
-    def fill(self, stage: Stage, cell: Cell) -> None:
+    def fill(self, harness: Stage, cell: Cell) -> None:
         """Send the cell's event."""
         pool = self.pools[cell.hostile]
         texts = texts_of(cell.size, pool, distinct=self.distinct)
         if self.nothing:
             texts = [None, *texts[1:]] if texts else texts
         error = pool[-1] if not texts or cell.size == "1" else None
-        stage.tell(cell, texts, error, url=self.url)
+        harness.tell(cell, texts, error, url=self.url)
 
 
 draws = st.builds(
@@ -127,27 +137,27 @@ def played(examples: int) -> settings:
 @pytest.mark.parametrize("name", MEDIA)
 def test_every_text_reaches_the_reader(name: str) -> None:
     """Texts drawn anew, all equal, all different or without any, in every small cell; all are counted."""
-    with Stage(name) as stage:
+    with Stage(name) as harness:
 
         @played(EXAMPLES)
         @given(drawn=draws)
         def sweep(drawn: Drawn) -> None:
             for cell in SMALL:
-                drawn.fill(stage, cell)
+                drawn.fill(harness, cell)
 
         sweep()
-        assert stage.ran == {*SMALL}
+        assert harness.ran == {*SMALL}
 
 
 @pytest.mark.parametrize("name", MEDIA)
 def test_any_text_reaches_the_reader(name: str) -> None:
     """The same with many more texts, a cell of up to 50 failures for each."""
-    with Stage(name) as stage:
+    with Stage(name) as harness:
 
         @played(40 * EXAMPLES)
         @given(drawn=draws, cell=st.sampled_from(HANDY))
         def dig(drawn: Drawn, cell: Cell) -> None:
-            drawn.fill(stage, cell)
+            drawn.fill(harness, cell)
 
         dig()
 
@@ -159,11 +169,11 @@ def test_ten_thousand_texts_reach_the_reader(name: str) -> None:
         False: ["Rule 12: class 'voice'\nis not defined"],
         True: [HOSTILE_TEXT, "<!channel> ``` @here & *"],
     }
-    with Stage(name) as stage:
+    with Stage(name) as harness:
         for cell in cells():
             if cell in SMALL:
                 continue
             every = cell.kind is EventType.JOB_FAILED and cell.hostile
             texts = texts_of(cell.size, pool[cell.hostile], distinct=10_000 if every else 20)
-            stage.tell(cell, texts, None)
-        assert len(stage.ran) == 2 * (len(EVIDENT) + 1)
+            harness.tell(cell, texts, None)
+        assert len(harness.ran) == 2 * (len(EVIDENT) + 1)

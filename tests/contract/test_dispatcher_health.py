@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from new_store import new_store
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery
 from cmc_notify.core.events import EventType
@@ -25,6 +24,7 @@ from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, DeliveryFilter, Message, PartRecorder, PollCommit
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
+from support.new_store import new_store
 
 START = 1_795_425_600.0
 REFUSED = Blocked("401 Unauthorized")
@@ -80,7 +80,7 @@ class Refusing:
         return done
 
 
-class Stage:
+class DispatcherHarness:
     """A store, a clock that moves by hand, and the sinks ``mail`` (concerned) and ``chat`` (told)."""
 
     def __init__(self, store: Store, now: list[float]) -> None:
@@ -186,11 +186,11 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    """An empty stage."""
+async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
+    """An empty harness."""
     now = [START]
     store = await new_store(tmp_path / "store.db", clock=lambda: now[0])
-    yield Stage(store, now)
+    yield DispatcherHarness(store, now)
     await store.close()
 
 
@@ -200,124 +200,128 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
 
 
-async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(stage: Stage) -> None:
+async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(harness: DispatcherHarness) -> None:
     """At once, with reason and since, to the other sinks only; again at the next message that it takes."""
-    stage.mail.script.extend([REFUSED, REFUSED, REFUSED])
-    async with stage.running() as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.attempts(stage.chat, 1)
+    harness.mail.script.extend([REFUSED, REFUSED, REFUSED])
+    async with harness.running() as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.attempts(harness.chat, 1)
         since = "2026-11-23T09:20:00Z"
-        assert stage.chat.news == [("sink.failing", "Blocked: 401 Unauthorized", since)]
+        assert harness.chat.news == [("sink.failing", "Blocked: 401 Unauthorized", since)]
         for attempt in (2, 3, 4):
-            stage.later(dispatcher, 6)
-            await stage.attempts(stage.mail, attempt)
-        await stage.attempts(stage.chat, 2)
-    assert stage.chat.news[1:] == [("sink.recovered", None, since)]
-    assert stage.mail.news == []
+            harness.later(dispatcher, 6)
+            await harness.attempts(harness.mail, attempt)
+        await harness.attempts(harness.chat, 2)
+    assert harness.chat.news[1:] == [("sink.recovered", None, since)]
+    assert harness.mail.news == []
 
 
-async def test_failures_in_a_row_must_last(stage: Stage) -> None:
+async def test_failures_in_a_row_must_last(harness: DispatcherHarness) -> None:
     """Three within a few seconds are no news; the one that makes it half a minute is. A success resets."""
-    stage.mail.script.extend([BUSY, BUSY, BUSY, BUSY, SENT, Rejected("no")])
-    async with stage.running() as dispatcher:
-        await stage.tell(dispatcher)
+    harness.mail.script.extend([BUSY, BUSY, BUSY, BUSY, SENT, Rejected("no")])
+    async with harness.running() as dispatcher:
+        await harness.tell(dispatcher)
         for attempt, wait in ((1, 10), (2, 10), (3, 10)):
-            await stage.attempts(stage.mail, attempt)
-            assert await stage.events() == []
-            stage.later(dispatcher, wait)
-        assert await stage.until(1) == ["sink.failing"]
-        stage.later(dispatcher, 10)
-        assert await stage.until(2) == ["sink.recovered", "sink.failing"]
-        await stage.tell(dispatcher)
-        await stage.attempts(stage.mail, 6)
-    assert len(await stage.events()) == 2
+            await harness.attempts(harness.mail, attempt)
+            assert await harness.events() == []
+            harness.later(dispatcher, wait)
+        assert await harness.until(1) == ["sink.failing"]
+        harness.later(dispatcher, 10)
+        assert await harness.until(2) == ["sink.recovered", "sink.failing"]
+        await harness.tell(dispatcher)
+        await harness.attempts(harness.mail, 6)
+    assert len(await harness.events()) == 2
 
 
-async def test_a_sink_that_asks_for_a_long_rest_is_told_by_what_dies_meanwhile(stage: Stage) -> None:
+async def test_a_sink_that_asks_for_a_long_rest_is_told_by_what_dies_meanwhile(
+    harness: DispatcherHarness,
+) -> None:
     """Nothing is sent to it, so no attempt could fail; but deadlines pass, and that is news."""
-    stage.mail.script.append(RetryLater("429", after=7200))
-    async with stage.running() as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.attempts(stage.mail, 1)
+    harness.mail.script.append(RetryLater("429", after=7200))
+    async with harness.running() as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.attempts(harness.mail, 1)
         for _ in range(2):
-            stage.later(dispatcher, 20)
-            await stage.tell(dispatcher)
-        assert await stage.events() == []
-        stage.later(dispatcher, 3600)
-        assert await stage.until(1) == ["sink.failing"]
-        await stage.attempts(stage.chat, 1)
-    assert len(stage.mail.got) == 1
-    assert "gave up at the deadline" in str(stage.chat.news[0][1])
+            harness.later(dispatcher, 20)
+            await harness.tell(dispatcher)
+        assert await harness.events() == []
+        harness.later(dispatcher, 3600)
+        assert await harness.until(1) == ["sink.failing"]
+        await harness.attempts(harness.chat, 1)
+    assert len(harness.mail.got) == 1
+    assert "gave up at the deadline" in str(harness.chat.news[0][1])
 
 
-async def test_a_restart_in_between_tells_nothing_twice(stage: Stage) -> None:
+async def test_a_restart_in_between_tells_nothing_twice(harness: DispatcherHarness) -> None:
     """The next process knows what was told, and tells of the recovery."""
-    stage.mail.otherwise = REFUSED
-    async with stage.running() as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.until(1)
-    async with stage.running(owner="next") as dispatcher:
-        stage.later(dispatcher, 6)
-        await stage.attempts(stage.mail, 2)
-        assert await stage.events() == ["sink.failing"]
-        stage.mail.otherwise = SENT
-        stage.later(dispatcher, 6)
-        assert await stage.until(2) == ["sink.recovered", "sink.failing"]
-        await stage.attempts(stage.chat, 2)
-    assert [kind for kind, _, _ in stage.chat.news] == ["sink.failing", "sink.recovered"]
+    harness.mail.otherwise = REFUSED
+    async with harness.running() as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.until(1)
+    async with harness.running(owner="next") as dispatcher:
+        harness.later(dispatcher, 6)
+        await harness.attempts(harness.mail, 2)
+        assert await harness.events() == ["sink.failing"]
+        harness.mail.otherwise = SENT
+        harness.later(dispatcher, 6)
+        assert await harness.until(2) == ["sink.recovered", "sink.failing"]
+        await harness.attempts(harness.chat, 2)
+    assert [kind for kind, _, _ in harness.chat.news] == ["sink.failing", "sink.recovered"]
 
 
-async def test_news_that_fails_raises_no_other(stage: Stage) -> None:
+async def test_news_that_fails_raises_no_other(harness: DispatcherHarness) -> None:
     """Where the told sink is down too, its refusals of the news are not counted."""
-    stage.mail.otherwise = stage.chat.otherwise = REFUSED
-    async with stage.running() as dispatcher:
-        await stage.tell(dispatcher)
+    harness.mail.otherwise = harness.chat.otherwise = REFUSED
+    async with harness.running() as dispatcher:
+        await harness.tell(dispatcher)
         for attempt in (1, 2, 3):
-            await stage.attempts(stage.chat, attempt)
-            stage.later(dispatcher, 20)
-    assert await stage.events() == ["sink.failing"]
+            await harness.attempts(harness.chat, attempt)
+            harness.later(dispatcher, 20)
+    assert await harness.events() == ["sink.failing"]
 
 
-async def test_a_dead_news_is_not_handed_to_the_sink_concerned(stage: Stage) -> None:
+async def test_a_dead_news_is_not_handed_to_the_sink_concerned(harness: DispatcherHarness) -> None:
     """Its fallback would be told that it fails itself."""
-    stage.mail.script.append(REFUSED)
-    stage.chat.otherwise = Rejected("no")
-    async with stage.running(fallback="mail") as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.attempts(stage.chat, 1)
-    rows = await stage.store.ledger.deliveries(DeliveryFilter())
+    harness.mail.script.append(REFUSED)
+    harness.chat.otherwise = Rejected("no")
+    async with harness.running(fallback="mail") as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.attempts(harness.chat, 1)
+    rows = await harness.store.ledger.deliveries(DeliveryFilter())
     assert [(row.event_type, row.delivery.sink) for row in rows] == [
         ("sink.failing", "chat"),
         ("job.failed", "mail"),
     ]
 
 
-async def test_a_store_that_refuses_puts_the_news_off(stage: Stage) -> None:
+async def test_a_store_that_refuses_puts_the_news_off(harness: DispatcherHarness) -> None:
     """The next failed attempt tells it."""
-    stage.mail.otherwise = REFUSED
-    refusing = Refusing(stage.store.announcements, 1)
-    async with stage.running(announcements=refusing) as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.attempts(stage.mail, 1)
+    harness.mail.otherwise = REFUSED
+    refusing = Refusing(harness.store.announcements, 1)
+    async with harness.running(announcements=refusing) as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.attempts(harness.mail, 1)
         assert refusing.failures == 0
-        assert await stage.events() == []
-        stage.later(dispatcher, 6)
-        assert await stage.until(1) == ["sink.failing"]
+        assert await harness.events() == []
+        harness.later(dispatcher, 6)
+        assert await harness.until(1) == ["sink.failing"]
 
 
-async def test_without_another_sink_the_news_is_unrouted(stage: Stage) -> None:
+async def test_without_another_sink_the_news_is_unrouted(harness: DispatcherHarness) -> None:
     """It stands in the ledger."""
-    stage.mail.otherwise = REFUSED
-    async with stage.running(routes=(Route(sinks=("mail",)),)) as dispatcher:
-        await stage.tell(dispatcher)
-        await stage.until(1)
-    [row] = await stage.store.ledger.deliveries(DeliveryFilter(state=DeliveryState.UNROUTED))
+    harness.mail.otherwise = REFUSED
+    async with harness.running(routes=(Route(sinks=("mail",)),)) as dispatcher:
+        await harness.tell(dispatcher)
+        await harness.until(1)
+    [row] = await harness.store.ledger.deliveries(DeliveryFilter(state=DeliveryState.UNROUTED))
     assert row.event_type == "sink.failing"
 
 
-async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(stage: Stage) -> None:
+async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(
+    harness: DispatcherHarness,
+) -> None:
     """Whoever sees a turn first tells it; a streak that was told is not told again over another's success."""
-    one, two = stage.watch(), stage.watch()
+    one, two = harness.watch(), harness.watch()
     job = sample(EventType.JOB_FAILED)
     for watch, outcome, told in (
         (one, SENT, 0),
@@ -330,16 +334,16 @@ async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(sta
         (two, REFUSED, 3),
         (one, SENT, 4),
     ):
-        stage.now[0] += 40
+        harness.now[0] += 40
         await watch.attempted(job, outcome)
-        assert len(await stage.events()) == told
-    assert await stage.events() == ["sink.recovered", "sink.failing"] * 2
+        assert len(await harness.events()) == told
+    assert await harness.events() == ["sink.recovered", "sink.failing"] * 2
 
 
-async def test_what_another_replica_told_in_an_outage_is_seen(stage: Stage) -> None:
+async def test_what_another_replica_told_in_an_outage_is_seen(harness: DispatcherHarness) -> None:
     """A recovery that one could not write, and another wrote: the next failure is news again."""
-    refusing = Refusing(stage.store.announcements, 0)
-    one, two = stage.watch(refusing), stage.watch()
+    refusing = Refusing(harness.store.announcements, 0)
+    one, two = harness.watch(refusing), harness.watch()
     job = sample(EventType.JOB_FAILED)
     await one.attempted(job, REFUSED)
     await two.attempted(job, SENT)
@@ -347,4 +351,4 @@ async def test_what_another_replica_told_in_an_outage_is_seen(stage: Stage) -> N
     await one.attempted(job, SENT)
     assert refusing.failures == 0
     await one.attempted(job, REFUSED)
-    assert await stage.events() == ["sink.failing", "sink.recovered", "sink.failing"]
+    assert await harness.events() == ["sink.failing", "sink.recovered", "sink.failing"]

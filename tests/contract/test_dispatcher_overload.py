@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatcher_stage import HOUR, SENT, Faulty, Scripted, Stage, empty_stage, hang, make_brisk
 from structlog.testing import capture_logs
 
 from cmc_notify.core.delivery import DeliveryState
@@ -15,14 +14,24 @@ from cmc_notify.core.flow_control import FAILURES_TO_OPEN
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.dispatcher import worker
 from cmc_notify.ports import Claim, Delivery, Message, PartRecorder
+from support.dispatcher_harness import (
+    HOUR,
+    SENT,
+    DispatcherHarness,
+    Faulty,
+    Scripted,
+    empty_harness,
+    hang,
+    make_brisk,
+)
 
 LOST = Unclear("connection reset")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    """An empty stage."""
-    async with empty_stage(tmp_path) as made:
+async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
+    """An empty harness."""
+    async with empty_harness(tmp_path) as made:
         yield made
 
 
@@ -47,9 +56,9 @@ def tried(row: Delivery) -> bool:
     return row.attempts == 1
 
 
-def paused(stage: Stage, sink: str = "chat") -> float:
+def paused(harness: DispatcherHarness, sink: str = "chat") -> float:
     """The metric."""
-    return float(stage.metrics.sink_paused.labels(sink)._value.get())
+    return float(harness.metrics.sink_paused.labels(sink)._value.get())
 
 
 class Held:
@@ -74,8 +83,8 @@ class Held:
 class Slow(Faulty):
     """An outbox whose next claim holds its answer back until ``go``."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.store.outbox, "", 0)
+    def __init__(self, harness: DispatcherHarness) -> None:
+        super().__init__(harness.store.outbox, "", 0)
         self.armed = False
         self.holding = asyncio.Event()
         self.go = asyncio.Event()
@@ -110,21 +119,21 @@ class _Counting(Faulty):
                 await asyncio.sleep(0.005)
 
 
-async def test_retry_after_rests_the_whole_sink(stage: Stage) -> None:
+async def test_retry_after_rests_the_whole_sink(harness: DispatcherHarness) -> None:
     """Nothing is begun before the time that the receiver named; then one more goes with each one taken."""
     held = Held()
     sink = Scripted("chat", RetryLater("429", 20), otherwise=held)
-    first = await stage.tell("chat")
-    async with stage.running(sink, concurrency=3, timeout=20.0) as running:
-        await stage.until(f"{first}-chat", tried)
-        assert paused(stage) == 1
+    first = await harness.tell("chat")
+    async with harness.running(sink, concurrency=3, timeout=20.0) as running:
+        await harness.until(f"{first}-chat", tried)
+        assert paused(harness) == 1
         for _ in range(9):
-            await stage.tell("chat")
+            await harness.tell("chat")
         running.wake()
-        stage.later(19.9)
+        harness.later(19.9)
         await asyncio.sleep(0.05)
         assert len(sink.got) == 1
-        stage.later(0.1)
+        harness.later(0.1)
         begun = 1
         for at_once in (1, 2, 3, 3):
             begun += at_once
@@ -133,201 +142,207 @@ async def test_retry_after_rests_the_whole_sink(stage: Stage) -> None:
             assert len(held.waiting) == at_once
             held.answer(Sent())
     assert sink.most == 3
-    assert paused(stage) == 0
+    assert paused(harness) == 0
 
 
-async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answer(stage: Stage) -> None:
+async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answer(
+    harness: DispatcherHarness,
+) -> None:
     """After several time-outs one message at a time tries, at longer and longer intervals; then all go."""
     sink = Scripted("chat", otherwise=hang)
-    events = [await stage.tell("chat") for _ in range(9)]
+    events = [await harness.tell("chat") for _ in range(9)]
     with capture_logs() as log:
-        async with stage.running(sink, concurrency=4, timeout=0.1):
+        async with harness.running(sink, concurrency=4, timeout=0.1):
             # The first four hang at once, and so do the next four, of which one was one too many.
             await sink.attempts(8)
-            await stage.until(f"{events[7]}-chat", tried)
-            assert paused(stage) == 1
+            await harness.until(f"{events[7]}-chat", tried)
+            assert paused(harness) == 1
             for tries in range(1, 4):
                 sink.most = 0
-                stage.later(60)
+                harness.later(60)
                 await sink.attempts(8 + tries)
-                await stage.until(sink.got[-1].key, lambda row: row.leased_until is None)
+                await harness.until(sink.got[-1].key, lambda row: row.leased_until is None)
                 assert (sink.most, len(sink.got)) == (1, 8 + tries)
             sink.otherwise = Sent()
-            stage.later(120)
+            harness.later(120)
             for event in events:
-                await stage.until(f"{event}-chat", sent)
+                await harness.until(f"{event}-chat", sent)
     turns = [line["event"] for line in log if line["event"].startswith("sink.")]
     assert turns == ["sink.circuit_open", "sink.circuit_closed"]
-    assert paused(stage) == 0
+    assert paused(harness) == 0
 
 
 @pytest.mark.parametrize("trouble", [Blocked("HTTP 403"), RetryLater("HTTP 503", 30)])
 async def test_messages_that_are_never_taken_do_not_use_up_every_try(
-    stage: Stage, trouble: SendOutcome
+    harness: DispatcherHarness, trouble: SendOutcome
 ) -> None:
     """A receiver that asks for a rest, or for an operator, at some messages alone gets all the others."""
-    events = [await stage.tell("chat", deadline_at=stage.clock() + 1e9) for _ in range(6)]
+    events = [await harness.tell("chat", deadline_at=harness.clock() + 1e9) for _ in range(6)]
     never = {f"{event}-chat" for event in events[:2]}
 
     async def choosy(message: Message, _record: PartRecorder) -> SendOutcome:
         return trouble if message.key in never else Sent()
 
     sink = Scripted("chat", otherwise=choosy)
-    async with stage.running(sink, concurrency=2):
+    async with harness.running(sink, concurrency=2):
         async with asyncio.timeout(10):
             while not {f"{event}-chat" for event in events[2:]} <= {message.key for message in sink.got}:
                 await asyncio.sleep(0.01)
-                stage.later(30.0)
+                harness.later(30.0)
 
 
-async def test_a_clock_that_is_set_back_by_hours_holds_no_queue_up(stage: Stage) -> None:
+async def test_a_clock_that_is_set_back_by_hours_holds_no_queue_up(harness: DispatcherHarness) -> None:
     """What is told by the corrected clock is sent, however long the sink was to rest by the wrong one."""
     sink = Scripted("chat", RetryLater("429", 30))
-    first = await stage.tell("chat")
-    async with stage.running(sink):
-        await stage.until(f"{first}-chat", tried)
-        stage.clock.now -= 5 * HOUR
-        second = await stage.tell("chat")
-        stage.later(0)
-        await stage.until(f"{second}-chat", sent)
+    first = await harness.tell("chat")
+    async with harness.running(sink):
+        await harness.until(f"{first}-chat", tried)
+        harness.clock.now -= 5 * HOUR
+        second = await harness.tell("chat")
+        harness.later(0)
+        await harness.until(f"{second}-chat", sent)
 
 
-async def test_what_a_sink_answers_with_odd_values_is_judged_all_the_same(stage: Stage) -> None:
+async def test_what_a_sink_answers_with_odd_values_is_judged_all_the_same(harness: DispatcherHarness) -> None:
     """A receipt that is a number, and a wait that is none, neither stop the sink nor repeat a message."""
     number: Any = 7
     word: Any = "30"
     odd: list[SendOutcome] = [Sent(number), RetryLater("later", word), RetryLater("later", float("nan"))]
     sink = Scripted("chat", *odd)
-    events = [await stage.tell("chat") for _ in odd]
-    async with stage.running(sink, concurrency=1):
-        row = await stage.until(f"{events[0]}-chat", sent)
+    events = [await harness.tell("chat") for _ in odd]
+    async with harness.running(sink, concurrency=1):
+        row = await harness.until(f"{events[0]}-chat", sent)
         assert row.receipt == "7"
         for event in events[1:]:
-            row = await stage.until(f"{event}-chat", tried)
-            assert row.due_at <= stage.clock() + 5
+            row = await harness.until(f"{event}-chat", tried)
+            assert row.due_at <= harness.clock() + 5
     assert len(sink.got) == len(odd)
 
 
-async def test_messages_that_are_refused_one_by_one_open_nothing(stage: Stage) -> None:
+async def test_messages_that_are_refused_one_by_one_open_nothing(harness: DispatcherHarness) -> None:
     """A receiver that judges every message works, however ill it judges."""
     sink = Scripted("chat", otherwise=Rejected("too large"))
-    events = [await stage.tell("chat") for _ in range(3 * FAILURES_TO_OPEN)]
-    async with stage.running(sink, concurrency=1):
+    events = [await harness.tell("chat") for _ in range(3 * FAILURES_TO_OPEN)]
+    async with harness.running(sink, concurrency=1):
         for event in events:
-            await stage.until(f"{event}-chat", dead)
-    assert paused(stage) == 0
+            await harness.until(f"{event}-chat", dead)
+    assert paused(harness) == 0
 
 
 @pytest.mark.parametrize("trouble", [LOST, RetryLater("429", after=HOUR)])
 async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_time(
-    stage: Stage, trouble: Unclear | RetryLater
+    harness: DispatcherHarness, trouble: Unclear | RetryLater
 ) -> None:
     """It becomes a dead letter at its deadline, unsent and with the reason, and the fallback is told."""
     chat, mail = Scripted("chat", otherwise=trouble), Scripted("mail")
-    some = [await stage.tell("chat") for _ in range(FAILURES_TO_OPEN)]
-    short = [await stage.tell("chat", deadline_at=stage.clock() + left) for left in (1, 1, 2)]
-    async with stage.running(chat, mail, fallback="mail", concurrency=1):
-        await stage.until(f"{some[0]}-chat", tried)
+    some = [await harness.tell("chat") for _ in range(FAILURES_TO_OPEN)]
+    short = [await harness.tell("chat", deadline_at=harness.clock() + left) for left in (1, 1, 2)]
+    async with harness.running(chat, mail, fallback="mail", concurrency=1):
+        await harness.until(f"{some[0]}-chat", tried)
         if trouble is LOST:
             await chat.attempts(FAILURES_TO_OPEN)
-            await stage.until(f"{some[-1]}-chat", tried)
-        assert paused(stage) == 1
+            await harness.until(f"{some[-1]}-chat", tried)
+        assert paused(harness) == 1
         before = len(chat.got)
-        stage.later(0.9)
+        harness.later(0.9)
         await asyncio.sleep(0.05)
         assert not mail.got
-        stage.later(0.1)
+        harness.later(0.1)
         for event in short[:2]:
-            row = await stage.until(f"{event}-chat", dead)
+            row = await harness.until(f"{event}-chat", dead)
             assert (row.attempts, row.unclear) == (0, False)
             assert row.last_error == f"gave up at the deadline, while the sink rests: {trouble.reason}"
-            await stage.until(f"{event}-mail-for-chat", sent)
-        assert (await stage.delivery(f"{short[2]}-chat")).state is DeliveryState.PENDING
-        stage.clock.now += 1
-        await stage.until(f"{short[2]}-chat", dead)  # by itself: nobody wakes the worker
+            await harness.until(f"{event}-mail-for-chat", sent)
+        assert (await harness.delivery(f"{short[2]}-chat")).state is DeliveryState.PENDING
+        harness.clock.now += 1
+        await harness.until(f"{short[2]}-chat", dead)  # by itself: nobody wakes the worker
         assert len(chat.got) == before
 
 
-async def test_a_sink_that_rests_asks_for_its_next_deadline_once(stage: Stage) -> None:
+async def test_a_sink_that_rests_asks_for_its_next_deadline_once(harness: DispatcherHarness) -> None:
     """However often it is woken: what is told meanwhile ends later than what was there."""
-    asked = _Counting(stage.store.outbox, "next_deadline")
+    asked = _Counting(harness.store.outbox, "next_deadline")
     sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR))
-    first = await stage.tell("chat", deadline_at=stage.clock() + 10)
-    async with stage.running(sink, outbox=asked, concurrency=1) as running:
-        await stage.until(f"{first}-chat", dead)  # it would have to wait beyond its deadline
+    first = await harness.tell("chat", deadline_at=harness.clock() + 10)
+    async with harness.running(sink, outbox=asked, concurrency=1) as running:
+        await harness.until(f"{first}-chat", dead)  # it would have to wait beyond its deadline
         running.wake()
         await asked.until(lambda: asked.count >= 1)
-        await stage.tell("chat", deadline_at=stage.clock() + 20)
+        await harness.tell("chat", deadline_at=harness.clock() + 20)
         asked.count = 0
         for _ in range(20):
             running.wake()
             await asyncio.sleep(0.005)
         assert asked.count == 1
-        stage.later(20)
+        harness.later(20)
         await asked.until(lambda: asked.count > 1)
 
 
 async def test_what_is_given_up_keeps_its_lease_until_that_is_written(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the store takes no verdict, another replica is not given what this one is giving up."""
     monkeypatch.setattr(worker, "LEASE_SLACK", 0.1)
     sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR / 2))
-    first = await stage.tell("chat")
-    last = await stage.tell("chat", deadline_at=stage.clock() + 1)
-    faulty = Faulty(stage.store.outbox, "record", 0)
-    async with stage.running(sink, outbox=faulty, concurrency=1):
-        await stage.until(f"{first}-chat", tried)
+    first = await harness.tell("chat")
+    last = await harness.tell("chat", deadline_at=harness.clock() + 1)
+    faulty = Faulty(harness.store.outbox, "record", 0)
+    async with harness.running(sink, outbox=faulty, concurrency=1):
+        await harness.until(f"{first}-chat", tried)
         faulty.failures = 1_000_000
-        stage.later(1)
-        row = await stage.until(f"{last}-chat", lambda row: row.leased_until is not None)
+        harness.later(1)
+        row = await harness.until(f"{last}-chat", lambda row: row.leased_until is not None)
         leased = row.leased_until or 0.0
-        stage.clock.now += 100
-        await stage.until(f"{last}-chat", lambda row: (row.leased_until or 0.0) > leased + 50)
+        harness.clock.now += 100
+        await harness.until(f"{last}-chat", lambda row: (row.leased_until or 0.0) > leased + 50)
         faulty.failures = 0
-        await stage.until(f"{last}-chat", dead)
+        await harness.until(f"{last}-chat", dead)
 
 
 @pytest.mark.parametrize("method", ["claim", "next_due"])
-async def test_an_outage_of_the_store_is_told_once_and_so_is_its_end(stage: Stage, method: str) -> None:
+async def test_an_outage_of_the_store_is_told_once_and_so_is_its_end(
+    harness: DispatcherHarness, method: str
+) -> None:
     """Not once for each time that the store is asked in vain."""
     sink = Scripted("chat")
-    faulty = Faulty(stage.store.outbox, method, 20)
+    faulty = Faulty(harness.store.outbox, method, 20)
     with capture_logs() as log:
-        async with stage.running(sink, outbox=faulty) as running:
+        async with harness.running(sink, outbox=faulty) as running:
             async with asyncio.timeout(5):
                 while not any(line["event"] == "outbox.available" for line in log):  # noqa: ASYNC110  a list
                     await asyncio.sleep(0.01)
-            event = await stage.tell("chat")
+            event = await harness.tell("chat")
             running.wake()
-            await stage.until(f"{event}-chat", sent)
+            await harness.until(f"{event}-chat", sent)
     assert faulty.failures == 0
     turns = [line["event"] for line in log if line["event"].startswith("outbox.")]
     assert turns == ["outbox.unavailable", "outbox.available"]
 
 
-async def test_order_holds_through_an_outage(stage: Stage) -> None:
+async def test_order_holds_through_an_outage(harness: DispatcherHarness) -> None:
     """Of one ordering key, everything arrives once and in the order of its commits."""
     sink = Scripted("chat", otherwise=LOST)
-    events = [await stage.tell("chat", ordering_key=f"job {number % 2}") for number in range(8)]
-    async with stage.running(sink):
+    events = [await harness.tell("chat", ordering_key=f"job {number % 2}") for number in range(8)]
+    async with harness.running(sink):
         for _ in range(6):
             before = len(sink.got)
-            stage.later(120)
+            harness.later(120)
             await sink.attempts(before + 1)
-            await stage.until(sink.got[-1].key, lambda row: row.leased_until is None)
+            await harness.until(sink.got[-1].key, lambda row: row.leased_until is None)
         sink.otherwise = Sent()
         before = len(sink.got)
-        stage.later(120)
+        harness.later(120)
         for event in events:
-            await stage.until(f"{event}-chat", sent)
+            await harness.until(f"{event}-chat", sent)
     arrived = [message.event.id for message in sink.got[before:]]
     assert sorted(arrived) == events
     for key in (0, 1):
         assert [one for one in arrived if one in events[key::2]] == events[key::2]
 
 
-async def test_a_lease_is_renewed_while_its_send_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_is_renewed_while_its_send_runs(
+    harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long ago it was claimed, nobody else may take what is being sent."""
     monkeypatch.setattr(worker, "LINGER", 20.0)
     monkeypatch.setattr(worker, "LEASE_SLACK", -20.0)  # so that the lease is short, and the send is not
@@ -335,21 +350,21 @@ async def test_a_lease_is_renewed_while_its_send_runs(stage: Stage, monkeypatch:
     sink = Scripted("chat", held)
 
     def leased_beyond_now(row: Delivery) -> bool:
-        return (row.leased_until or 0) > stage.clock.now
+        return (row.leased_until or 0) > harness.clock.now
 
-    event = await stage.tell("chat")
-    async with stage.running(sink, timeout=0.15):
+    event = await harness.tell("chat")
+    async with harness.running(sink, timeout=0.15):
         await sink.attempts(1)
         for _ in range(3):
-            stage.clock.now += 100
-            await stage.until(f"{event}-chat", leased_beyond_now)
+            harness.clock.now += 100
+            await harness.until(f"{event}-chat", leased_beyond_now)
         held.answer(Sent("r"))
-        await stage.until(f"{event}-chat", sent)
+        await harness.until(f"{event}-chat", sent)
     assert len(sink.got) == 1
 
 
 async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever slept too long stops sending, says so once, and writes nothing over what the other does."""
     monkeypatch.setattr(worker, "LINGER", 20.0)
@@ -364,128 +379,134 @@ async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
         raise AssertionError
 
     sink = Scripted("chat", until_cut)
-    event = await stage.tell("chat")
+    event = await harness.tell("chat")
     with capture_logs() as log:
-        async with stage.running(sink, timeout=0.15):
+        async with harness.running(sink, timeout=0.15):
             await sink.attempts(1)
             taken: Any = ()
             while not taken:  # ours may renew between the time that passes and the other's claim
-                stage.clock.now += 1000
-                taken = await stage.store.outbox.claim("chat", owner="there", limit=1, lease=1e6)
+                harness.clock.now += 1000
+                taken = await harness.store.outbox.claim("chat", owner="there", limit=1, lease=1e6)
             async with asyncio.timeout(5):
                 await ended.wait()
-    row = await stage.delivery(f"{event}-chat")
+    row = await harness.delivery(f"{event}-chat")
     assert (row.state, row.attempts) == (DeliveryState.PENDING, 0)
     assert row.leased_until == taken[0].delivery.leased_until
     assert [line["event"] for line in log if line["log_level"] == "warning"] == ["delivery.lease_lost"]
 
 
-async def test_what_an_operator_wants_sent_anew_is_sent_though_the_old_one_hangs(stage: Stage) -> None:
+async def test_what_an_operator_wants_sent_anew_is_sent_though_the_old_one_hangs(
+    harness: DispatcherHarness,
+) -> None:
     """``retry --again`` in the middle of a send: the new message goes out, the old one is cut off."""
     sink = Scripted("chat", hang)
-    event = await stage.tell("chat")
-    async with stage.running(sink, timeout=20.0) as running:
+    event = await harness.tell("chat")
+    async with harness.running(sink, timeout=20.0) as running:
         await sink.attempts(1)
-        await stage.store.ledger.retry([f"{event}-chat"], now=stage.clock(), again=True)
+        await harness.store.ledger.retry([f"{event}-chat"], now=harness.clock(), again=True)
         running.wake()
         await sink.attempts(2)
-        await stage.until(f"{event}-chat", sent)
+        await harness.until(f"{event}-chat", sent)
         assert sink.now == 0
     old, new = (message.key for message in sink.got)
     assert old == f"{event}-chat" != new
 
 
-async def test_what_a_claim_brings_after_the_end_is_given_back(stage: Stage) -> None:
+async def test_what_a_claim_brings_after_the_end_is_given_back(harness: DispatcherHarness) -> None:
     """It is not sent, holds no lease, and no doubt: another takes it at once."""
-    event = await stage.tell("chat")
-    sink, slow = Scripted("chat"), Slow(stage)
+    event = await harness.tell("chat")
+    sink, slow = Scripted("chat"), Slow(harness)
     slow.armed = True
-    async with stage.running(sink, outbox=slow) as running:
+    async with harness.running(sink, outbox=slow) as running:
         await slow.holding.wait()
         stopping = asyncio.create_task(running.stop(5))
         await asyncio.sleep(0)
         slow.go.set()
         await stopping
-    row = await stage.delivery(f"{event}-chat")
+    row = await harness.delivery(f"{event}-chat")
     assert not sink.got
     assert (row.leased_until, row.attempts, row.unclear, row.due_at) == (None, 0, False, row.created_at)
 
 
-async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back(stage: Stage) -> None:
+async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back(
+    harness: DispatcherHarness,
+) -> None:
     """An answer that came while the store was asked counts for what the store gave."""
     held = Held()
-    sink, slow = Scripted("chat", held), Slow(stage)
-    await stage.tell("chat")
-    async with stage.running(sink, outbox=slow, timeout=20.0) as running:
+    sink, slow = Scripted("chat", held), Slow(harness)
+    await harness.tell("chat")
+    async with harness.running(sink, outbox=slow, timeout=20.0) as running:
         await sink.attempts(1)
         slow.armed = True
-        event = await stage.tell("chat")
+        event = await harness.tell("chat")
         running.wake()
         await slow.holding.wait()
         held.answer(RetryLater("429", after=20))
-        await stage.until(sink.got[0].key, tried)
+        await harness.until(sink.got[0].key, tried)
         slow.go.set()
-        row = await stage.until(f"{event}-chat", lambda row: row.leased_until is None)
+        row = await harness.until(f"{event}-chat", lambda row: row.leased_until is None)
         assert (row.attempts, row.unclear) == (0, False)
         assert len(sink.got) == 1
-        stage.later(20)
-        await stage.until(f"{event}-chat", sent)
+        harness.later(20)
+        await harness.until(f"{event}-chat", sent)
 
 
-async def _fail_then_recover(stage: Stage, *told: str) -> tuple[str, str]:
+async def _fail_then_recover(harness: DispatcherHarness, *told: str) -> tuple[str, str]:
     """A failure that chat waits to be rid of, and its recovery; with the pairs that the samples share."""
-    failure = await stage.tell(*told)
+    failure = await harness.tell(*told)
     waits = (f"{failure}-chat",)
-    return failure, await stage.tell("chat", event=EventType.APPLIANCE_RECOVERED, waits_for=waits)
+    return failure, await harness.tell("chat", event=EventType.APPLIANCE_RECOVERED, waits_for=waits)
 
 
-async def test_a_recovery_follows_the_failure_to_the_fallback(stage: Stage) -> None:
+async def test_a_recovery_follows_the_failure_to_the_fallback(harness: DispatcherHarness) -> None:
     """Where the failure went to the fallback, so does the recovery that the sink itself then takes: of what
     the fallback was told.
     """
     chat, mail = Scripted("chat", Rejected("too large")), Scripted("mail")
-    failure, recovery = await _fail_then_recover(stage, "chat")
-    async with stage.running(chat, mail, fallback="mail"):
-        await stage.until(f"{failure}-chat", dead)
-        await stage.until(f"{failure}-mail-for-chat", sent)
-        stage.later(1)
+    failure, recovery = await _fail_then_recover(harness, "chat")
+    async with harness.running(chat, mail, fallback="mail"):
+        await harness.until(f"{failure}-chat", dead)
+        await harness.until(f"{failure}-mail-for-chat", sent)
+        harness.later(1)
         await mail.attempts(2)
-        await stage.until(f"{recovery}-mail-for-chat", sent)
+        await harness.until(f"{recovery}-mail-for-chat", sent)
     assert [message.event.id for message in mail.got] == [failure, recovery]
     assert [one.serial for one in mail.got[1].event.recoveries] == ["V2AB0001", "V2AB0002"]
     assert len(chat.got[1].event.recoveries) == 3
 
 
-async def test_a_recovery_goes_to_no_fallback_that_was_told_no_failure(stage: Stage) -> None:
+async def test_a_recovery_goes_to_no_fallback_that_was_told_no_failure(harness: DispatcherHarness) -> None:
     """What the sink took itself concerns nobody else."""
     chat, mail = Scripted("chat"), Scripted("mail")
-    _failure, recovery = await _fail_then_recover(stage, "chat")
-    async with stage.running(chat, mail, fallback="mail"):
+    _failure, recovery = await _fail_then_recover(harness, "chat")
+    async with harness.running(chat, mail, fallback="mail"):
         await chat.attempts(1)
-        stage.later(1)
-        await stage.until(f"{recovery}-chat", sent)
+        harness.later(1)
+        await harness.until(f"{recovery}-chat", sent)
     assert not mail.got
-    assert await stage.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
+    assert await harness.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
 
 
 @pytest.mark.parametrize("second", [SENT, Rejected("too large")])
-async def test_a_fallback_that_wants_no_recoveries_is_handed_none(stage: Stage, second: SendOutcome) -> None:
+async def test_a_fallback_that_wants_no_recoveries_is_handed_none(
+    harness: DispatcherHarness, second: SendOutcome
+) -> None:
     """Whether the sink takes its own or not."""
     chat, mail = Scripted("chat", Rejected("too large"), second), Scripted("mail")
-    failure, recovery = await _fail_then_recover(stage, "chat")
-    async with stage.running(chat, mail, fallback="mail", send_resolved=False):
-        await stage.until(f"{failure}-chat", dead)
-        await stage.until(f"{failure}-mail-for-chat", sent)
-        stage.later(1)
-        await stage.until(f"{recovery}-chat", lambda row: row.finished_at is not None)
+    failure, recovery = await _fail_then_recover(harness, "chat")
+    async with harness.running(chat, mail, fallback="mail", send_resolved=False):
+        await harness.until(f"{failure}-chat", dead)
+        await harness.until(f"{failure}-mail-for-chat", sent)
+        harness.later(1)
+        await harness.until(f"{recovery}-chat", lambda row: row.finished_at is not None)
     assert len(mail.got) == 1
-    assert await stage.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
+    assert await harness.store.ledger.delivery(f"{recovery}-mail-for-chat") is None
 
 
-async def test_an_interim_state_is_handed_to_no_fallback(stage: Stage) -> None:
+async def test_an_interim_state_is_handed_to_no_fallback(harness: DispatcherHarness) -> None:
     """Progress that is refused is no loss: the fallback hears of what comes after it."""
     chat, mail = Scripted("chat", Rejected("too large")), Scripted("mail")
-    event = await stage.tell("chat", event=EventType.JOB_PROGRESS)
-    async with stage.running(chat, mail, fallback="mail"):
-        await stage.until(f"{event}-chat", dead)
-    assert await stage.store.ledger.delivery(f"{event}-mail-for-chat") is None
+    event = await harness.tell("chat", event=EventType.JOB_PROGRESS)
+    async with harness.running(chat, mail, fallback="mail"):
+        await harness.until(f"{event}-chat", dead)
+    assert await harness.store.ledger.delivery(f"{event}-mail-for-chat") is None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatcher_stage import SENT, Scripted, Stage, empty_stage, make_brisk
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
@@ -16,6 +15,7 @@ from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.samples import sample
 from cmc_notify.dispatcher import Dispatcher, SinkPolicy
 from cmc_notify.ports import ControllerMeta, Message, PartRecorder, PollCommit, Posting
+from support.dispatcher_harness import SENT, DispatcherHarness, Scripted, empty_harness, make_brisk
 
 FAILED = replace(sample(EventType.JOB_FAILED), id="e1")
 OVER = replace(
@@ -36,10 +36,10 @@ DESK = replace(PLAN, tickets=True)
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DispatcherHarness]:
     """Nothing is told yet."""
     make_brisk(monkeypatch)
-    async with empty_stage(tmp_path) as ready:
+    async with empty_harness(tmp_path) as ready:
         yield ready
 
 
@@ -58,7 +58,7 @@ def to(sink: str, subject: str, event: Event = FAILED, **fields: Any) -> NewDeli
 
 
 async def serve(
-    stage: Stage,
+    harness: DispatcherHarness,
     *told: NewDelivery,
     sinks: dict[Scripted, SinkPolicy],
     events: tuple[Event, ...] = (FAILED, OVER),
@@ -67,18 +67,18 @@ async def serve(
     commit = PollCommit(
         controller="emea", expected_version=0, meta=ControllerMeta(), events=events, deliveries=told
     )
-    await stage.store.poll.commit_poll(commit)
+    await harness.store.poll.commit_poll(commit)
     dispatcher = Dispatcher(
-        stage.store.outbox,
+        harness.store.outbox,
         {sink.name: sink for sink in sinks},
         {sink.name: plan for sink, plan in sinks.items()},
         owner="here",
-        clock=stage.clock,
-        metrics=stage.metrics,
+        clock=harness.clock,
+        metrics=harness.metrics,
     )
     dispatcher.start()
     async with asyncio.timeout(10):
-        while any(depth.pending for depth in await stage.store.ledger.depths()):  # noqa: ASYNC110  no event is set
+        while any(depth.pending for depth in await harness.store.ledger.depths()):  # noqa: ASYNC110  no event is set
             await asyncio.sleep(0.005)
     await dispatcher.stop(0.5)
 
@@ -88,11 +88,13 @@ def got(sink: Scripted) -> list[tuple[str, int]]:
     return [(each.event.type.value, len(each.event.failures or each.event.recoveries)) for each in sink.got]
 
 
-async def test_who_is_told_of_a_recovery_anyhow_is_not_told_of_the_tickets_end_besides(stage: Stage) -> None:
+async def test_who_is_told_of_a_recovery_anyhow_is_not_told_of_the_tickets_end_besides(
+    harness: DispatcherHarness,
+) -> None:
     """The usual case: chat and desk are both told, and chat is the desk's fallback."""
     desk, chat = Scripted("desk"), Scripted("chat")
     await serve(
-        stage,
+        harness,
         to("chat", "job:emea:1"),
         to("desk", "job:emea:1"),
         to("chat", "job:emea:2", OVER),
@@ -103,11 +105,13 @@ async def test_who_is_told_of_a_recovery_anyhow_is_not_told_of_the_tickets_end_b
     assert got(chat) == [("job.failed", every), ("appliance.recovered", every)]
 
 
-async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(stage: Stage) -> None:
+async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(
+    harness: DispatcherHarness,
+) -> None:
     """Of what its own message leaves out it is told, by one message for all tickets that were not made."""
     desk, chat = Scripted("desk", otherwise=NEVER), Scripted("chat")
     await serve(
-        stage,
+        harness,
         to("chat", "job:emea:1", shown=(0,)),
         to("desk", "incident:emea:a:3", shown=(0,)),
         to("desk", "incident:emea:b:3", shown=(1,)),
@@ -117,11 +121,11 @@ async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(
     assert [each.event.failures for each in chat.got] == [FAILED.failures[:1], FAILED.failures[1:2]]
 
 
-async def test_a_message_for_dead_tickets_shows_what_these_would_have(stage: Stage) -> None:
+async def test_a_message_for_dead_tickets_shows_what_these_would_have(harness: DispatcherHarness) -> None:
     """Not what is outside the desk's route, or silenced; nor what has its ticket."""
     desk, chat = Scripted("desk", SENT, otherwise=NEVER), Scripted("chat")
     await serve(
-        stage,
+        harness,
         to("desk", "incident:emea:a:3", shown=(0,)),
         to("desk", "incident:emea:b:3", shown=(1,)),
         sinks={desk: replace(DESK, fallback="chat", concurrency=1), chat: PLAN},
@@ -129,11 +133,13 @@ async def test_a_message_for_dead_tickets_shows_what_these_would_have(stage: Sta
     assert [each.event.failures for each in chat.got] == [FAILED.failures[1:2]]
 
 
-async def test_a_message_that_only_follows_does_not_take_the_place_of_the_alert(stage: Stage) -> None:
+async def test_a_message_that_only_follows_does_not_take_the_place_of_the_alert(
+    harness: DispatcherHarness,
+) -> None:
     """People are told in the place of the ticket, also where their job's message is brought up to date."""
     desk, chat = Scripted("desk", NEVER), Scripted("chat")
     await serve(
-        stage,
+        harness,
         to("chat", "job:emea:1", purpose=Purpose.FOLLOW),
         to("desk", "job:emea:1"),
         sinks={desk: replace(DESK, fallback="chat"), chat: PLAN},
@@ -141,11 +147,13 @@ async def test_a_message_that_only_follows_does_not_take_the_place_of_the_alert(
     assert [each.purpose for each in chat.got] == [Purpose.FOLLOW, Purpose.TELL]
 
 
-async def test_what_two_routes_show_of_an_event_is_whole_where_one_takes_over(stage: Stage) -> None:
+async def test_what_two_routes_show_of_an_event_is_whole_where_one_takes_over(
+    harness: DispatcherHarness,
+) -> None:
     """The fallback's own message shows another failure of the same job than the one that is dead."""
     mail, chat = Scripted("mail", NEVER), Scripted("chat")
     await serve(
-        stage,
+        harness,
         to("chat", "job:emea:1", shown=(0,)),
         to("mail", "job:emea:1", shown=(0, 1)),
         sinks={mail: replace(PLAN, fallback="chat"), chat: PLAN},
@@ -167,13 +175,13 @@ async def open_ticket(message: Message, record: PartRecorder) -> SendOutcome:
     ],
 )
 async def test_a_ticket_that_the_fallback_opened_is_closed_with_no_pair_to_speak_of(
-    stage: Stage, begun: EventType, ended: EventType, subject: str
+    harness: DispatcherHarness, begun: EventType, ended: EventType, subject: str
 ) -> None:
     """By the end that the first desk, which takes messages again, is told."""
     opening, closing = replace(sample(begun), id="e1"), replace(sample(ended), id="e2")
     desk, other = Scripted("desk", NEVER), Scripted("other", otherwise=open_ticket)
     await serve(
-        stage,
+        harness,
         to("desk", subject, opening),
         to("desk", subject, closing, purpose=Purpose.CLOSE),
         sinks={desk: replace(DESK, fallback="other"), other: DESK},
@@ -185,22 +193,24 @@ async def test_a_ticket_that_the_fallback_opened_is_closed_with_no_pair_to_speak
     ]
 
 
-async def test_what_was_taken_once_and_is_sent_anew_has_no_need_of_a_fallback(stage: Stage) -> None:
+async def test_what_was_taken_once_and_is_sent_anew_has_no_need_of_a_fallback(
+    harness: DispatcherHarness,
+) -> None:
     """A message that was to show who acknowledged it is refused: its news was told long ago."""
     chat, mail = Scripted("chat"), Scripted("mail")
     sinks = {chat: replace(PLAN, fallback="mail"), mail: PLAN}
-    await serve(stage, to("chat", "job:emea:1", id="e1-chat"), sinks=sinks)
+    await serve(harness, to("chat", "job:emea:1", id="e1-chat"), sinks=sinks)
     chat.otherwise = NEVER
-    await stage.store.ledger.retry(["e1-chat"], now=stage.clock())
+    await harness.store.ledger.retry(["e1-chat"], now=harness.clock())
     dispatcher = Dispatcher(
-        stage.store.outbox,
+        harness.store.outbox,
         {sink.name: sink for sink in sinks},
         {sink.name: plan for sink, plan in sinks.items()},
         owner="here",
-        clock=stage.clock,
-        metrics=stage.metrics,
+        clock=harness.clock,
+        metrics=harness.metrics,
     )
     dispatcher.start()
-    await stage.until("e1-chat", lambda row: row.state is DeliveryState.DEAD)
+    await harness.until("e1-chat", lambda row: row.state is DeliveryState.DEAD)
     await dispatcher.stop(0.5)
-    assert await stage.store.ledger.delivery("e1-mail-for-chat") is None
+    assert await harness.store.ledger.delivery("e1-mail-for-chat") is None

@@ -48,7 +48,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def stage(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
+async def harness(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
     """A heartbeat of two controllers whose store was asked once."""
     polls, metrics = Polls("emea", "apac"), Metrics()
     polls.at["apac"] = 5.0  # of yesterday's process
@@ -82,31 +82,31 @@ async def calls(receiver: Receiver, count: int) -> None:
 
 
 async def test_a_cycle_is_over_when_every_controller_was_polled(
-    stage: SimpleNamespace, receiver: Receiver
+    harness: SimpleNamespace, receiver: Receiver
 ) -> None:
     """However often one is polled, the call waits for the other; what was before the start does not count."""
     for _ in range(3):
-        await stage.good("emea")
+        await harness.good("emea")
     assert receiver.requests == []
-    await stage.good("apac")
+    await harness.good("apac")
     await calls(receiver, 1)
     assert (receiver.requests[0].method, receiver.requests[0].path) == ("GET", "/ping/s3cr3t%2Fkey")
     assert receiver.requests[0].headers["user-agent"].startswith("cmc-notify/")
-    await stage.good("apac")
-    await stage.good("apac")
+    await harness.good("apac")
+    await harness.good("apac")
     assert len(receiver.requests) == 1
-    await stage.good("emea")
+    await harness.good("emea")
     await calls(receiver, 2)
 
 
-async def test_the_store_proves_each_poll(stage: SimpleNamespace, receiver: Receiver) -> None:
+async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Receiver) -> None:
     """A poll by another replica counts; while the store can't say what was committed, nothing is called."""
-    stage.polls.broken = True
-    await stage.good("apac")
-    await stage.good("emea")
+    harness.polls.broken = True
+    await harness.good("apac")
+    await harness.good("emea")
     assert receiver.requests == []
-    stage.polls.broken = False
-    await stage.good("emea")  # apac's commit is another's: nobody here was told of it
+    harness.polls.broken = False
+    await harness.good("emea")  # apac's commit is another's: nobody here was told of it
     await calls(receiver, 1)
 
 
@@ -120,45 +120,45 @@ async def test_the_store_proves_each_poll(stage: SimpleNamespace, receiver: Rece
     ],
 )
 async def test_a_call_that_fails(
-    stage: SimpleNamespace, receiver: Receiver, answer: Answer, reason: str
+    harness: SimpleNamespace, receiver: Receiver, answer: Answer, reason: str
 ) -> None:
     """It is told once until it works again, without the address; the next cycle calls again."""
     # aiohttp asks once more by itself where a connection is cut: for a GET that is as good.
     receiver.script.extend([answer] * (4 if answer.manner == "reset" else 2))
     with structlog.testing.capture_logs() as logged:
         for number in (1, 2, 3, 4):
-            await stage.good("emea")
-            await stage.good("apac")
+            await harness.good("emea")
+            await harness.good("apac")
             async with asyncio.timeout(5):
-                while stage.count("ok") + stage.count("failed") < number:  # noqa: ASYNC110  a metric tells nobody
+                while harness.count("ok") + harness.count("failed") < number:  # noqa: ASYNC110  a metric tells nobody
                     await asyncio.sleep(0.005)
     assert [line["event"] for line in logged] == ["heartbeat.failed", "heartbeat.recovered"]
     assert reason in logged[0]["error"]
     assert "s3cr3t" not in str(logged)
-    assert "s3cr3t" not in repr(vars(stage.heartbeat))
-    assert (stage.count("failed"), stage.count("ok")) == (2, 2)
+    assert "s3cr3t" not in repr(vars(harness.heartbeat))
+    assert (harness.count("failed"), harness.count("ok")) == (2, 2)
 
 
-async def test_one_call_at_a_time(stage: SimpleNamespace, receiver: Receiver) -> None:
+async def test_one_call_at_a_time(harness: SimpleNamespace, receiver: Receiver) -> None:
     """While a call hangs no other begins, and polls are told on without waiting."""
     receiver.script.append(Answer(manner="hang"))
-    await stage.good("emea")
-    await stage.good("apac")
+    await harness.good("emea")
+    await harness.good("apac")
     await calls(receiver, 1)
     for name in ("emea", "apac"):
-        stage.polls.at[name] = 99.0
-        stage.heartbeat.polled()
+        harness.polls.at[name] = 99.0
+        harness.heartbeat.polled()
     assert len(receiver.requests) == 1
     await calls(receiver, 2)
-    assert (stage.count("failed"), receiver.requests[1].status) == (1, 200)
+    assert (harness.count("failed"), receiver.requests[1].status) == (1, 200)
 
 
-async def test_nobody_there(stage: SimpleNamespace, receiver: Receiver) -> None:
+async def test_nobody_there(harness: SimpleNamespace, receiver: Receiver) -> None:
     """A service that is down is one failure more, in plain words."""
     await receiver.stop()
     with structlog.testing.capture_logs() as logged:
-        await stage.good("emea")
-        await stage.good("apac")
+        await harness.good("emea")
+        await harness.good("apac")
         async with asyncio.timeout(5):
             while not logged:  # noqa: ASYNC110  the log tells nobody
                 await asyncio.sleep(0.005)
@@ -166,12 +166,12 @@ async def test_nobody_there(stage: SimpleNamespace, receiver: Receiver) -> None:
     assert line["error"] == "connection refused"
 
 
-async def test_an_end_in_the_middle_of_a_call(stage: SimpleNamespace, receiver: Receiver) -> None:
+async def test_an_end_in_the_middle_of_a_call(harness: SimpleNamespace, receiver: Receiver) -> None:
     """Stopping does not wait for an answer that does not come."""
     receiver.script.append(Answer(manner="hang"))
-    await stage.good("emea")
-    await stage.good("apac")
+    await harness.good("emea")
+    await harness.good("apac")
     await calls(receiver, 1)
     async with asyncio.timeout(0.2):
-        await stage.heartbeat.stop()
-    assert stage.count("failed") == 0
+        await harness.heartbeat.stop()
+    assert harness.count("failed") == 0

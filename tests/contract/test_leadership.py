@@ -7,7 +7,6 @@ from time import monotonic, time
 from typing import TypeVar
 
 import pytest
-from postgres import PostgresServer
 from structlog.testing import capture_logs
 
 from cmc_notify.errors import StoreUnavailable
@@ -15,6 +14,7 @@ from cmc_notify.leadership import LeaderElection
 from cmc_notify.ports import Attendance, Fence, Leadership
 from cmc_notify.store import Store, open_store
 from cmc_notify.telemetry import Metrics
+from support.postgres import PostgresServer
 
 T = TypeVar("T")
 TTL, TURN = 1.2, 0.1

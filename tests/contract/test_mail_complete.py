@@ -16,7 +16,7 @@ from cmc_notify.ports import Message
 from cmc_notify.rendering import Renderer
 from cmc_notify.sinks.email import PLUGIN, EmailSettings, EmailSink
 from cmc_notify.sinks.email.composer import LARGEST_BODY, LARGEST_MAIL, LONGEST_SUBJECT
-from cmc_notify.sinks.fewer_failures import fit
+from cmc_notify.sinks.fewer_failures import fit_failures
 
 
 def _refuse(error: TemplateError) -> None:
@@ -65,7 +65,7 @@ def missing(texts: list[str], whole: str) -> list[str]:
 def assert_complete(told: Event) -> None:
     """As it goes over the wire: within every limit, parsed without complaint, every text in it."""
     assert isinstance(SINK, EmailSink)
-    document = fit(Message(key="k", event=told), SINK._composer(), LARGEST_MAIL)
+    document = fit_failures(Message(key="k", event=told), SINK._composer(), LARGEST_MAIL)
     assert document is not None
     assert document.isascii()
     assert len(document) <= LARGEST_MAIL

@@ -18,16 +18,16 @@ import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from model_controller import FIRST_TIMELESS_ID, Outage
-from model_stage import Clock, ModelStage
-from model_written import Sql, Sqlite
-from postgres import PostgresServer
 
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import Quirks, Row, SimulatedJob
 from cmc_notify.simulator.clock import START
 from cmc_notify.simulator.wire import ABSENT
 from cmc_notify.store import open_store
+from support.model.controller import FIRST_TIMELESS_ID, Outage
+from support.model.harness import Clock, ModelHarness
+from support.model.stored import Sql, Sqlite
+from support.postgres import PostgresServer
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "30"))
 STEPS = 20
@@ -73,7 +73,7 @@ jumps = st.sampled_from([-90_000, -700, -61, 61, 700, 90_000])
 class ControllerAndBridge(RuleBasedStateMachine):
     """One example: each rule is one thing that happens, and many are followed by a poll."""
 
-    def __init__(self, begin: Callable[..., ModelStage], run: Run) -> None:
+    def __init__(self, begin: Callable[..., ModelHarness], run: Run) -> None:
         super().__init__()
         self._begin, self._run = begin, run
 
@@ -83,9 +83,9 @@ class ControllerAndBridge(RuleBasedStateMachine):
     def begin(self, first_run: str, quirks: Quirks, past: list[tuple[str, int, int]]) -> None:
         """A controller that reads its page in one way or another, busy with a push that has failed once."""
         trusted = quirks.after_field == "creation"
-        self.stage = self._begin(first_run=first_run, quirks=quirks, trusted=trusted)
-        self._run(self.stage.begin())
-        self.controller = self.stage.controller
+        self.harness = self._begin(first_run=first_run, quirks=quirks, trusted=trusted)
+        self._run(self.harness.begin())
+        self.controller = self.harness.controller
         self.purged: list[SimulatedJob] = []
         job = self.controller.add(timeless=False, rows=[_row("V1", "Fail"), _row("V2", None)])
         job.start()
@@ -94,7 +94,7 @@ class ControllerAndBridge(RuleBasedStateMachine):
     def _happen(self, changed: list[tuple[str, int, int]], gap: int) -> None:
         """Each change in a second of its own, the rest of the time after them."""
         for verb, pick, kind in changed:
-            self.stage.passes(1)
+            self.harness.passes(1)
             listed = self.controller.listed()
             if verb in ("comes", "was_there") or not (listed or self.purged):
                 self._comes(kind, ended=verb == "was_there")
@@ -102,7 +102,7 @@ class ControllerAndBridge(RuleBasedStateMachine):
                 getattr(self, f"_{verb}")(
                     listed[-1 - pick % len(listed)] if listed else self.purged[-1], kind
                 )
-        self.stage.passes(gap)
+        self.harness.passes(gap)
 
     # --- jobs -----------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class ControllerAndBridge(RuleBasedStateMachine):
         if job.finished:
             job.rerun("Queued" if kind % 4 == 0 else "InProgress")
             if kind % 2:
-                self.stage.passes(5)
+                self.harness.passes(5)
                 self._ends(job, kind)
 
     def _lies(self, job: SimulatedJob, kind: int) -> None:
@@ -165,13 +165,13 @@ class ControllerAndBridge(RuleBasedStateMachine):
     def polls(self, changed: list[tuple[str, int, int]], gap: int) -> None:
         """The usual: jobs move on, and a poll sees it."""
         self._happen(changed, gap)
-        self._run(self.stage.poll())
+        self._run(self.harness.poll())
 
     @rule(changed=changes, gap=gaps)
     def other_polls(self, changed: list[tuple[str, int, int]], gap: int) -> None:
         """Another poller, which remembers an older commit."""
         self._happen(changed, gap)
-        self._run(self.stage.poll(1))
+        self._run(self.harness.poll(1))
 
     @rule(changed=changes, gap=gaps, during=changes)
     def polls_while_jobs_change(
@@ -180,7 +180,7 @@ class ControllerAndBridge(RuleBasedStateMachine):
         """Jobs move on between two requests of one poll."""
         self._happen(changed, gap)
         self.controller.between = lambda: self._happen(during, 0)
-        self._run(self.stage.poll())
+        self._run(self.harness.poll())
         self.controller.between = None
 
     @rule(
@@ -196,32 +196,32 @@ class ControllerAndBridge(RuleBasedStateMachine):
     ) -> None:
         """After a good poll the controller fails for a while, and in the end the process may, too."""
         self._happen(changed, 1)
-        self._run(self.stage.poll())
+        self._run(self.harness.poll())
         for number, (gap, after, refused) in enumerate(outages, 1):
-            self.stage.passes(gap)
+            self.harness.passes(gap)
             last = number == len(outages)
             outage = Outage(after=after, refused=refused)
-            self._run(self.stage.poll(outage=outage, dies=dies if last else None))
+            self._run(self.harness.poll(outage=outage, dies=dies if last else None))
 
     @rule(changed=changes, gap=gaps, refused=st.booleans())
     def look_ups_fail(self, changed: list[tuple[str, int, int]], gap: int, *, refused: bool) -> None:
         """Lists work, single jobs can't be had."""
         self._happen(changed, gap)
-        self._run(self.stage.poll(outage=Outage(look_ups=True, refused=refused)))
+        self._run(self.harness.poll(outage=Outage(look_ups=True, refused=refused)))
 
     @rule(changed=changes, gap=gaps, at=st.sampled_from(POLL), which=pollers)
     def poll_dies(self, changed: list[tuple[str, int, int]], gap: int, at: Boundary, which: int) -> None:
         """The process is killed; what comes after it reads the store."""
         self._happen(changed, gap)
-        self._run(self.stage.poll(which, dies=at))
-        self._run(self.stage.poll(which))
+        self._run(self.harness.poll(which, dies=at))
+        self._run(self.harness.poll(which))
 
     @rule(changed=changes, gap=gaps, which=pollers)
     def restarts(self, changed: list[tuple[str, int, int]], gap: int, which: int) -> None:
         """A new process over the same store."""
         self._happen(changed, gap)
-        self.stage.restart(which)
-        self._run(self.stage.poll(which))
+        self.harness.restart(which)
+        self._run(self.harness.poll(which))
 
     # --- accidents and operators ----------------------------------------------------------------------------
 
@@ -242,32 +242,32 @@ class ControllerAndBridge(RuleBasedStateMachine):
     def clock_jumps(self, seconds: int, whose: str) -> None:
         """Somebody sets a clock."""
         if whose != "theirs":
-            self.stage.clock.now += seconds
+            self.harness.clock.now += seconds
         if whose != "ours":
             self.controller.clock.jump(seconds)
 
     @rule(pick=picks)
     def operator_closes(self, pick: int) -> None:
         """An appliance was decommissioned; and frozen pollers, who do not know, wake up."""
-        self._run(self.stage.close_by_hand(pick))
-        self._run(self.stage.commit_again())
-        self._run(self.stage.commit_deposed())
+        self._run(self.harness.close_by_hand(pick))
+        self._run(self.harness.commit_again())
+        self._run(self.harness.commit_deposed())
 
     @rule(arrived=st.booleans())
     def retention_runs(self, *, arrived: bool) -> None:
         """What is old goes, whether or not its messages ever arrived."""
         if arrived:
-            self._run(self.stage.deliver())
-        self._run(self.stage.forget(age=3600))
+            self._run(self.harness.deliver())
+        self._run(self.harness.forget(age=3600))
 
     def teardown(self) -> None:
         """In the end a poll that reads everything anew tells the rest, and another one nothing."""
-        if hasattr(self, "stage"):
-            self.stage.passes(61)
-            self.stage.restart(0)
-            self._run(self.stage.poll())
-            self.stage.restart(0)
-            self._run(self.stage.poll_in_vain())
+        if hasattr(self, "harness"):
+            self.harness.passes(61)
+            self.harness.restart(0)
+            self._run(self.harness.poll())
+            self.harness.restart(0)
+            self._run(self.harness.poll_in_vain())
 
 
 def _row(serial: str | None, result: str | None) -> Row:
@@ -277,7 +277,9 @@ def _row(serial: str | None, result: str | None) -> Row:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def stages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Callable[..., ModelStage], Run]]:
+def stages(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Callable[..., ModelHarness], Run]]:
     """Makes stages for one controller after another on one store, and runs what they do."""
     clock = Clock(START)
     numbers = count(1)
@@ -292,7 +294,7 @@ def stages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cal
         store = runner.run(open_store(url, clock=clock, exclusive=True))
         sql: Sql = Sqlite(tmp_path / "model.db") if request.param == "sqlite" else runner.run(_connect(url))
         try:
-            yield lambda **given: ModelStage(store, sql, clock, f"c{next(numbers)}", **given), runner.run
+            yield lambda **given: ModelHarness(store, sql, clock, f"c{next(numbers)}", **given), runner.run
         finally:
             runner.run(sql.close())
             runner.run(store.close())
@@ -306,7 +308,7 @@ async def _connect(url: str) -> Any:
 
 
 @pytest.mark.timeout(1800)  # what is found is made small before it is shown; a good run takes seconds
-def test_nothing_is_lost_and_nothing_told_twice(stages: tuple[Callable[..., ModelStage], Run]) -> None:
+def test_nothing_is_lost_and_nothing_told_twice(stages: tuple[Callable[..., ModelHarness], Run]) -> None:
     """Whatever happens in whatever order: each poll writes what it owes to whom it owes it, and no more."""
     begin, run = stages
     run_state_machine_as_test(

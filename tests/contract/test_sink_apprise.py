@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
-from recorded import Parts
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, RetryLater, Sent, Unclear
@@ -22,7 +21,8 @@ from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.receiver import Answer, Receiver
 from cmc_notify.sinks.apprise import PLUGIN, AppriseSettings, AppriseSink
 from cmc_notify.sinks.apprise.addresses import connect
-from cmc_notify.sinks.apprise.message_text import word
+from cmc_notify.sinks.apprise.message_text import fit_message
+from support.recorded_parts import Parts
 
 MakeMessage = Callable[..., Message]
 StartPostOffice = Callable[..., Awaitable[Any]]
@@ -161,7 +161,7 @@ def test_even_the_smallest_service_is_told_how_many_there_are(
     service = connect("json://127.0.0.1", timeout=1)
     service.attachment_support = False
     service.body_maxlen, service.title_maxlen, service.body_max_line_count = most, 0, lines
-    worded = word(make_message(texts=("\u00fc" * 300,) * 12, url=URL), Renderer(), service)
+    worded = fit_message(make_message(texts=("\u00fc" * 300,) * 12, url=URL), Renderer(), service)
     assert len(f"{worded.title}\r\n{worded.body}".encode()) <= most
     assert "12" in worded.body
     assert lines == 0 or worded.body.count("\n") + 2 <= lines
@@ -304,7 +304,7 @@ def test_a_job_whose_error_is_endless_is_told(make_message: MakeMessage) -> None
     """One text that is too long alone is shortened, and says by how much."""
     service = connect(f"gotify://127.0.0.1/{TOKEN}", timeout=1)
     message = make_message(texts=(), error_text="endless " * 10_000, url=URL)
-    worded = word(message, Renderer(), service)
+    worded = fit_message(message, Renderer(), service)
     assert "79,400 more characters" in worded.body
     assert URL in worded.body
     event = msgspec.structs.replace(sample(EventType.APPLIANCE_RECOVERED), url=URL)
@@ -313,6 +313,6 @@ def test_a_job_whose_error_is_endless_is_told(make_message: MakeMessage) -> None
         for number in range(10_000)
     )
     recovered = Message(key="k", event=msgspec.structs.replace(event, recoveries=many))
-    worded = word(recovered, Renderer(), service)
+    worded = fit_message(recovered, Renderer(), service)
     assert len(worded.body.encode()) <= 32768
     assert "more recoveries did not fit" in worded.body

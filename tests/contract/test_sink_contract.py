@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
-from ticket_places import PLACES, TicketPlace
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, Sink
@@ -23,6 +22,7 @@ from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.simulator.tickets import Trouble
 from cmc_notify.sinks import apprise, email, slack, webhook
 from cmc_notify.sinks.plugin import SinkPlugin
+from support.ticket_services import PLACES, TicketPlace
 
 MakeMessage = Callable[..., Message]
 StartPostOffice = Callable[..., Awaitable[Any]]

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from recorded import Parts
-from slack_stage import MANY, URL, assert_harmless, everything, sink_for, unescaped
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
@@ -21,6 +19,8 @@ from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.sinks.slack import PLUGIN, BotSink
 from cmc_notify.sinks.slack.client import Answer, SlackClient
 from cmc_notify.sinks.slack.part_sender import REPEAT
+from support.recorded_parts import Parts
+from support.slack_bot import MANY, URL, assert_harmless, everything, sink_for, unescaped
 
 MakeMessage = Callable[..., Message]
 POST = "chat.postMessage"

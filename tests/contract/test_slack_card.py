@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import Parts
-from slack_stage import URL, assert_harmless, everything, sink_for
 
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.outcome import Blocked, RetryLater, Sent, Unclear
@@ -17,6 +15,8 @@ from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.simulator.slack_messages import SlackMessage
 from cmc_notify.sinks.slack import BotSink
 from cmc_notify.sinks.slack.part_sender import REPEAT
+from support.recorded_parts import Parts
+from support.slack_bot import URL, assert_harmless, everything, sink_for
 
 POST, UPDATE = "chat.postMessage", "chat.update"
 SUBJECT = "job:emea:42-1795425000"

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from recorded import Parts
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message
@@ -14,6 +13,7 @@ from cmc_notify.simulator.slack import WEBHOOK, Fault, SlackServer
 from cmc_notify.sinks.slack import PLUGIN, IncomingSink
 from cmc_notify.sinks.slack.incoming import REPEAT
 from cmc_notify.sinks.slack.limits import violations
+from support.recorded_parts import Parts
 
 MakeMessage = Callable[..., Message]
 URL = "https://bridge.example.net/events/1?expires=1&signature=abc"

@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import Parts
-from ticket_places import PLACES, TicketPlace
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event, EventType
@@ -14,6 +12,8 @@ from cmc_notify.core.outcome import Blocked, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Previewing
 from cmc_notify.simulator.tickets import Trouble
+from support.recorded_parts import Parts
+from support.ticket_services import PLACES, TicketPlace
 
 SUBJECT = "job:emea:42"
 

@@ -7,15 +7,6 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from recorded import Parts
-from ticket_places import (
-    PLACES,
-    AlertmanagerPlace,
-    JiraPlace,
-    PagerDutyPlace,
-    ServiceNowIncidentPlace,
-    TicketPlace,
-)
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import EventType
@@ -23,6 +14,15 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Posting
 from cmc_notify.simulator.tickets import JiraServer, Trouble
+from support.recorded_parts import Parts
+from support.ticket_services import (
+    PLACES,
+    AlertmanagerPlace,
+    JiraPlace,
+    PagerDutyPlace,
+    ServiceNowIncidentPlace,
+    TicketPlace,
+)
 
 ODD: tuple[Any, ...] = (
     None, 1, "x", [], [1], {}, {"issues": 1}, {"issues": {}}, {"issues": [1]}, {"transitions": 1},

@@ -6,14 +6,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from recorded import Parts
-from ticket_places import AUTHORIZATION, PLACES, TicketPlace
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, Sent
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message
 from cmc_notify.simulator.tickets import Trouble
+from support.recorded_parts import Parts
+from support.ticket_services import AUTHORIZATION, PLACES, TicketPlace
 
 MESSAGE = Message(key="k1", event=sample(EventType.JOB_FAILED), subject="job:emea:42")
 Break = Callable[[Any], Any]

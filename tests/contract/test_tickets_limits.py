@@ -7,8 +7,6 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from recorded import Parts
-from ticket_places import PLACES
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import Event, EventType, Failure, Recovery
@@ -18,6 +16,8 @@ from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, sample, samples
 from cmc_notify.core.text import visible
 from cmc_notify.core.ticketing import OPENING
 from cmc_notify.ports import Message
+from support.recorded_parts import Parts
+from support.ticket_services import PLACES
 
 LINK = "https://bridge.example.net/events/1?expires=1798104000&signature=c2FtcGxl"
 CAUSE = re.compile(r"cause#(\d+):")

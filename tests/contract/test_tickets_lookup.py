@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import Parts
-from ticket_places import AlertmanagerPlace, JiraPlace, OpsgeniePlace, ServiceNowIncidentPlace, TicketPlace
 
 from cmc_notify.core.delivery import Purpose
 from cmc_notify.core.events import EventType
@@ -15,6 +13,14 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message
 from cmc_notify.simulator.tickets import JiraServer, TicketServer, Trouble
+from support.recorded_parts import Parts
+from support.ticket_services import (
+    AlertmanagerPlace,
+    JiraPlace,
+    OpsgeniePlace,
+    ServiceNowIncidentPlace,
+    TicketPlace,
+)
 
 LOOKING = {"jira": JiraPlace, "servicenow-incident": ServiceNowIncidentPlace}
 

@@ -709,8 +709,8 @@ async def test_metrics_show_what_the_store_holds(client: Client) -> None:
         'cmc_notify_outbox_pending{sink="mail"} 0.0',
         'cmc_notify_sink_blocked{sink="mail"} 1.0',
         'cmc_notify_sink_blocked{sink="chat"} 0.0',
-        'cmc_notify_incidents_open{controller="emea"} 1201.0',
-        'cmc_notify_incidents_open{controller="apac"} 0.0',
+        'cmc_notify_failures_open{controller="emea"} 1201.0',
+        'cmc_notify_failures_open{controller="apac"} 0.0',
     ):
         assert line in text.splitlines()
 

@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 from aiohttp import web
-from new_store import new_store
 
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, Ledger, PollCommit
@@ -19,6 +18,7 @@ from cmc_notify.web.documents import controller_document
 from cmc_notify.web.health import Health
 from cmc_notify.web.overview import overview
 from cmc_notify.web.readiness import Readiness
+from support.new_store import new_store
 
 NOW = 1_795_425_600.0
 

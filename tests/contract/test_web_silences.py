@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from new_store import new_store
 from pydantic import SecretStr
 
 from cmc_notify.core.links import Links
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import LiveController, LiveSink, create_app
+from support.new_store import new_store
 
 NOW = 1_795_430_000.0
 TOKEN = "s3cret"

@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp.test_utils import TestServer
-from chat_stage import ANNA, BERT, ChatStage, chat_stage
 from pydantic import SecretStr
 
 from cmc_notify.core.links import Links
 from cmc_notify.simulator.slack_people import signature
 from cmc_notify.sinks.slack.buttons import CANCEL
 from cmc_notify.web import LiveController, LiveSink, create_app
+from support.chatops_harness import ANNA, BERT, ChatHarness, chat_harness
 
 
 class Nobody:
@@ -35,61 +35,61 @@ class Nobody:
 class Port:
     """The bridge's port, at which nobody is known but by a token or a signature."""
 
-    def __init__(self, stage: ChatStage, base: str) -> None:
-        self.stage = stage
+    def __init__(self, harness: ChatHarness, base: str) -> None:
+        self.harness = harness
         self.base = base
         self.presses = f"{base}slack/chat/interactions"
         self.commands = f"{base}slack/chat/commands"
 
     def body(self) -> str:
         """A press of Anna's on Cancel."""
-        payload = self.stage.slack.pressed(self.stage.message, CANCEL, ANNA)
+        payload = self.harness.slack.pressed(self.harness.message, CANCEL, ANNA)
         return urlencode({"payload": json.dumps(payload)})
 
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
     """Served with a token, as to other machines."""
-    async with chat_stage(tmp_path, clock=time.time) as stage:
+    async with chat_harness(tmp_path, clock=time.time) as harness:
         app = create_app(
-            ledger=stage.store.ledger,
+            ledger=harness.store.ledger,
             status=Nobody(),
-            metrics=stage.metrics,
+            metrics=harness.metrics,
             links=Links(b"k" * 32, None),
             token=lambda: SecretStr("page-token"),
             listen_host="0.0.0.0",
-            silences=stage.store.silences,
-            actions=stage.store.acting,
-            chat=lambda: stage.chat,
+            silences=harness.store.silences,
+            actions=harness.store.acting,
+            chat=lambda: harness.chat,
         )
         async with TestServer(app) as server:
-            yield Port(stage, str(server.make_url("/")))
+            yield Port(harness, str(server.make_url("/")))
 
 
 async def test_a_signed_press_works_without_the_pages_token(port: Port) -> None:
-    """Acknowledged at once, and done as by Socket Mode; the audit knows the way."""
-    ack = await port.stage.slack.press(port.stage.message, CANCEL, ANNA, url=port.presses)
+    """Acknowledged at once, and done as by SocketModeConnection Mode; the audit knows the way."""
+    ack = await port.harness.slack.press(port.harness.message, CANCEL, ANNA, url=port.presses)
     assert (ack.status, ack.payload) == (200, None)
-    assert "Canceled" in (await port.stage.slack.told(ANNA))[0]
-    assert port.stage.controller.asked == 1
-    [action] = await port.stage.store.acting.actions()
+    assert "Canceled" in (await port.harness.slack.told(ANNA))[0]
+    assert port.harness.controller.asked == 1
+    [action] = await port.harness.store.acting.actions()
     assert (action.via, action.outcome, action.who) == ("http", "done", ANNA.id)
 
 
 async def test_a_press_is_acknowledged_while_the_controller_hangs(port: Port) -> None:
     """Within Slack's three seconds by far."""
-    port.stage.controller.answering.clear()
-    ack = await port.stage.slack.press(port.stage.message, CANCEL, ANNA, url=port.presses)
+    port.harness.controller.answering.clear()
+    ack = await port.harness.slack.press(port.harness.message, CANCEL, ANNA, url=port.presses)
     assert ack.status == 200
     assert ack.seconds < 1
-    await port.stage.controller.called.wait()
-    port.stage.controller.answering.set()
-    await port.stage.slack.told(ANNA)
+    await port.harness.controller.called.wait()
+    port.harness.controller.answering.set()
+    await port.harness.slack.told(ANNA)
 
 
 async def test_what_is_not_signed_by_the_app_changes_nothing(port: Port) -> None:
     """Forged, old, from the future, of another body, cut, garbled: 401, counted, written down, not done."""
-    slack, body = port.stage.slack, port.body()
+    slack, body = port.harness.slack, port.body()
     now = time.time()
     other = port.body().replace(ANNA.id, BERT.id)
     assert (await slack.post(port.presses, body, secret="guessed")).status == 401
@@ -108,12 +108,12 @@ async def test_what_is_not_signed_by_the_app_changes_nothing(port: Port) -> None
     stamped = signature(slack.signing_secret, "x")
     assert (await slack.post_raw(port.presses, b"\xff", stamped)).status == 401
     assert (await slack.post_raw(port.presses, body.encode(), {})).status == 401
-    await port.stage.chat.stop(5)
-    assert port.stage.controller.asked == 0
+    await port.harness.chat.stop(5)
+    assert port.harness.controller.asked == 0
     assert not slack.ephemerals
-    assert not port.stage.replies()
-    assert port.stage.counted("unknown", "forged") == 11
-    actions = await port.stage.store.acting.actions()
+    assert not port.harness.replies()
+    assert port.harness.counted("unknown", "forged") == 11
+    actions = await port.harness.store.acting.actions()
     assert {action.outcome.value for action in actions} == {"forged"}
     assert len(actions) == 10, "a flood of them must not fill the store"
     assert sum("s from our clock" in (action.answer or "") for action in actions) == 2
@@ -123,33 +123,33 @@ async def test_a_copy_that_is_sent_again_in_time_is_not_done_again(port: Port) -
     """A genuine request that somebody recorded is answered, and acts once."""
     body = port.body()
     for _ in range(3):
-        assert (await port.stage.slack.post(port.presses, body)).status == 200
-    await port.stage.slack.told(ANNA)
-    await port.stage.chat.stop(5)
-    assert port.stage.controller.asked == 1
-    assert len(port.stage.slack.ephemerals) == 1
+        assert (await port.harness.slack.post(port.presses, body)).status == 200
+    await port.harness.slack.told(ANNA)
+    await port.harness.chat.stop(5)
+    assert port.harness.controller.asked == 1
+    assert len(port.harness.slack.ephemerals) == 1
 
 
 async def test_a_press_whose_body_comes_after_the_stop_begins_nothing(port: Port) -> None:
     """A reload while it is being received: it is refused, so that nothing is begun that nobody ends."""
     body = port.body().encode()
-    slack, stopped = port.stage.slack, asyncio.Event()
+    slack, stopped = port.harness.slack, asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
         yield body[:100]
-        await port.stage.chat.stop(5)
+        await port.harness.chat.stop(5)
         stopped.set()
         yield body[100:]
 
     ack = await slack.post_raw(port.presses, slowly(), signature(slack.signing_secret, body.decode()))
     assert stopped.is_set()
     assert ack.status == 503
-    assert await port.stage.store.acting.actions() == []
+    assert await port.harness.store.acting.actions() == []
 
 
 async def test_bodies_are_bounded_and_nonsense_is_refused(port: Port) -> None:
     """Too much is not read, what is signed but no press gets 400, and other sinks have no such address."""
-    slack = port.stage.slack
+    slack = port.harness.slack
     assert (await slack.post(port.presses, "x" * 65_537)).status == 413
 
     async def endless() -> AsyncIterator[bytes]:
@@ -165,27 +165,27 @@ async def test_bodies_are_bounded_and_nonsense_is_refused(port: Port) -> None:
     assert (await slack.post(f"{port.base}slack/mail/interactions", port.body())).status == 404
     assert (await slack.post(f"{port.base}slack/chat/other", port.body())).status == 401
     assert (await slack.post(f"{port.base}api/v1/status", port.body())).status == 401
-    assert port.stage.controller.asked == 0
+    assert port.harness.controller.asked == 0
 
 
 async def test_nothing_is_begun_that_would_be_cut_short(port: Port) -> None:
     """Once it stops, who presses is shown an error, and tries again."""
-    await port.stage.chat.stop(5)
-    assert (await port.stage.slack.post(port.presses, port.body())).status == 503
-    assert await port.stage.store.acting.actions() == []
+    await port.harness.chat.stop(5)
+    assert (await port.harness.slack.post(port.presses, port.body())).status == 503
+    assert await port.harness.store.acting.actions() == []
 
 
 async def test_a_command_is_answered_in_the_answer(port: Port) -> None:
     """To the one who asked alone."""
-    ack = await port.stage.slack.command("help", ANNA, url=port.commands)
+    ack = await port.harness.slack.command("help", ANNA, url=port.commands)
     assert ack.payload
     assert ack.payload["response_type"] == "ephemeral"
     assert "/cmc failures" in json.dumps(ack.payload["blocks"])
 
 
 async def test_a_sink_without_a_secret_has_no_way_in(tmp_path: Path) -> None:
-    """Socket Mode alone opens nothing on the port."""
-    async with chat_stage(tmp_path, signing_secret=None) as stage:
-        app = stage.chat.app_of("chat")
+    """SocketModeConnection Mode alone opens nothing on the port."""
+    async with chat_harness(tmp_path, signing_secret=None) as harness:
+        app = harness.chat.app_of("chat")
         assert app
-        assert app.door is None
+        assert app.signature_check is None

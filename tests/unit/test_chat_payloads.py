@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.signature import SignatureVerifier
 
-from cmc_notify.chatops.payloads import Unreadable, read_command, read_form, read_json, read_press
-from cmc_notify.chatops.permissions import changed_meanwhile, groups, named, not_cancelable, refusal
+from cmc_notify.chatops.payloads import UnreadablePayload, read_command, read_form, read_json, read_press
+from cmc_notify.chatops.permissions import cancel_refusal_now, groups, named, cancel_refusal, refusal
 from cmc_notify.chatops.signature_check import SignatureCheck
 from cmc_notify.core.model import Job, JobState
 
@@ -78,7 +78,7 @@ def test_what_is_not_ours_is_nothing() -> None:
 def test_a_job_that_no_store_could_hold_is_none(uid: str) -> None:
     """What a block's id names goes into queries and the audit: only what a uid is made of gets there."""
     action = PRESS["actions"][0] | {"block_id": f"job:emea:{uid}#0123456789ab"}
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadablePayload):
         read_press(PRESS | {"actions": [action]})
 
 
@@ -92,7 +92,7 @@ def test_whatever_comes_is_a_press_nothing_or_unreadable(place: str, value: obje
             target[place] = value
     try:
         press = read_press(payload)
-    except Unreadable:
+    except UnreadablePayload:
         return
     if press is not None:
         assert press.subject.startswith("job:")
@@ -106,7 +106,7 @@ def test_whatever_comes_is_a_command_or_unreadable(value: Any) -> None:
     """The same for commands."""
     try:
         command = read_command(value)
-    except Unreadable:
+    except UnreadablePayload:
         return
     assert command.person.id
 
@@ -123,7 +123,7 @@ def test_any_body_is_a_form_or_unreadable(body: bytes) -> None:
     try:
         fields = read_form(body)
         read_json(fields.get("payload", ""))
-    except Unreadable:
+    except UnreadablePayload:
         return
 
 
@@ -174,12 +174,12 @@ def test_what_can_be_canceled() -> None:
     """An open job that the controller still shows as the same one."""
     job = Job(id=42, status="InProgress", creation_time=7)
     state = JobState(uid="42-7", job=job)
-    assert not_cancelable(state) is None
-    assert changed_meanwhile(state, job) is None
-    assert changed_meanwhile(state, None) is None
-    assert changed_meanwhile(state, Job(id=42, status="Queued")) is None
-    assert "another job" in str(changed_meanwhile(state, Job(id=42, status="Queued", creation_time=8)))
-    assert "Canceled already" in str(changed_meanwhile(state, Job(id=42, status="Canceled", creation_time=7)))
-    assert "not on the controller" in str(not_cancelable(JobState(uid="42-7", job=job, vanished=True)))
+    assert cancel_refusal(state) is None
+    assert cancel_refusal_now(state, job) is None
+    assert cancel_refusal_now(state, None) is None
+    assert cancel_refusal_now(state, Job(id=42, status="Queued")) is None
+    assert "another job" in str(cancel_refusal_now(state, Job(id=42, status="Queued", creation_time=8)))
+    assert "Canceled already" in str(cancel_refusal_now(state, Job(id=42, status="Canceled", creation_time=7)))
+    assert "not on the controller" in str(cancel_refusal(JobState(uid="42-7", job=job, vanished=True)))
     over = JobState(uid="42-7", job=Job(id=42, status="Failed", creation_time=7))
-    assert not_cancelable(over) == "job 42 is Failed already"
+    assert cancel_refusal(over) == "job 42 is Failed already"

@@ -1,7 +1,6 @@
 """From changes to events, deliveries and incidents: order, recoveries, and whom they follow."""
 
 import pytest
-from core_bridge import EVERYWHERE, NAMES, Bridge, ended, rows, running
 
 from cmc_notify.core.diff import Policy, look
 from cmc_notify.core.event_builder import EventBuilder
@@ -10,6 +9,7 @@ from cmc_notify.core.failures import FailureTracker
 from cmc_notify.core.model import Job, JobState, Outcome, Row
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route
+from support.core_bridge import EVERYWHERE, NAMES, Bridge, ended, rows, running
 
 # --- order ------------------------------------------------------------------------------------------------
 

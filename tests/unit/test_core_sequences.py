@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from core_bridge import Bridge, ended, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from cmc_notify.core.model import Job, Outcome, Pair, Row, Status
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.core.silences import Silence
+from support.core_bridge import Bridge, ended, rows
 
 World = dict[int, Job]
 """The controller's jobs at one moment, by id."""

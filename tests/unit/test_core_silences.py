@@ -4,7 +4,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from core_bridge import Bridge, ended, rows, running
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,6 +15,7 @@ from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route, Shown
 from cmc_notify.core.silences import Silence, audible, problems, silencing
+from support.core_bridge import Bridge, ended, rows, running
 
 NAMES = Names({3: Feature(3, "qos", "QoS"), 4: Feature(4, "path_rules", "Path Rules")})
 NOW = 1_000_015.0

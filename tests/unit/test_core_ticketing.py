@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from core_bridge import NAMES, Bridge, ended, rows, running
 
 from cmc_notify.core.delivery import NewDelivery, Purpose
 from cmc_notify.core.diff import Policy
@@ -14,6 +13,7 @@ from cmc_notify.core.model import Job
 from cmc_notify.core.recipients import SinkProfile, of_news
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.core.silences import Silence
+from support.core_bridge import NAMES, Bridge, ended, rows, running
 
 DESK = SinkProfile(tickets=True)
 PER_JOB = (Route(sinks=("desk",)),)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmc_notify.core.events import Event, EventType, Failure, decode, encode
 from cmc_notify.ports import Message
-from cmc_notify.sinks.fewer_failures import fit, fit_aside
+from cmc_notify.sinks.fewer_failures import fit_failures, fit_failures_in_thread
 
 
 def message(sizes: list[int], omitted: int = 0) -> Message:
@@ -40,7 +40,7 @@ def document(made: Message) -> bytes:
 def test_failures_that_do_not_fit_are_counted(sizes: list[int], limit: int, omitted: int) -> None:
     """The document fits, shows the first failures whole, counts the others and keeps the link to all."""
     whole = message(sizes, omitted)
-    made = fit(whole, document, limit)
+    made = fit_failures(whole, document, limit)
     assert made is not None
     assert len(made) <= limit
     event = decode(made)
@@ -53,15 +53,15 @@ def test_failures_that_do_not_fit_are_counted(sizes: list[int], limit: int, omit
 
 def test_little_room_is_wasted() -> None:
     """Of many failures nearly as many are shown as fit."""
-    made = fit(message([500] * 1000), document, 100_000)
+    made = fit_failures(message([500] * 1000), document, 100_000)
     assert made is not None
     assert len(made) > 85_000
 
 
 def test_a_frame_that_is_too_large_is_told() -> None:
     """Where not even the message without any failure fits, there is no document."""
-    assert fit(message([10, 10]), document, 100) is None
-    assert fit(message([]), document, 100) is None
+    assert fit_failures(message([10, 10]), document, 100) is None
+    assert fit_failures(message([]), document, 100) is None
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ async def test_what_takes_long_is_made_beside_the_loop(sizes: list[int], aside: 
         made_in.append(threading.get_ident())
         return document(shown)
 
-    await fit_aside(message(sizes), make, 16_000_000)
+    await fit_failures_in_thread(message(sizes), make, 16_000_000)
     assert (made_in[0] != threading.get_ident()) is aside

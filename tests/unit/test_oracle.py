@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from oracle import Expected, compare, expected
-from oracle_looks import Pair
 
 from cmc_notify.simulator import ABSENT, Quirks, Request, Row, SimulatedJob, Simulator
+from support.oracle.expected_events import Expected, compare, expected
+from support.oracle.observations import Pair
 
 JOBS = "/api/cmc.configurator/1.0/jobs"
 PAIR = ("V1", 3)

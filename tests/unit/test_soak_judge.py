@@ -5,15 +5,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from soak_history import runs
-from soak_judge import AttemptResult, judge
-from soak_plan import Plan
-from soak_record import Arrival, End, Freeze, Kill, Look, Notified, Record, Reply, Row, Run, Silence, Stop
-from soak_repeats import Cause
-from soak_report import report, transitions
 
 from cmc_notify.simulator import Row as DetailRow
 from cmc_notify.simulator import Simulator
+from support.soak.history import runs
+from support.soak.judge import AttemptResult, judge
+from support.soak.plan import Plan
+from support.soak.record import (
+    Arrival,
+    End,
+    Freeze,
+    Kill,
+    Look,
+    Notified,
+    Record,
+    Reply,
+    Row,
+    Run,
+    Silence,
+    Stop,
+)
+from support.soak.repeats import Cause
+from support.soak.report import report, transitions
 
 PAIR = ("V1", 3)
 FAILED = Run("cmc", 7, "Failed", None, {PAIR: "no disk"}, frozenset({("V2", 3)}))

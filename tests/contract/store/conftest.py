@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from postgres import PostgresServer
 from sqlalchemy import make_url
 
 from cmc_notify.core.delivery import NewDelivery
@@ -19,6 +18,7 @@ from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, job_inf
 from cmc_notify.core.model import Job, JobState, Names, Outcome, Row, TrackedFailure
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 from cmc_notify.store import Store, open_store
+from support.postgres import PostgresServer
 
 START = 1_795_425_600.0
 

@@ -5,9 +5,9 @@ import time
 from contextlib import suppress
 
 import pytest
-from postgres import PostgresServer
 
 from cmc_notify.store import open_store
+from support.postgres import PostgresServer
 
 
 async def test_a_server_that_hangs_does_not_hold_up_the_end(postgresql_server: PostgresServer) -> None:

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from postgres import PostgresServer
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from cmc_notify.core.model import JobState
@@ -23,6 +22,7 @@ from cmc_notify.errors import StoreError, StoreLocked, StoreUnavailable
 from cmc_notify.ports import PollCommit
 from cmc_notify.store import Store, open_store, schema
 from cmc_notify.store.tables import metadata
+from support.postgres import PostgresServer
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]

@@ -12,13 +12,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from postgres import PostgresServer
 from sqlalchemy import make_url
 
 from cmc_notify.core.model import JobState
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import PollCommit
 from cmc_notify.store import Store, open_store
+from support.postgres import PostgresServer
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]

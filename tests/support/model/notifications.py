@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from model_controller import Answer
-from model_life import WATCH, Life, Look, WirePair, read
-from model_standing import RECOVERED, Standing
-from model_written import Notified
+from support.model.controller import Answer
+from support.model.job_life import WATCH, Life, Look, WirePair, read
+from support.model.open_failures import RECOVERED, Standing
+from support.model.stored import Notified
 
 RANKS = (
     "job.reopened",

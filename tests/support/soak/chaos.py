@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Literal
 
-from soak_fleet import Fleet, Life
-from soak_plan import Plan
-from soak_receivers import Receivers
-from soak_record import Arrival, Freeze, Kill, Record, Stop
-from soak_store import Store, leased_by, led_by
-
 from cmc_notify.simulator import Simulator
 from cmc_notify.simulator.faults import KINDS
+from support.soak.fleet import Fleet, Life
+from support.soak.plan import Plan
+from support.soak.receivers import Receivers
+from support.soak.record import Arrival, Freeze, Kill, Record, Stop
+from support.soak.store import Store, leased_by, led_by
 
 Aim = Literal["any", "held", "answered"]
 _AIMS: tuple[Aim, ...] = ("any", "held", "answered")

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from soak_record import Reply
+from support.soak.record import Reply
 
 
 @dataclass(frozen=True, kw_only=True)

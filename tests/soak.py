@@ -1,4 +1,4 @@
-"""Random kills for as long as wished: ``python tests/soak/soak.py --seconds 600 --replicas 3``.
+"""Random kills for as long as wished: ``python tests/soak.py --seconds 600 --replicas 3``.
 
 Plays a busy day on several simulated controllers for real bridges that are killed, frozen and cut off from
 their database, and receivers that misbehave; then prints what came of it. Exits 1 if anything was lost, came
@@ -13,15 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What tests share lies beside this folder; pytest has it on its path, a program has not.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "shared"))
-
-from postgres import postgres_server
-from soak_judge import judge
-from soak_plan import Plan
-from soak_report import report
-from soak_run import soak
-from soak_store import PostgresqlStore, SqliteStore, Store
+from support.postgres import postgres_server
+from support.soak.judge import judge
+from support.soak.plan import Plan
+from support.soak.report import report
+from support.soak.run import soak
+from support.soak.store import PostgresqlStore, SqliteStore, Store
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from new_store import new_store
 
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import EventType
@@ -21,6 +20,7 @@ from cmc_notify.errors import StoreUnavailable
 from cmc_notify.ports import ControllerMeta, Delivery, Message, PartRecorder, PollCommit
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
+from support.new_store import new_store
 
 START = 1_795_425_600.0
 HOUR = 3600.0
@@ -95,7 +95,7 @@ class Faulty:
         raise StoreUnavailable("disk full")
 
 
-class Stage:
+class DispatcherHarness:
     """A store, sinks and a dispatcher over them."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -194,11 +194,11 @@ async def hang(_message: Message, _record: PartRecorder) -> SendOutcome:
 
 
 @asynccontextmanager
-async def empty_stage(folder: Path) -> AsyncIterator[Stage]:
+async def empty_harness(folder: Path) -> AsyncIterator[DispatcherHarness]:
     """Nothing is told yet."""
     clock = Clock()
     store = await new_store(folder / "store.db", clock=clock)
-    yield Stage(store, clock)
+    yield DispatcherHarness(store, clock)
     await store.close()
 
 

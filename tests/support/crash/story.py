@@ -9,12 +9,11 @@ takes one delivery at a time: at most one is in flight.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crash_receivers import Receivers
-
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import Simulator
 from cmc_notify.simulator.receiver import Answer
 from cmc_notify.simulator.wire import Row
+from support.crash.receivers import Receivers
 
 POLL = frozenset({Boundary.POLL_ASKED, Boundary.POLL_WRITTEN, Boundary.POLL_COMMITTED})
 PART = frozenset({Boundary.DELIVERY_PART_ACCEPTED, Boundary.DELIVERY_PART_RECORDED})

@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from new_store import new_store
-
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import Event
 from cmc_notify.core.recipients import SinkProfile
@@ -18,6 +16,7 @@ from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
+from support.new_store import new_store
 
 
 class SameClock(Controller):
@@ -29,7 +28,7 @@ class SameClock(Controller):
         return 0.0
 
 
-class PollerStage:
+class PollerHarness:
     """One controller, one store, one poller at a time. The bridge's clock runs with the controller's."""
 
     def __init__(self, sim: Simulator, store: Store, settings: ControllerSettings) -> None:
@@ -98,8 +97,8 @@ class PollerStage:
 @asynccontextmanager
 async def polling(
     folder: Path, *, quirks: Quirks | None = None, first_run: Any = "all", **poll: Any
-) -> AsyncIterator[PollerStage]:
-    """A stage on an empty controller."""
+) -> AsyncIterator[PollerHarness]:
+    """A harness on an empty controller."""
     sim = Simulator("empty", speed=0, quirks=quirks, auth=OPEN)
     store = await new_store(folder / "poller.db", clock=lambda: sim.now)
     try:
@@ -111,10 +110,10 @@ async def polling(
                 poll={"timeout": 0.3, "unreachable_after": 2, **poll},
                 overdue={},
             )
-            stage = PollerStage(sim, store, settings)
+            harness = PollerHarness(sim, store, settings)
             try:
-                yield stage
+                yield harness
             finally:
-                await stage.close()
+                await harness.close()
     finally:
         await store.close()

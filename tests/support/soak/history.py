@@ -7,9 +7,8 @@ again; within a run rows only fill up, so that version holds all that the run di
 from collections.abc import Iterable
 from typing import Any
 
-from soak_record import Run
-
 from cmc_notify.simulator import Version
+from support.soak.record import Run
 
 FINISHED = frozenset({"Failed", "Success", "Canceled"})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from oracle_looks import FINISHED, Pair, Seen
+from support.oracle.observations import FINISHED, Pair, Seen
 
 JobKey = tuple[int, int | None]
 """A job's id and its creation time in Unix seconds."""

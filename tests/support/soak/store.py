@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from soak_record import Notified, Row
+
+from support.soak.record import Notified, Row
 
 LEASES = """SELECT "key" FROM deliveries WHERE state = 'pending' AND leased_by LIKE '%-{pid}-%'"""
 LEADS = """SELECT name FROM leaders WHERE owner LIKE '%-{pid}-%'"""

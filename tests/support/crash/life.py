@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import crashing_bridge
 import msgspec
 import yaml
-from crash_ledger import Ledger, Sent
-from crash_receivers import READERS, Receivers
-from crash_story import Step
-from crashing_bridge import Order
 
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import Simulator
+from support.crash import killable_bridge
+from support.crash.killable_bridge import Order
+from support.crash.ledger import Ledger, Sent
+from support.crash.receivers import READERS, Receivers
+from support.crash.story import Step
 
 PATIENCE = 20.0
 """Seconds for what takes a fraction of one, on a machine that is busy with something else."""
@@ -33,7 +33,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, crashing_bridge.__file__],
+            [sys.executable, killable_bridge.__file__],
             env={name: value for name, value in os.environ.items() if not name.startswith("CMC_NOTIFY_")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

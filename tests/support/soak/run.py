@@ -7,16 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from soak_chaos import Chaos, weather
-from soak_fleet import Fleet
-from soak_history import runs
-from soak_plan import Plan
-from soak_receivers import Receivers
-from soak_record import Record
-from soak_store import Store, ledger, pending
-from soak_story import SPEED, Story
-
 from cmc_notify.simulator import Simulator
+from support.soak.chaos import Chaos, weather
+from support.soak.fleet import Fleet
+from support.soak.history import runs
+from support.soak.plan import Plan
+from support.soak.receivers import Receivers
+from support.soak.record import Record
+from support.soak.store import Store, ledger, pending
+from support.soak.story import SPEED, Story
 
 AUTH = {"method": "access_code", "access_code": "simulated-access-code"}
 _ASK_AGAIN = 0.2

@@ -1,6 +1,6 @@
 """Real bridges that die where they are told to: ``cmc-notify run``, with a hook at every boundary.
 
-``python crashing_bridge.py`` imports the program once and forks a bridge for each order that it reads, since
+``python killable_bridge.py`` imports the program once and forks a bridge for each order that it reads, since
 importing takes longer than most of what is tried here. It answers each order, a line of JSON, with two lines:
 the bridge's process id, and, once that has ended, its exit status as ``os.waitpid`` gives it. The forked
 process runs the real command line to its end, and dies by SIGKILL alone.

@@ -8,12 +8,11 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from soak_plan import Plan
-from soak_receivers import Receivers
-
 from cmc_notify.simulator import Row, SimulatedJob, Simulator
 from cmc_notify.simulator.catalog import SimulatedAppliance
 from cmc_notify.simulator.texts import HOSTILE, MULTI_LINE, PRE_PUSH, SHARED
+from support.soak.plan import Plan
+from support.soak.receivers import Receivers
 
 SPEED = 60.0
 """Controller seconds in a real one: a rerun a moment later shows other times."""

@@ -11,8 +11,9 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
-from soak_plan import Plan
-from soak_record import Arrival, Record, Reply
+
+from support.soak.plan import Plan
+from support.soak.record import Arrival, Record, Reply
 
 LIFE = "soak-life"
 """The header by which a replica says which of its lives it is."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from soak_record import REFUSED, TAKEN, Arrival, Record
+from support.soak.record import REFUSED, TAKEN, Arrival, Record
 
 RECORDED_WITHIN = 1.0
 """Seconds that a replica may need, on a busy machine, from an answer to its record in the store."""

@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 from msgspec.structs import replace
-from new_store import new_store
 
 from cmc_notify.chatops import ChatOps, Present
 from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
@@ -22,6 +21,7 @@ from cmc_notify.sinks.slack import SlackSettings
 from cmc_notify.sinks.slack.buttons import buttons
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
+from support.new_store import new_store
 
 ANNA, BERT = Person("U0ANNA", "Anna <!channel>"), Person("U0BERT", "bert")
 NOW = 1_795_425_600.0
@@ -71,7 +71,7 @@ class ScriptedController:
         return result
 
 
-class ChatStage:
+class ChatHarness:
     """One Slack sink ``chat`` with one message about job 42, and whoever presses its buttons."""
 
     def __init__(self, slack: InteractiveSlack, store: Store, settings: SlackSettings, clock: Clock) -> None:
@@ -169,22 +169,24 @@ class ChatStage:
 
 
 @asynccontextmanager
-async def chat_stage(folder: Path, *, clock: Clock = lambda: NOW, **given: Any) -> AsyncIterator[ChatStage]:
-    """A stage with a running ChatOps; ``given`` are settings of the sink."""
+async def chat_harness(
+    folder: Path, *, clock: Clock = lambda: NOW, **given: Any
+) -> AsyncIterator[ChatHarness]:
+    """A harness with a running ChatOps; ``given`` are settings of the sink."""
     # A TLS context takes 50 ms to make, several times for each test, and nothing here speaks TLS.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     async with InteractiveSlack() as slack:
         with ExitStack() as patched:
             for module in ("cmc_notify.sinks.slack.client", "cmc_notify.chatops.socket_mode"):
                 patched.enter_context(mock.patch(f"{module}.ssl_context", return_value=context))
-            async with _running(slack, folder, clock, given) as stage:
-                yield stage
+            async with _running(slack, folder, clock, given) as harness:
+                yield harness
 
 
 @asynccontextmanager
 async def _running(
     slack: InteractiveSlack, folder: Path, clock: Clock, given: dict[str, Any]
-) -> AsyncIterator[ChatStage]:
+) -> AsyncIterator[ChatHarness]:
     store = await new_store(folder / "store.db", clock=lambda: NOW)
     document = {
         "token": slack.token,
@@ -194,12 +196,12 @@ async def _running(
         "signing_secret": slack.signing_secret,
         "allow": {"cancel": [ANNA.id], "acknowledge": [ANNA.id], "silence": [ANNA.id]},
     }
-    stage = ChatStage(slack, store, SlackSettings.model_validate(document | given), clock)
+    harness = ChatHarness(slack, store, SlackSettings.model_validate(document | given), clock)
     try:
-        await stage.post()
-        stage.chat.start()
+        await harness.post()
+        harness.chat.start()
         await slack.sockets.connected()
-        yield stage
+        yield harness
     finally:
-        await stage.chat.stop(5)
+        await harness.chat.stop(5)
         await store.close()

@@ -7,10 +7,6 @@ older commit than the newest.
 from dataclasses import dataclass
 from typing import Any
 
-from model_controller import ModelController, Outage
-from model_standing import CHAT, MUTE, PARTIAL, PARTIAL_SERIAL
-from model_telling import UNREACHABLE_AFTER, NotifyRules
-from model_written import Sql, Written
 from msgspec.structs import replace
 
 from cmc_notify import boundaries
@@ -25,6 +21,10 @@ from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import Quirks
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
+from support.model.controller import ModelController, Outage
+from support.model.notifications import UNREACHABLE_AFTER, NotifyRules
+from support.model.open_failures import CHAT, MUTE, PARTIAL, PARTIAL_SERIAL
+from support.model.stored import Sql, Written
 
 TELLING = Notified(
     routes=(
@@ -85,7 +85,7 @@ class PollRecorder:
 
 
 @dataclass
-class ModelStage:
+class ModelHarness:
     """One controller's example on a store that others have used before. ``clock`` is the store's, too."""
 
     store: Store

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model_life import Life, WirePair
-from model_written import Notified, Sent
+from support.model.job_life import Life, WirePair
+from support.model.stored import Notified, Sent
 
 RECOVERED = "appliance.recovered"
 

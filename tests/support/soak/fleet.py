@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
-from soak_plan import Plan
-from soak_receivers import LIFE
-from soak_record import End, Look, Record, Silence
+
+from support.soak.plan import Plan
+from support.soak.receivers import LIFE
+from support.soak.record import End, Look, Record, Silence
 
 _LOOKS = {"poll.done": True, "poll.failed": False}
 _SILENT = ("no answer after the request was written", "no answer within")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from soak_record import Freeze, Kill, Record
+from support.soak.record import Freeze, Kill, Record
 
 TAKEOVER_WITHIN = 10.0
 """Seconds from the death of the replica that polls a controller to another one's next poll of it, on a

@@ -25,11 +25,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from oracle_compare import compare
-from oracle_life import PAIRS, RECOVERY, SPINE, Expected, FailureTracker, JobKey, Life
-from oracle_looks import FINISHED, Poll, Seen, doubted, is_full, looked_up, polls, read
-
 from cmc_notify.simulator import Request, Simulator
+from support.oracle.comparison import compare
+from support.oracle.job_life import PAIRS, RECOVERY, SPINE, Expected, FailureTracker, JobKey, Life
+from support.oracle.observations import FINISHED, Poll, Seen, doubted, is_full, looked_up, polls, read
 
 __all__ = ["Expected", "compare", "expected"]
 

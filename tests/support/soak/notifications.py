@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from soak_record import Run
+from support.soak.record import Run
 
 Document = Mapping[str, Any]
 Job = tuple[str, int]

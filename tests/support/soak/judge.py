@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from soak_record import Arrival, Record
-from soak_repeats import Cause, repeats
-from soak_takeovers import Takeover, takeovers
-from soak_told import told_wrongly
+from support.soak.notifications import told_wrongly
+from support.soak.record import Arrival, Record
+from support.soak.repeats import Cause, repeats
+from support.soak.takeovers import Takeover, takeovers
 
 Pair = tuple[str, str, int]
 """Controller, serial, feature id."""

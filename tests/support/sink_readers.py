@@ -17,7 +17,6 @@ from typing import Any, ClassVar, cast
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from ticket_places import PLACES
 
 from cmc_notify.core.events import Event
 from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
@@ -45,6 +44,7 @@ from cmc_notify.sinks.console import ConsoleSink
 from cmc_notify.sinks.plugin import SinkPlugin
 from cmc_notify.sinks.slack.limits import violations
 from cmc_notify.web.event_page import EventPage
+from support.ticket_services import PLACES
 
 _LONGEST_LINE = 998
 _LARGEST_MAIL = 10_000_000

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from soak_judge import AttemptResult
-from soak_plan import Plan
-from soak_record import Record
-from soak_repeats import Cause
-from soak_takeovers import TAKEOVER_WITHIN
+from support.soak.judge import AttemptResult
+from support.soak.plan import Plan
+from support.soak.record import Record
+from support.soak.repeats import Cause
+from support.soak.takeovers import TAKEOVER_WITHIN
 
 _SHOWN = 20
 """Violations that are printed; the others are counted."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from oracle_life import PAIRS, RECOVERY, SPINE, Expected, JobKey
-from oracle_looks import Pair
+from support.oracle.job_life import PAIRS, RECOVERY, SPINE, Expected, JobKey
+from support.oracle.observations import Pair
 
 
 def compare(expected: Sequence[Expected], received: Iterable[Mapping[str, Any]]) -> list[str]:
