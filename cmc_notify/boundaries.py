@@ -11,9 +11,9 @@ from enum import StrEnum
 class Boundary(StrEnum):
     """In the order in which a change passes them on its way to a reader."""
 
-    LEAD_TAKEN = "lead.taken"
+    LEADERSHIP_TAKEN = "lead.taken"
     """Others see us lead a controller; nothing is asked. Only where replicas share a store."""
-    POLL_ASKED = "poll.asked"
+    POLL_FETCHED = "poll.asked"
     """The controller has answered, or failed to; nothing is written."""
     POLL_WRITTEN = "poll.written"
     """Everything is written inside the transaction, which is still open."""
@@ -25,17 +25,17 @@ class Boundary(StrEnum):
     """A receiver took one part of several; that is not written."""
     DELIVERY_PART_RECORDED = "delivery.part_recorded"
     """It is written; the other parts are not sent."""
-    DELIVERY_ANSWERED = "delivery.answered"
+    DELIVERY_ATTEMPTED = "delivery.answered"
     """The receiver has answered; what it said is not written."""
     DELIVERY_WRITTEN = "delivery.written"
     """The verdict is written inside the transaction, which is still open."""
     DELIVERY_RECORDED = "delivery.recorded"
     """The transaction has ended; the process does not know it yet."""
-    NEWS_WRITTEN = "news.written"
+    SINK_EVENT_WRITTEN = "news.written"
     """What is told of a sink is written inside the transaction, which is still open."""
-    NEWS_COMMITTED = "news.committed"
+    SINK_EVENT_COMMITTED = "news.committed"
     """The transaction has ended; nobody has been woken to send it."""
-    LEAD_GIVEN_UP = "lead.given_up"
+    LEADERSHIP_RELEASED = "lead.given_up"
     """Another may poll; we have not ended. Only where replicas share a store."""
 
 

@@ -1,4 +1,4 @@
-"""A dead man's switch: tells an outside service that every controller is polled, and the store takes it.
+"""A dead man's switch: tells an outside service that every controller is on_polled, and the store takes it.
 
 A call is made once every configured controller has had a good poll, committed by whichever replica, since
 the call before. So the calls stop when the bridge, its store, its network or one controller's polls do.
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from cmc_notify import __version__
-from cmc_notify.core.network import system_words
+from cmc_notify.core.network import os_error_text
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Ledger
 from cmc_notify.telemetry import Metrics
@@ -45,13 +45,13 @@ class Heartbeat:
         self._ledger = ledger
         self._metrics = metrics
         self._timeout = timeout
-        self._polled = asyncio.Event()
+        self._poll_committed = asyncio.Event()
         self._failing = False
         self._task: asyncio.Task[None] | None = None
 
-    def polled(self) -> None:
+    def on_polled(self) -> None:
         """A poll was committed; returns at once."""
-        self._polled.set()
+        self._poll_committed.set()
 
     def start(self) -> None:
         """Count polls from now on."""
@@ -67,8 +67,8 @@ class Heartbeat:
         # Times are compared with one another alone: they may be another replica's, whose clock is its own.
         counted = await self._last_polls()
         while True:
-            await self._polled.wait()
-            self._polled.clear()
+            await self._poll_committed.wait()
+            self._poll_committed.clear()
             now = await self._last_polls()
             if counted is None:
                 counted = now
@@ -101,7 +101,7 @@ class Heartbeat:
         except TimeoutError:
             return f"no answer within {self._timeout:g} s"
         except OSError as error:
-            return system_words(getattr(error, "os_error", error))
+            return os_error_text(getattr(error, "os_error", error))
         except aiohttp.ClientConnectionError:
             return "the connection broke off"
         except (aiohttp.ClientError, ValueError) as error:

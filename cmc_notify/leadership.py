@@ -2,7 +2,7 @@
 
 A lead is a lease in the store, renewed long before it ends. It is lost by this process' own clock at the
 latest when it ends in the store, whatever the store is doing meanwhile; a process that stood still and could
-not tell is stopped by its outdated fence. A leader that dies is replaced within ``TTL`` and one turn.
+not tell is stopped by its outdated fence. A leader that dies is replaced within ``TTL`` and one check_every.
 
 A poll that runs when its lead is lost is cancelled: before its commit it never happened, and the next leader
 finds the same changes. One that runs when a lead is given up comes to its end first.
@@ -18,20 +18,20 @@ from typing import Protocol
 
 import structlog
 
-from cmc_notify.core.leader_balance import sends_to, surplus, turn_to_take
+from cmc_notify.core.leader_balance import may_take, names_to_release, sender_name
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Attendance, Fence, Leadership
-from cmc_notify.telemetry import Metrics, Reasons
+from cmc_notify.ports import Fence, Leadership, Replicas
+from cmc_notify.telemetry import LoggedReasons, Metrics
 
 _log = structlog.get_logger(__name__)
 
 TTL = 6.0
 """Seconds that a lead lasts unless it is renewed."""
-TURN = 1.5
+CHECK_EVERY = 1.5
 """Seconds between two looks at who leads."""
 JITTER = 0.2
-"""A look comes up to this part of ``TURN`` early, so that replicas do not go in step."""
-KEPT = 50
+"""A look comes up to this part of ``CHECK_EVERY`` early, so that replicas do not go in step."""
+KEEP_TTLS = 50
 """For so many times ``TTL`` a replica gives nothing back, once another has left free what was its to take."""
 PARALLEL = 8
 """Leads renewed at a time: with many, and a store far away, one after the other would take as long as they
@@ -40,101 +40,101 @@ last. A part of the store's connections, so that polls and deliveries get theirs
 RELEASE_WITHIN = 1.0
 """Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
 _POLLS = "poll:"
-_NOBODY = Attendance(candidates={}, leaders={})
+_NOBODY = Replicas(candidates={}, leaders={})
 
 
-def polls_of(controller: str) -> str:
+def lead_name(controller: str) -> str:
     """What the store knows the lead by."""
     return _POLLS + controller
 
 
-class Follower(Protocol):
+class LeadHandler(Protocol):
     """Polls what is led."""
 
-    def lead(self, controller: str, fence: Fence) -> None:
+    def start_polling(self, controller: str, fence: Fence) -> None:
         """Poll the controller under this fence from now on, for the first time at once."""
         ...
 
-    def lose(self, controller: str) -> None:
+    def cancel_polling(self, controller: str) -> None:
         """Stop at once: another may poll it already."""
         ...
 
-    async def rest(self, controller: str) -> None:
+    async def finish_polling(self, controller: str) -> None:
         """Begin no other poll, and wait for the end of the one that runs."""
         ...
 
 
 @dataclass(eq=False)
 class _Lead:
-    """What is held. ``lapse`` takes it away in time."""
+    """What is held. ``expiry`` takes it away in time."""
 
     fence: Fence
-    lapse: asyncio.TimerHandle
-    giving: asyncio.Task[None] | None = None
+    expiry: asyncio.TimerHandle
+    release_task: asyncio.Task[None] | None = None
 
 
 class LeaderElection:
-    """One replica's leads, from :meth:`serve` to :meth:`stop`. A reload replaces the follower alone."""
+    """One replica's leads, from :meth:`serve` to :meth:`stop`. A reload replaces the handler alone."""
 
     def __init__(
-        self, store: Leadership, *, owner: str, metrics: Metrics, ttl: float = TTL, turn: float = TURN
+        self, store: Leadership, *, owner: str, metrics: Metrics, ttl: float = TTL, check_every: float = CHECK_EVERY
     ) -> None:
-        """``owner`` names this process among all that use the store; ``ttl`` and ``turn`` are in seconds."""
+        """``owner`` names this process among all that use the store; ``ttl`` and ``check_every`` are in seconds."""
         self.owner = owner
         self._store = store
         self._metrics = metrics
         self._ttl = ttl
-        self._turn = turn
-        self._follower: Follower | None = None
+        self._check_every = check_every
+        self._handler: LeadHandler | None = None
         self._controllers: frozenset[str] = frozenset()
         self._sinks: frozenset[str] = frozenset()
         self._leads: dict[str, _Lead] = {}
         self._seen = _NOBODY
         self._free_since: dict[str, float] = {}
         self._avoided_until: dict[str, float] = {}
-        self._gives_from = 0.0
-        self._trouble = Reasons()
+        self._keep_until = 0.0
+        self._reasons = LoggedReasons()
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    def serve(self, controllers: Collection[str], follower: Follower, *, sinks: Collection[str] = ()) -> None:
-        """Lead these for this follower; what is led already goes on under the same fence.
+    def serve(self, controllers: Collection[str], handler: LeadHandler, *, sinks: Collection[str] = ()) -> None:
+        """Lead these for this handler; what is led already goes on under the same fence.
 
         ``sinks`` is what we send to: the others are told, so that none ends what waits for them.
         """
         known = self._controllers | set(controllers)
         self._controllers = frozenset(controllers)
         self._sinks = frozenset(sinks)
-        self._follower = follower
+        self._handler = handler
         for name in known:
-            self._show(name)
+            self._update_metric(name)
         for name, lead in self._leads.items():
-            if name in self._controllers and not lead.giving:
-                follower.lead(name, lead.fence)
+            if name in self._controllers and not lead.release_task:
+                handler.start_polling(name, lead.fence)
         self._wake.set()
-        self._running = self._running or asyncio.create_task(self._run(), name="leading")
+        self._running = self._running or asyncio.create_task(self._run(), name="leadership")
 
     async def stop(self) -> None:
         """Give up everything, so that others take over at once."""
         if self._running is None:
             return
         fences = [lead.fence for lead in self._leads.values()]
-        tasks = [lead.giving for lead in self._leads.values() if lead.giving]
+        tasks = [lead.release_task for lead in self._leads.values() if lead.release_task]
         tasks.append(self._running)
         self._running = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for name in tuple(self._leads):
-            self._drop(name)
+            self._remove(name)
         try:
             async with asyncio.timeout(RELEASE_WITHIN):
                 await asyncio.gather(*(self._store.release(fence) for fence in fences))
-                await self._store.leave(self.owner)
+                await self._store.unregister(self.owner)
         except (StoreError, TimeoutError) as error:
-            _log.warning("leading.not_released", error=str(error) or "the store did not answer in time")
+            _log.warning("leadership.not_released", error=str(error) or "the store did not answer in time")
 
-    def leads(self, controller: str) -> bool:
+    def is_leader(self, controller: str) -> bool:
         """Whether this process polls it."""
         return controller in self._leads
 
@@ -142,41 +142,41 @@ class LeaderElection:
         """The replica that polls it, as of the last look; None while nobody does."""
         if controller in self._leads:
             return self.owner
-        leader = self._seen.leaders.get(polls_of(controller))
+        leader = self._seen.leaders.get(lead_name(controller))
         return None if leader == self.owner else leader
 
-    def stand_back(self, controller: str) -> None:
+    def step_down(self, controller: str) -> None:
         """Polls hang here: let another replica try, if there is one."""
         if controller in self._leads and self._others(controller):
             self._avoided_until[controller] = self._now() + 2 * self._ttl
-            self._give_up(controller, "polls hang")
+            self._begin_release(controller, "polls hang")
 
-    # --- one turn -------------------------------------------------------------------------------------
+    # --- one check_every -------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                # Leads lapse by themselves meanwhile; this frees us from a connection that is dead.
+                # Leads expiry by themselves meanwhile; this frees us from a connection that is dead.
                 async with asyncio.timeout(self._ttl):
-                    await self._look()
+                    await self._check()
             except (StoreError, TimeoutError) as error:
-                self._tell_trouble(str(error) or f"the store did not answer within {self._ttl:g} s")
+                self._log_failure(str(error) or f"the store did not answer within {self._ttl:g} s")
             except Exception:  # noqa: BLE001  whatever it is, this replica must not stop looking
-                _log.exception("leading.bug")
+                _log.exception("leadership.bug")
             else:
-                self._trouble.clear()
-            pause = self._turn * (1 - JITTER * random.random())  # noqa: S311  spreads looks, guards nothing
+                self._reasons.clear()
+            pause = self._check_every * (1 - JITTER * random.random())  # noqa: S311  spreads looks, guards nothing
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def _look(self) -> None:
-        wanted = [polls_of(name) for name in self._controllers] + [sends_to(name) for name in self._sinks]
-        self._seen = await self._store.attend(self.owner, wanted, ttl=self._ttl)
+    async def _check(self) -> None:
+        wanted = [lead_name(name) for name in self._controllers] + [sender_name(name) for name in self._sinks]
+        self._seen = await self._store.register(self.owner, wanted, ttl=self._ttl)
         await self._renew_all()
-        self._give_back()
-        await self._take()
+        self._release_surplus()
+        await self._acquire_free()
 
     async def _renew_all(self) -> None:
         limit = asyncio.Semaphore(PARALLEL)
@@ -193,102 +193,102 @@ class LeaderElection:
         if self._leads.get(name) is not lead:
             return
         if renewed:
-            lead.lapse.cancel()
-            lead.lapse = self._lapses(name, began)
+            lead.expiry.cancel()
+            lead.expiry = self._expire_at(name, began)
         else:
             self._lose(name, "another replica leads by now")
 
-    def _give_back(self) -> None:
+    def _release_surplus(self) -> None:
         """What is no longer configured, and what others have the time for."""
-        held = [name for name, lead in self._leads.items() if not lead.giving]
+        held = [name for name, lead in self._leads.items() if not lead.release_task]
         for name in set(held) - self._controllers:
-            self._give_up(name, "no longer in the config")
-        loads = self._loads()
+            self._begin_release(name, "no longer in the config")
+        loads = self._load_by_replica()
         loads[self.owner] = len(held)
-        free = any(polls_of(name) not in self._seen.leaders for name in self._controllers)
-        if free or self._now() < self._gives_from:
+        free = any(lead_name(name) not in self._seen.leaders for name in self._controllers)
+        if free or self._now() < self._keep_until:
             return  # what is free may have been given a moment ago, and not yet been taken
-        mine = [polls_of(name) for name in held]
-        for found in surplus(mine, self.owner, loads, self._seen.candidates):
-            self._give_up(found.removeprefix(_POLLS), "another replica has fewer")
+        mine = [lead_name(name) for name in held]
+        for found in names_to_release(mine, self.owner, loads, self._seen.candidates):
+            self._begin_release(found.removeprefix(_POLLS), "another replica has fewer")
 
-    async def _take(self) -> None:
-        loads = self._loads()
+    async def _acquire_free(self) -> None:
+        loads = self._load_by_replica()
         loads[self.owner] = len(self._leads)
         enough = self._now() + self._ttl / 3  # what is led has to be renewed meanwhile
         for name in sorted(self._controllers - self._leads.keys()):
             if self._now() > enough:
                 self._wake.set()
                 return
-            leader = self._seen.leaders.get(polls_of(name))
+            leader = self._seen.leaders.get(lead_name(name))
             if leader not in (None, self.owner):
                 self._free_since.pop(name, None)
-            elif self._may_take(name, loads) and await self._acquire(name):
+            elif self._may_acquire(name, loads) and await self._acquire(name):
                 loads[self.owner] += 1
 
-    def _may_take(self, name: str, loads: Counter[str]) -> bool:
+    def _may_acquire(self, name: str, loads: Counter[str]) -> bool:
         now = self._now()
         since = self._free_since.setdefault(name, now)
         if self._others(name) and self._avoided_until.get(name, now) > now:
             return False
-        if turn_to_take(polls_of(name), self.owner, loads, self._seen.candidates):
+        if may_take(lead_name(name), self.owner, loads, self._seen.candidates):
             return True
         if now - since <= self._ttl:
             return False
         # Whoever should have taken it does not, and would not take either what we gave back now.
-        self._gives_from = now + KEPT * self._ttl
+        self._keep_until = now + KEEP_TTLS * self._ttl
         return True
 
     async def _acquire(self, name: str) -> bool:
         began = self._now()
-        fence = await self._store.acquire(polls_of(name), owner=self.owner, ttl=self._ttl)
+        fence = await self._store.acquire(lead_name(name), owner=self.owner, ttl=self._ttl)
         if fence is None:
             return False
         self._free_since.pop(name, None)
         self._avoided_until.pop(name, None)
-        self._leads[name] = _Lead(fence, self._lapses(name, began))
-        self._show(name)
+        self._leads[name] = _Lead(fence, self._expire_at(name, began))
+        self._update_metric(name)
         _log.info("lead.taken", controller=name, fence=fence.token)
-        assert self._follower
-        self._follower.lead(name, fence)
+        assert self._handler
+        self._handler.start_polling(name, fence)
         return True
 
     # --- the end of a lead ----------------------------------------------------------------------------
 
-    def _lapses(self, name: str, began: float) -> asyncio.TimerHandle:
+    def _expire_at(self, name: str, began: float) -> asyncio.TimerHandle:
         """By our clock, which began before the store's: we stop before another may begin."""
         reason = f"it was not renewed for {self._ttl:g} s"
         return asyncio.get_running_loop().call_at(began + self._ttl, self._lose, name, reason)
 
     def _lose(self, name: str, reason: str) -> None:
-        giving = self._leads[name].giving
-        self._drop(name)
-        if giving:
-            giving.cancel()
+        release_task = self._leads[name].release_task
+        self._remove(name)
+        if release_task:
+            release_task.cancel()
         _log.warning("lead.lost", controller=name, reason=reason)
-        assert self._follower
-        self._follower.lose(name)
+        assert self._handler
+        self._handler.cancel_polling(name)
 
-    def _give_up(self, name: str, reason: str) -> None:
+    def _begin_release(self, name: str, reason: str) -> None:
         lead = self._leads[name]
-        if not lead.giving:
-            lead.giving = asyncio.create_task(self._give(name, lead, reason), name=f"give up {name}")
+        if not lead.release_task:
+            lead.release_task = asyncio.create_task(self._release(name, lead, reason), name=f"give up {name}")
 
-    async def _give(self, name: str, lead: _Lead, reason: str) -> None:
-        assert self._follower
-        await self._follower.rest(name)
-        self._drop(name)
+    async def _release(self, name: str, lead: _Lead, reason: str) -> None:
+        assert self._handler
+        await self._handler.finish_polling(name)
+        self._remove(name)
         _log.info("lead.given_up", controller=name, reason=reason)
         try:
             await self._store.release(lead.fence)
         except StoreError as error:
-            self._tell_trouble(str(error))  # it ends by itself
+            self._log_failure(str(error))  # it ends by itself
 
-    def _drop(self, name: str) -> None:
-        self._leads.pop(name).lapse.cancel()
-        self._show(name)
+    def _remove(self, name: str) -> None:
+        self._leads.pop(name).expiry.cancel()
+        self._update_metric(name)
 
-    def _show(self, name: str) -> None:
+    def _update_metric(self, name: str) -> None:
         """What left the config must not stand still at its last value."""
         if name in self._leads or name in self._controllers:
             self._metrics.leads.labels(name).set(float(name in self._leads))
@@ -297,16 +297,16 @@ class LeaderElection:
 
     # --- what is known --------------------------------------------------------------------------------
 
-    def _loads(self) -> Counter[str]:
+    def _load_by_replica(self) -> Counter[str]:
         return Counter(leader for name, leader in self._seen.leaders.items() if name.startswith(_POLLS))
 
     def _others(self, controller: str) -> bool:
-        wanted = polls_of(controller)
+        wanted = lead_name(controller)
         return any(owner != self.owner and wanted in names for owner, names in self._seen.candidates.items())
 
-    def _tell_trouble(self, error: str) -> None:
-        if self._trouble.tells_more(error):
-            _log.error("leading.failed", error=error, remedy="leads lapse until the store answers again")
+    def _log_failure(self, error: str) -> None:
+        if self._reasons.is_new(error):
+            _log.error("leadership.failed", error=error, remedy="leads expiry until the store answers again")
 
     @staticmethod
     def _now() -> float:

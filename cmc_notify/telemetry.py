@@ -135,7 +135,7 @@ def _renderer(style: Literal["json", "console"], stream: TextIO) -> list[Process
     ]
 
 
-class Reasons:
+class LoggedReasons:
     """Which reasons of an outage were logged: each once, and of many no more than a few.
 
     What breaks a connection is often not why the next one can't be had, and that names the remedy. A reason
@@ -147,7 +147,7 @@ class Reasons:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    def tells_more(self, reason: str) -> bool:
+    def is_new(self, reason: str) -> bool:
         """Whether to log this one, which counts as logged from now on."""
         if reason in self._told or len(self._told) >= self.MOST:
             return False
@@ -208,8 +208,8 @@ class Metrics:
             "poll_lag_seconds", "Age of the last poll that went through, by any replica.", "controller"
         )
         self.jobs_open = gauge("jobs_open", "Jobs that have not reached an end.", "controller")
-        self.incidents_open = gauge(
-            "incidents_open", "Told failures (serial and feature) that have not recovered.", "controller"
+        self.failures_open = gauge(
+            "failures_open", "Told failures (serial and feature) that have not recovered.", "controller"
         )
         self.malformed_jobs = gauge(
             "malformed_jobs", "Jobs of the last full list that could not be read.", "controller"

@@ -49,12 +49,12 @@ def make_route(route: RouteSettings) -> Route:
         ),
         sinks=route.sinks,
         proceed=route.continue_,
-        per_incident=route.per == "incident",
+        per_failure=route.per == "failure",
         max_per_job=route.max_per_job,
     )
 
 
-def make_rule(settings: SinkSettings) -> SinkProfile:
+def make_sink_profile(settings: SinkSettings) -> SinkProfile:
     """What of a sink matters before anything is sent."""
     return SinkProfile(
         deadline=settings.retry.deadline,
@@ -64,7 +64,7 @@ def make_rule(settings: SinkSettings) -> SinkProfile:
     )
 
 
-def make_plan(settings: SinkSettings) -> SinkPolicy:
+def make_sink_policy(settings: SinkSettings) -> SinkPolicy:
     """How the dispatcher serves a sink."""
     retry = settings.retry
     return SinkPolicy(

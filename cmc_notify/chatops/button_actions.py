@@ -1,7 +1,7 @@
-"""What each button does. Guarantee: a press changes nothing beyond what its result says.
+"""The actions behind the buttons. Guarantee: a press changes nothing except what its result says.
 
-Cancelling is asked of the controller by whichever replica got the press, at most once at a time for a job,
-and only if the controller still shows that very job as unfinished.
+The replica that got the press asks the controller to cancel. It does so at most once at a time for a job,
+and only if the controller still shows the same job as unfinished.
 """
 
 import secrets
@@ -11,152 +11,162 @@ from typing import Protocol
 from msgspec import Struct
 
 from cmc_notify.chatops.payloads import Press
-from cmc_notify.chatops.permissions import UNKNOWN_JOB, changed_meanwhile, not_cancelable, silence_of
-from cmc_notify.chatops.replies import quoted
+from cmc_notify.chatops.permissions import UNKNOWN_JOB, build_silence, cancel_refusal, cancel_refusal_now
+from cmc_notify.chatops.replies import escaped_line
 from cmc_notify.core.model import Job, JobState
-from cmc_notify.core.silences import problems
+from cmc_notify.core.silences import find_problems
 from cmc_notify.errors import ControllerError, ControllerUnreachable, JobNotFound, MalformedJob
 from cmc_notify.ports import ActionOutcome, ChatActions, Clock, ListedJob, Silences
 
 
 class JobCanceler(Protocol):
-    """What is asked of a controller here; ``ports.JobSource`` has it."""
+    """The two requests to a controller that cancelling needs; ``ports.JobSource`` has them."""
 
     async def get_job(self, job_id: int) -> ListedJob:
-        """One job by id; raises JobNotFound."""
+        """Return one job by id. Raises JobNotFound."""
         ...
 
     async def cancel_job(self, job_id: int) -> Job:
-        """Ask the controller to cancel; returns the job as it answers."""
+        """Ask the controller to cancel; return the job as it responds."""
         ...
 
 
-class Result(Struct, frozen=True, kw_only=True):
-    """What came of a press. Texts are Slack's markup, but for ``answer``, which is plain."""
+class ActionResult(Struct, frozen=True, kw_only=True):
+    """The result of a press. Texts are in Slack's markup, except ``plain_reply``."""
 
     outcome: ActionOutcome
-    answer: str
-    person: str
-    """Told to who pressed."""
-    thread: str | None = None
-    """Told to all who follow the message."""
-    shows: bool = False
-    """Whether the message has to show something new."""
+    plain_reply: str
+    """For the audit."""
+    reply: str
+    """Shown only to the person who pressed."""
+    thread_reply: str | None = None
+    """Shown to everybody who follows the message."""
+    refresh_message: bool = False
+    """True where the message has something new to show."""
 
 
 class ButtonActions:
-    """Does what a press asks for, once it is known to be current and allowed. Raises StoreUnavailable."""
+    """Performs a press that is current and allowed. Raises StoreUnavailable."""
 
     def __init__(
         self,
-        acting: ChatActions,
+        actions: ChatActions,
         silences: Silences,
         controllers: Mapping[str, JobCanceler],
         *,
         clock: Clock,
     ) -> None:
-        self._acting = acting
+        self._actions = actions
         self._silences = silences
         self._controllers = controllers
         self._clock = clock
         self._canceling: set[str] = set()
 
-    async def do(self, press: Press) -> Result:
-        """The press's action."""
-        actions: dict[str, Callable[[Press], Awaitable[Result]]] = {
+    async def perform(self, press: Press) -> ActionResult:
+        """Perform the action of the press."""
+        actions: dict[str, Callable[[Press], Awaitable[ActionResult]]] = {
             "cancel": self._cancel,
             "acknowledge": self._acknowledge,
             "silence": self._silence,
         }
         return await actions[press.action](press)
 
-    async def _cancel(self, press: Press) -> Result:
-        state = await self._acting.job(press.controller, press.uid)
+    async def _cancel(self, press: Press) -> ActionResult:
+        state = await self._actions.job(press.controller, press.uid)
         controller = self._controllers.get(press.controller)
         if controller is None:
-            return _outdated(f"Not canceled: controller {press.controller} is not in the config any more")
+            return _outdated(f"Not canceled: controller {press.controller} is no longer in the config")
         if press.subject in self._canceling:
-            return _outdated("Not canceled: somebody else is canceling it just now")
-        reason = UNKNOWN_JOB if state is None else not_cancelable(state)
+            return _outdated("Not canceled: somebody else is canceling it right now")
+        reason = UNKNOWN_JOB if state is None else cancel_refusal(state)
         if state is None or reason is not None:
             return _outdated(f"Not canceled: {reason}")
         self._canceling.add(press.subject)
         try:
-            return await self._ask(press, controller, state)
+            return await self._request_cancel(press, controller, state)
         finally:
             self._canceling.discard(press.subject)
 
-    async def _ask(self, press: Press, controller: JobCanceler, state: JobState) -> Result:
+    async def _request_cancel(self, press: Press, controller: JobCanceler, state: JobState) -> ActionResult:
         job_id, asked = state.job.id, False
         try:
-            if (reason := changed_meanwhile(state, await _shown(controller, job_id))) is not None:
+            if (reason := cancel_refusal_now(state, await _current_job(controller, job_id))) is not None:
                 return _outdated(f"Not canceled: {reason}")
             asked = True
-            answered = await controller.cancel_job(job_id)
+            canceled = await controller.cancel_job(job_id)
         except JobNotFound as error:
             return _outdated(f"Not canceled: {error}")
         except ControllerUnreachable as error:
             doubt = "whether it was canceled will show here" if asked else "nothing was canceled"
-            return _not_done(press, job_id, f"{error}; {doubt}")
+            return _cancel_failed(press, job_id, f"{error}; {doubt}")
         except ControllerError as error:
-            return _not_done(press, job_id, str(error))
-        said = f"the controller answers: job {answered.id} is {answered.status}"
-        return Result(
+            return _cancel_failed(press, job_id, str(error))
+        who = escaped_line(press.person.name)
+        text = f"the controller responded: job {canceled.id} is {canceled.status}"
+        return ActionResult(
             outcome=ActionOutcome.DONE,
-            answer=said,
-            person=f"Asked to cancel job {job_id}; {quoted(said)}.",
-            thread=f"{quoted(press.person.name)} asked to cancel job {job_id}; {quoted(said)}.",
+            plain_reply=text,
+            reply=f"Asked to cancel job {job_id}; {escaped_line(text)}.",
+            thread_reply=f"{who} asked to cancel job {job_id}; {escaped_line(text)}.",
         )
 
-    async def _acknowledge(self, press: Press) -> Result:
+    async def _acknowledge(self, press: Press) -> ActionResult:
         at = self._clock()
-        taken = await self._acting.acknowledge(press.subject, by=press.person.name, at=at)
+        taken = await self._actions.acknowledge(press.subject, by=press.person.name, at=at)
         if (taken.by, taken.at) != (press.person.name, at):
-            said = f"{taken.by} has acknowledged it already"
-            return Result(outcome=ActionOutcome.OUTDATED, answer=said, person=f"{quoted(said)}.", shows=True)
-        return Result(
+            text = f"{taken.by} has already acknowledged it"
+            return ActionResult(
+                outcome=ActionOutcome.OUTDATED,
+                plain_reply=text,
+                reply=f"{escaped_line(text)}.",
+                refresh_message=True,
+            )
+        return ActionResult(
             outcome=ActionOutcome.DONE,
-            answer="acknowledged",
-            person="Acknowledged: the message shows that you have it.",
-            shows=True,
+            plain_reply="acknowledged",
+            reply="Acknowledged: the message shows your name.",
+            refresh_message=True,
         )
 
-    async def _silence(self, press: Press) -> Result:
-        state = await self._acting.job(press.controller, press.uid)
+    async def _silence(self, press: Press) -> ActionResult:
+        state = await self._actions.job(press.controller, press.uid)
         if state is None or not state.open:
             ended = f"job {state.job.id} has ended" if state else UNKNOWN_JOB
             return _outdated(f"Not silenced: {ended}")
         now = self._clock()
-        silence = silence_of(press, state, silence_id=secrets.token_hex(6), now=now)
-        if wrong := problems(silence, now=now):
+        silence = build_silence(press, state, silence_id=secrets.token_hex(6), now=now)
+        if wrong := find_problems(silence, now=now):
             return _outdated(f"Not silenced: {'; '.join(wrong)}")
         await self._silences.add(silence)
         until = "until it ends" if silence.until_job else f"for {round((silence.ends_at - now) / 3600)} h"
-        said = f"job {state.job.id} is silent {until} (silence {silence.id})"
-        return Result(
+        text = f"job {state.job.id} is silent {until} (silence {silence.id})"
+        return ActionResult(
             outcome=ActionOutcome.DONE,
-            answer=said,
-            person=f"Done: {quoted(said)}. End it with `cmc-notify silences expire {silence.id}`.",
-            thread=f"{quoted(press.person.name)}: {quoted(said)}.",
-            shows=True,
+            plain_reply=text,
+            reply=f"Done: {escaped_line(text)}. End it with `cmc-notify silences expire {silence.id}`.",
+            thread_reply=f"{escaped_line(press.person.name)}: {escaped_line(text)}.",
+            refresh_message=True,
         )
 
 
-def _outdated(said: str) -> Result:
-    return Result(outcome=ActionOutcome.OUTDATED, answer=said, person=f"{quoted(said)}.", shows=True)
-
-
-def _not_done(press: Press, job_id: int, words: str) -> Result:
-    return Result(
-        outcome=ActionOutcome.FAILED,
-        answer=words,
-        person=f"Job {job_id} was not canceled: {quoted(words)}",
-        thread=f"{quoted(press.person.name)} asked to cancel job {job_id}, without success: {quoted(words)}",
+def _outdated(text: str) -> ActionResult:
+    return ActionResult(
+        outcome=ActionOutcome.OUTDATED, plain_reply=text, reply=f"{escaped_line(text)}.", refresh_message=True
     )
 
 
-async def _shown(controller: JobCanceler, job_id: int) -> Job | None:
-    """The job as the controller shows it now; None where that can't be read, and it knows best itself."""
+def _cancel_failed(press: Press, job_id: int, reason: str) -> ActionResult:
+    who = escaped_line(press.person.name)
+    return ActionResult(
+        outcome=ActionOutcome.FAILED,
+        plain_reply=reason,
+        reply=f"Job {job_id} was not canceled: {escaped_line(reason)}",
+        thread_reply=f"{who} tried to cancel job {job_id}, but it failed: {escaped_line(reason)}",
+    )
+
+
+async def _current_job(controller: JobCanceler, job_id: int) -> Job | None:
+    """Return the job as the controller shows it; None if it can't be read: then the controller decides."""
     try:
         return (await controller.get_job(job_id)).decode()
     except MalformedJob:

@@ -41,9 +41,9 @@ def list_failures(
     async def read() -> tuple[Sequence[TrackedFailure], Mapping[str, JobContext], int]:
         async with opened_store(settings) as store:
             now = time.time()
-            counts = await store.ledger.count_incidents()
+            counts = await store.ledger.count_failures()
             number = sum(counts.values()) if controller is None else counts.get(controller, 0)
-            found = await store.ledger.incidents(controller=controller, limit=shown)
+            found = await store.ledger.failures(controller=controller, limit=shown)
             silences = await store.silences.active(now=now)
             return found, await marks_of_failures(store.ledger, silences, found, now=now), number
 
@@ -103,9 +103,9 @@ async def _close(settings: Settings, key: str) -> tuple[TrackedFailure, list[Tic
     """The failure, and the open tickets that no other failure will close."""
     async with opened_store(settings) as store:
         incident = await _found(store, key)
-        if not await store.ledger.close_incident(incident.id, now=time.time()):
+        if not await store.ledger.close_failure(incident.id, now=time.time()):
             fail(f"error: {key} was closed just now")
-        others = await store.ledger.incidents(controller=incident.controller, limit=_ALL)
+        others = await store.ledger.failures(controller=incident.controller, limit=_ALL)
         left = _places(incident).difference(*map(_places, others))
         wanted = TicketFilter(subjects={subject for _, subject in left}, open_only=True)
         rows = await store.ledger.tickets(wanted) if left else ()
@@ -118,7 +118,7 @@ def _places(incident: TrackedFailure) -> set[tuple[str, str]]:
 
 
 async def _found(store: Store, key: str) -> TrackedFailure:
-    incidents = await store.ledger.incidents(limit=_ALL)
+    incidents = await store.ledger.failures(limit=_ALL)
     found = next((each for each in incidents if key in (each.id, _key(each))), None)
     if found is None:
         fail(f"error: there is no open failure {key!r}; cmc-notify failures lists them with their keys")

@@ -1,7 +1,7 @@
 """HTTP to one controller: whatever goes wrong is a ControllerUnreachable with a short human reason.
 
 Guarantees: each request ends within ``poll.timeout``; no more than ``poll.max_body`` decompressed bytes are
-kept of an answer; no redirect is followed, so credentials go to no other host; no message holds a query,
+kept of an response; no redirect is followed, so credentials go to no other host; no message holds a query,
 a body or a secret. Answers that the caller must judge (2xx, and 4xx but 408 and 429) are returned.
 """
 
@@ -18,7 +18,7 @@ import aiohttp
 from msgspec import Struct
 
 from cmc_notify.controller.wire import clean, parse
-from cmc_notify.core.network import no_connection, system_words
+from cmc_notify.core.network import no_connection_text, os_error_text
 from cmc_notify.errors import ConfigError, ControllerUnreachable
 from cmc_notify.settings.base import TlsSettings
 from cmc_notify.settings.controller import ControllerSettings
@@ -28,8 +28,8 @@ _WORDS = 300
 _EARLIER_SECRETS = 4
 
 
-class Answer(Struct, frozen=True):
-    """An answer read whole. ``place`` says where it came from, for messages."""
+class ControllerResponse(Struct, frozen=True):
+    """An response read whole. ``place`` says where it came from, for messages."""
 
     status: int
     body: bytes
@@ -45,7 +45,7 @@ class Answer(Struct, frozen=True):
         try:
             return parse(self.body)
         except (ValueError, RecursionError):
-            raise ControllerUnreachable(f"{self.place}: the answer is not JSON") from None
+            raise ControllerUnreachable(f"{self.place}: the response is not JSON") from None
 
     def document(self) -> dict[str, Any]:
         """The body as an object; empty where it is anything else, an HTML page for instance."""
@@ -72,7 +72,7 @@ class Transport:
         self._proxy, self._proxy_credentials, self._proxy_secrets = _proxy(settings.proxy)
         self._session: aiohttp.ClientSession | None = None
         self.clock_offset: float | None = None
-        """Seconds that the controller's clock is ahead of ours, by the Date of its last answer."""
+        """Seconds that the controller's clock is ahead of ours, by the Date of its last response."""
         self._secrets: tuple[str, ...] = ()
 
     def keep_secret(self, *secrets: str) -> None:
@@ -107,7 +107,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ControllerResponse:
         """One request, sent once; raises ControllerUnreachable."""
         place = f"{method} {self._base}{path}"
         over_tls = self._base.startswith("https:")
@@ -131,24 +131,24 @@ class Transport:
             ) as response:
                 self._refuse_redirect(response, place)
                 self._note_clock(response.headers.get("Date"))
-                answer = Answer(response.status, await self._read(response, place), place)
+                response = ControllerResponse(response.status, await self._read(response, place), place)
         except ControllerUnreachable:
             raise  # one of ours, and a ConnectionError
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no such URL or header
             raise ControllerUnreachable(f"{place}: {self._reason(error)}") from _cause(error)
-        if answer.status in (408, 429) or answer.status >= 500:  # noqa: PLR2004  the meaning of 5xx is known
-            raise ControllerUnreachable(self.describe(answer))
-        return answer
+        if response.status in (408, 429) or response.status >= 500:  # noqa: PLR2004  the meaning of 5xx is known
+            raise ControllerUnreachable(self.describe(response))
+        return response
 
-    def describe(self, answer: Answer) -> str:
+    def describe(self, response: ControllerResponse) -> str:
         """Where, which status, and the controller's own words (``error_id``, ``error_text``) if any."""
-        document = answer.document()
+        document = response.document()
         words = [document.get(key) for key in ("error_id", "error_text", "error", "error_description")]
         said = clean(" ".join(" ".join(word.split()) for word in words if isinstance(word, str)))
         for secret in sorted(filter(None, (*self._secrets, *self._proxy_secrets)), key=len, reverse=True):
             said = said.replace(secret, "***")
         said = said if len(said) <= _WORDS else f"{said[:_WORDS]}…"
-        return f"{answer.place}: status {answer.status}{f' ({said})' if said else ''}"
+        return f"{response.place}: status {response.status}{f' ({said})' if said else ''}"
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -173,7 +173,7 @@ class Transport:
         target = urlsplit(response.headers.get("Location", ""))
         where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
         raise ControllerUnreachable(
-            f"{place}: the answer is a redirect ({response.status}){where}, which is not followed;"
+            f"{place}: the response is a redirect ({response.status}){where}, which is not followed;"
             " set the controller's url to its own address"
         )
 
@@ -184,7 +184,7 @@ class Transport:
             size += len(chunk)
             if size > self._max_body:
                 raise ControllerUnreachable(
-                    f"{place}: the answer is larger than {self._max_body} bytes (poll.max_body)"
+                    f"{place}: the response is larger than {self._max_body} bytes (poll.max_body)"
                 )
             chunks.append(chunk)
         return b"".join(chunks)
@@ -192,7 +192,7 @@ class Transport:
     def _reason(self, error: BaseException) -> str:
         match error:
             case TimeoutError():
-                reason = f"no complete answer within {self._timeout.total:g} s (poll.timeout)"
+                reason = f"no complete response within {self._timeout.total:g} s (poll.timeout)"
             case aiohttp.ServerFingerprintMismatch():
                 reason = (
                     f"the certificate has the SHA-256 fingerprint {error.got.hex()},"
@@ -208,16 +208,16 @@ class Transport:
             case aiohttp.ClientConnectorError():
                 reason = _unconnected(error)
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
-                reason = "the connection broke off before the answer was complete"
+                reason = "the connection broke off before the response was complete"
             case OSError():
-                reason = system_words(error)
+                reason = os_error_text(error)
             case _:
-                reason = f"the answer is no valid HTTP ({type(error).__name__})"
+                reason = f"the response is no valid HTTP ({type(error).__name__})"
         return reason
 
 
 def _unconnected(error: aiohttp.ClientConnectorError) -> str:
-    return no_connection(error.host, error.port, system_words(error.os_error))
+    return no_connection_text(error.host, error.port, os_error_text(error.os_error))
 
 
 def _cause(error: BaseException) -> BaseException | None:
@@ -239,7 +239,7 @@ def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=tls.ca_file)
     except OSError as error:
         raise ConfigError(
-            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({system_words(error)});"
+            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({os_error_text(error)});"
             " it must be a PEM file"
         ) from error
     if tls.fingerprint or not tls.verify:  # a pinned certificate proves itself, whoever signed it
@@ -249,7 +249,7 @@ def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
         try:
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
         except (OSError, ValueError) as error:
-            words = system_words(error) if isinstance(error, OSError) else "the key is encrypted"
+            words = os_error_text(error) if isinstance(error, OSError) else "the key is encrypted"
             raise ConfigError(
                 f"{place}.cert_file: can't read a certificate and its key from {tls.cert_file} ({words});"
                 " both must be PEM files, the key without a password"
@@ -260,7 +260,7 @@ def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
 def _proxy(address: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
     """The proxy without its user, the header that names the user to it, and what of that is secret.
 
-    On plain HTTP a proxy's own answer looks like the controller's, and may repeat what it was sent.
+    On plain HTTP a proxy's own response looks like the controller's, and may repeat what it was sent.
     """
     if not address:
         return None, {}, ()

@@ -22,7 +22,7 @@ class DeliveryState(StrEnum):
 class Purpose(StrEnum):
     """What a delivery is for, beyond telling its event."""
 
-    TELL = "tell"
+    NOTIFY = "notify"
     """People are told, anew."""
     FOLLOW = "follow"
     """What stands there already (a message, a ticket) is brought up to date; nobody is told anew."""
@@ -46,10 +46,10 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     """Indices of the failures (or recoveries) that the route lets through; None for all."""
     waits_for: tuple[str, ...] = ()
     """Deliveries that must be sent or dead before this one is due (a resolve after its triggers)."""
-    purpose: Purpose = Purpose.TELL
+    purpose: Purpose = Purpose.NOTIFY
     silenced_by: str | None = None
     """The silences that kept the event from everybody, in words; then there is no ``sink``."""
-    unless_told: bool = False
+    unless_notified: bool = False
     """For a fallback that tells people: it is written with what no other delivery tells its sink of the
     event, and not at all where that is nothing.
     """

@@ -24,7 +24,7 @@ _FINAL = {
 _NO_PAIRS: frozenset[Pair] = frozenset()
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class PollPolicy(Struct, frozen=True, kw_only=True):
     """What an operator decided about a controller. Seconds throughout."""
 
     settle: float = 60.0
@@ -58,8 +58,8 @@ class Change(Struct, frozen=True, kw_only=True):
     drafts: tuple[EventDraft, ...] = ()
 
 
-def look(
-    old: JobState | None, job: Job, *, uid: str, now: float, controller_now: float, policy: Policy
+def compare(
+    old: JobState | None, job: Job, *, uid: str, now: float, controller_now: float, policy: PollPolicy
 ) -> list[Change]:
     """What changed since ``old``: no change at all, one, or two (the end of an unfinished telling first).
 
@@ -68,7 +68,7 @@ def look(
     if old is None:
         return [_first_look(job, uid=uid, now=now, controller_now=controller_now, policy=policy)]
     if _is_rerun(old, job):
-        ended = expire(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
+        ended = check_deadlines(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
         before = ended.state if ended else old
         rerun = _rerun(before, job, now=now, controller_now=controller_now, policy=policy)
         return [ended, rerun] if ended else [rerun]
@@ -76,8 +76,8 @@ def look(
     return [change] if _differs(old, change) else []
 
 
-def expire(
-    old: JobState, *, now: float, controller_now: float, policy: Policy, settle_now: bool = False
+def check_deadlines(
+    old: JobState, *, now: float, controller_now: float, policy: PollPolicy, settle_now: bool = False
 ) -> Change | None:
     """What is due by time alone, without a new look: an overdue warning, the end of settling."""
     if old.settle_until is not None and (settle_now or now >= old.settle_until):
@@ -91,10 +91,10 @@ def expire(
     return Change(state=state, job=old.job, drafts=(warning,))
 
 
-def vanish(old: JobState, *, now: float, controller_now: float, policy: Policy) -> Change:
+def mark_vanished(old: JobState, *, now: float, controller_now: float, policy: PollPolicy) -> Change:
     """The controller no longer has the job: an open one is told as such, a settling one gets its end."""
     if old.settle_until is not None:
-        ended = expire(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
+        ended = check_deadlines(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
         assert ended is not None
         return replace(ended, state=replace(ended.state, vanished=True, watch_until=None))
     state = replace(old, revision=old.revision + 1, vanished=True, watch_until=None)
@@ -102,7 +102,7 @@ def vanish(old: JobState, *, now: float, controller_now: float, policy: Policy) 
     return Change(state=state, job=old.job, drafts=() if old.job.finished else (gone,))
 
 
-def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy: Policy) -> Change:
+def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy: PollPolicy) -> Change:
     blank = JobState(uid=uid, job=replace(job, status="", rows=()), revision=0)
     if _announced(job, controller_now, policy.first_run):
         change = _same_run(blank, job, now=now, controller_now=controller_now, policy=policy)
@@ -149,7 +149,7 @@ def _is_rerun(old: JobState, job: Job) -> bool:
     return job.finished and any(None not in pair and pair[0] != pair[1] for pair in times)
 
 
-def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy: Policy) -> Change:
+def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy: PollPolicy) -> Change:
     fresh = JobState(
         uid=old.uid,
         job=replace(old.job, rows=()),
@@ -166,7 +166,7 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
     return replace(change, drafts=(reopened, *change.drafts))
 
 
-def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, policy: Policy) -> Change:
+def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, policy: PollPolicy) -> Change:
     state = _next_state(old, job, now=now)
     drafts = _running_drafts(old, state, job, policy)
     ends = job.finished and old.told_final != job.status
@@ -228,7 +228,7 @@ def _next_state(old: JobState, job: Job, *, now: float) -> JobState:
     )
 
 
-def _running_drafts(old: JobState, state: JobState, job: Job, policy: Policy) -> list[EventDraft]:
+def _running_drafts(old: JobState, state: JobState, job: Job, policy: PollPolicy) -> list[EventDraft]:
     if job.status != Status.IN_PROGRESS:
         return []
     if old.job.status != Status.IN_PROGRESS:
@@ -274,7 +274,7 @@ def _unsettled(job: Job) -> bool:
     return job.unfinished_rows or (not job.rows and not job.error_text)
 
 
-def _watch_until(job: Job, now: float, controller_now: float, policy: Policy) -> float | None:
+def _watch_until(job: Job, now: float, controller_now: float, policy: PollPolicy) -> float | None:
     """None for what ended long ago: a whole past that is told at a first run is not looked up again."""
     ended = job.completion_time
     pending = job.status == Status.FAILED and _unsettled(job)
@@ -284,7 +284,7 @@ def _watch_until(job: Job, now: float, controller_now: float, policy: Policy) ->
 
 
 def _overdue(
-    state: JobState, job: Job, *, now: float, controller_now: float, policy: Policy
+    state: JobState, job: Job, *, now: float, controller_now: float, policy: PollPolicy
 ) -> EventDraft | None:
     limit = policy.overdue.get((job.operation or "").lower())
     if limit is None or state.overdue_told or job.status != Status.IN_PROGRESS:

@@ -20,11 +20,11 @@ from cmc_notify.core.recipients import (
     controller_subject,
     delivery_id,
     delivery_to,
-    told_nobody,
+    delivery_to_nobody,
 )
 from cmc_notify.core.routing import Route
 from cmc_notify.core.silences import Silence, ending
-from cmc_notify.core.ticketing import Address, job_subject, scope_of
+from cmc_notify.core.ticketing import Recipient, job_subject, scope_of
 
 _BEFORE_RECOVERIES = frozenset(
     {
@@ -50,7 +50,7 @@ class EventBuilder:
         names: Names,
         routes: Sequence[Route],
         sinks: Mapping[str, SinkProfile],
-        incidents: FailureTracker,
+        failures: FailureTracker,
         silences: Sequence[Silence] = (),
         stored_job: Callable[[str], JobState | None] = lambda _uid: None,
         controller_now: float | None = None,
@@ -63,8 +63,8 @@ class EventBuilder:
         self._controller_now = controller_now
         self._names = names
         self._sinks = sinks
-        self._addressing = Recipients(controller, now=now, routes=routes, sinks=sinks, silences=silences)
-        self._incidents = incidents
+        self._recipients = Recipients(controller, now=now, routes=routes, sinks=sinks, silences=silences)
+        self._failures = failures
         self._silences = silences
         self._stored_job = stored_job
         self.events: list[Event] = []
@@ -77,19 +77,19 @@ class EventBuilder:
     @property
     def silenced(self) -> Mapping[str, str]:
         """By event, the silences that kept it from everybody, in words."""
-        return self._addressing.silenced
+        return self._recipients.silenced
 
     @property
-    def incidents(self) -> tuple[TrackedFailure, ...]:
-        """The incidents to be written."""
-        return self._incidents.changed
+    def failures(self) -> tuple[TrackedFailure, ...]:
+        """The failures to be written."""
+        return self._failures.changed
 
-    def announce(self, changes: Iterable[Sequence[Change]]) -> None:
+    def add_changes(self, changes: Iterable[Sequence[Change]]) -> None:
         """Tell changes in the order in which the jobs spoke, and those of one job as they came."""
         for change in _in_order(changes):
             self._announce_change(change)
 
-    def tell_controller(
+    def add_controller_event(
         self,
         kind: EventType,
         *,
@@ -102,7 +102,7 @@ class EventBuilder:
         ``silenced_by`` is what silenced all that was told of the outage, so that its end isn't told either.
         """
         event = self._made(kind, None, 0, reason=reason, since=rfc3339(since))
-        self._write(event, None, self._addressing.of_controller(event, silenced_by))
+        self._write(event, None, self._recipients.of_controller(event, silenced_by))
         return self.silenced.get(event.id)
 
     def _announce_change(self, change: Change) -> None:
@@ -110,8 +110,8 @@ class EventBuilder:
         early = [draft for draft in change.drafts if draft.type in _BEFORE_RECOVERIES]
         for draft in early:
             self._tell(draft, change)
-        self._incidents.moved(state)
-        self._recover(self._incidents.recovered(state), state.uid, change.job)
+        self._failures.moved(state)
+        self._recover(self._failures.recovered(state), state.uid, change.job)
         for draft in change.drafts:
             if draft not in early:
                 self._tell(draft, change)
@@ -134,9 +134,9 @@ class EventBuilder:
         event = self._event(draft.type, uid, job, draft=draft)
         ended: list[TrackedFailure] = []
         if draft.type is EventType.JOB_SUCCEEDED:  # it ends what no pair speaks of, too
-            ended = self._incidents.recovered_whole(self.states[uid], scope_of(job))
-            self._incidents.close(ended, self.states[uid], now=self._now)
-        addresses = self._addressing.of_job(event, self.states[uid], self._incidents, ended)
+            ended = self._failures.recovered_whole(self.states[uid], scope_of(job))
+            self._failures.close(ended, self.states[uid], now=self._now)
+        addresses = self._recipients.of_job(event, self.states[uid], self._failures, ended)
         if draft.type is EventType.JOB_PROGRESS and not addresses:
             return  # nobody shows it, so it is no news
         told = self._write(event, uid, addresses)
@@ -145,10 +145,10 @@ class EventBuilder:
             # Who is shown none of the pairs, for they are silenced, has a ticket for the job's own error.
             told = [replace(each, shown=None) for each in told if each.ticket and each.shown == ()]
         if draft.type is EventType.JOB_FAILED:
-            self._incidents.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
+            self._failures.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
 
     def _fail(self, event: Event, uid: str, told: Sequence[Notified], *, retold: bool) -> None:
-        overtaken = self._incidents.fail(event, self.states[uid], now=self._now, told=told, retold=retold)
+        overtaken = self._failures.fail(event, self.states[uid], now=self._now, told=told, retold=retold)
         for later_uid, incidents in overtaken.items():
             if (later := self.states.get(later_uid) or self._stored_job(later_uid)) is not None:
                 raised = self._keep(replace(later, revision=later.revision + 1))
@@ -157,10 +157,10 @@ class EventBuilder:
     def _recover(self, incidents: Sequence[TrackedFailure], uid: str, job: Job) -> None:
         if not incidents:
             return
-        self._incidents.close(incidents, self.states[uid], now=self._now)
+        self._failures.close(incidents, self.states[uid], now=self._now)
         recoveries = tuple(recovery(incident, self._names) for incident in incidents)
         event = self._event(EventType.APPLIANCE_RECOVERED, uid, job, recoveries=recoveries)
-        self._write(event, uid, self._addressing.of_recovery(uid, incidents, self._incidents))
+        self._write(event, uid, self._recipients.of_recovery(uid, incidents, self._failures))
 
     def _event(
         self,
@@ -198,7 +198,7 @@ class EventBuilder:
             **about,
         )
 
-    def _write(self, event: Event, uid: str | None, addresses: Sequence[Address]) -> list[Notified]:
+    def _write(self, event: Event, uid: str | None, addresses: Sequence[Recipient]) -> list[Notified]:
         """Note event and deliveries to be written, and of the job who shows it; returns who is told what."""
         self.events.append(event)
         if uid is None:
@@ -207,11 +207,11 @@ class EventBuilder:
             subject = job_subject(self._controller, uid)
             state = self.states[uid]
             self.event_uids[event.id] = (uid, state.revision)
-            self.states[uid] = self._addressing.noted(state, event, addresses)
+            self.states[uid] = self._recipients.noted(state, event, addresses)
         self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
         interim = event.type is EventType.JOB_PROGRESS  # hundreds a job, and who shows it follows all of them
         if not addresses or (event.id in self.silenced and not interim):
-            self.deliveries.append(told_nobody(event, subject, self._now, self.silenced.get(event.id)))
+            self.deliveries.append(delivery_to_nobody(event, subject, self._now, self.silenced.get(event.id)))
         due = self.states[uid].progress_due if uid and event.type is EventType.JOB_PROGRESS else self._now
         self.deliveries += [
             delivery_to(address, event, subject, self._sinks[address.sink], now=self._now, due_at=due)
@@ -225,7 +225,7 @@ class EventBuilder:
                 ticket=address.subject if self._sinks[address.sink].tickets else None,
             )
             for address in addresses
-            if address.purpose is Purpose.TELL
+            if address.purpose is Purpose.NOTIFY
         ]
 
 

@@ -87,7 +87,7 @@ class FailureTracker:
         if whole is not None and whole.scope is not None:
             # From now on its pairs stand for it, and for its tickets.
             self.close([whole], state, now=now)
-            audiences = [_together(whole.audience, audience) for audience in audiences]
+            audiences = [_together(whole.notified, audience) for audience in audiences]
             tickets = [_together(whole.tickets, subjects) for subjects in tickets]
         for index, failure in enumerate(event.failures):
             pair = Pair(failure.serial, failure.feature_id)
@@ -114,7 +114,7 @@ class FailureTracker:
                 job_id=state.job.id,
                 last_job_uid=state.uid,
                 failed_order=state.job.order,
-                audience=audiences[index],
+                notified=audiences[index],
                 tickets=tickets[index],
             )
             self._write(key, incident)
@@ -134,10 +134,10 @@ class FailureTracker:
             return
         audience = _by_failure(told, 1, lambda each: each.delivery)[0]
         if incident := self._open.get(key):
-            audience = _together(incident.audience, audience)
+            audience = _together(incident.notified, audience)
             tickets = _together(incident.tickets, tickets)
             self._write(
-                key, replace(incident, audience=audience, tickets=tickets, failed_order=state.job.order)
+                key, replace(incident, notified=audience, tickets=tickets, failed_order=state.job.order)
             )
             return
         self._write(
@@ -156,7 +156,7 @@ class FailureTracker:
                 job_id=state.job.id,
                 last_job_uid=state.uid,
                 failed_order=state.job.order,
-                audience=audience,
+                notified=audience,
                 tickets=tickets,
                 scope=scope,
             ),
@@ -180,7 +180,7 @@ class FailureTracker:
         found = []
         for index, failure in enumerate(event.failures):
             incident = self._open.get(_key(Pair(failure.serial, failure.feature_id), state.uid))
-            if incident is not None and sink in incident.audience:
+            if incident is not None and sink in incident.notified:
                 found.append(index)
         return tuple(found)
 
@@ -303,7 +303,7 @@ def _extended(
     later = state.job.order >= incident.failed_order
     return replace(
         incident,
-        audience=_together(incident.audience, audience),
+        notified=_together(incident.notified, audience),
         error_text=failure.error_text if later else incident.error_text,
         last_job_uid=state.uid if later else incident.last_job_uid,
         failed_order=max(incident.failed_order, state.job.order),

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
-from cmc_notify.core.retry import RetryPolicy, asked_wait, backoff
+from cmc_notify.core.retry import RetryPolicy, backoff, retry_after_wait
 
 FAILURES_TO_OPEN = 5
 """In a row, over all deliveries. Fewer would let one message that makes a receiver stumble open it alone."""
@@ -120,7 +120,7 @@ class FlowControl(Struct, frozen=True, kw_only=True):
 
     def _asked(self, reason: str, after: float, begun_at: float, now: float) -> "FlowControl":
         # A wish beyond the deadline of everything that can wait is kept no longer than that.
-        wait = min(asked_wait(after, self.retry.initial), self.retry.deadline)
+        wait = min(retry_after_wait(after, self.retry.initial), self.retry.deadline)
         asked_until = max(self.asked_until, now + wait)
         if self.state is FlowState.BLOCKED:
             return replace(self, reason=reason, asked_until=asked_until, rests_until=now + self.retry.probe)

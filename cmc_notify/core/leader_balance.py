@@ -12,18 +12,18 @@ Loads = Mapping[str, int]
 """By replica, how many names it leads; none is left out as well as written 0."""
 
 
-def sends_to(sink: str) -> str:
+def sender_name(sink: str) -> str:
     """What a replica that serves the sink names beside what it would lead; nobody leads it."""
     return f"sink:{sink}"
 
 
-def turn_to_take(name: str, me: str, loads: Loads, candidates: Candidates) -> bool:
+def may_take(name: str, me: str, loads: Loads, candidates: Candidates) -> bool:
     """Whether no other replica that would lead the name has less to do."""
     mine = loads.get(me, 0)
     return all(mine <= loads.get(other, 0) for other, wanted in candidates.items() if name in wanted)
 
 
-def surplus(mine: Collection[str], me: str, loads: Loads, candidates: Candidates) -> list[str]:
+def names_to_release(mine: Collection[str], me: str, loads: Loads, candidates: Candidates) -> list[str]:
     """The names, of ``mine``, that others should lead: who takes one has at least two fewer before."""
     left = dict(loads)
     given = []

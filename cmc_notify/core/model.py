@@ -195,7 +195,7 @@ class JobState(Struct, frozen=True, kw_only=True):
 class TrackedFailure(Struct, frozen=True, kw_only=True):
     """One (controller, serial, feature) that was told as failed; open until ``closed_at`` is set.
 
-    ``audience`` maps each sink that was told to the ids of the deliveries that told it.
+    ``notified`` maps each sink that was told to the ids of the deliveries that told it.
     """
 
     id: str
@@ -215,7 +215,7 @@ class TrackedFailure(Struct, frozen=True, kw_only=True):
     """The job that failed it last, in the order of ``Job.order``."""
     failed_order: tuple[int, int]
     """``order`` of that job: only a later push can close the incident."""
-    audience: dict[str, tuple[str, ...]] = {}
+    notified: dict[str, tuple[str, ...]] = {}
     tickets: dict[str, tuple[str, ...]] = {}
     """Of each sink that opens tickets, the subjects of the tickets that stand for it."""
     scope: str | None = None

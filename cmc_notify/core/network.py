@@ -14,13 +14,13 @@ _TLS = {
 }
 
 
-def no_connection(host: str, port: int | None, why: str) -> str:
+def no_connection_text(host: str, port: int | None, why: str) -> str:
     """``no connection to 127.0.0.1:8080: connection refused``."""
     named = f"[{host}]" if ":" in host else host
     return f"no connection to {named}{f':{port}' if port else ''}: {why}"
 
 
-def system_words(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """What the operating system or TLS says of a failure; what it says of none is told by the kind."""
     match error:
         case socket.gaierror() if error.errno == socket.EAI_AGAIN:

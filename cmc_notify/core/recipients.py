@@ -16,9 +16,9 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.failures import FailureTracker
 from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.core.routing import Route, Shown, route
-from cmc_notify.core.silences import Silence, audible
+from cmc_notify.core.silences import Silence, apply_silences
 from cmc_notify.core.silences import reason as in_words
-from cmc_notify.core.ticketing import OPENING, Address, beginnings, endings, job_subject, openings
+from cmc_notify.core.ticketing import OPENING, Recipient, beginnings, endings, job_subject, openings
 
 
 class SinkProfile(Struct, frozen=True, kw_only=True):
@@ -54,59 +54,59 @@ class Recipients:
         self._sinks = sinks
         self._updating = {name for name, rule in sinks.items() if rule.updates_every is not None}
 
-    def of_controller(self, event: Event, silenced_by: str | None) -> list[Address]:
+    def of_controller(self, event: Event, silenced_by: str | None) -> list[Recipient]:
         """Of news of the controller itself; ``silenced_by`` silences it, whatever else does."""
         subject = controller_subject(self._controller)
-        found = of_news(event, subject, self._routes, self._sinks)
-        told = {each.sink: each.shown for each in found if each.purpose is Purpose.TELL}
+        found = status_recipients(event, subject, self._routes, self._sinks)
+        told = {each.sink: each.shown for each in found if each.purpose is Purpose.NOTIFY}
         heard = self._heard(event, subject, told)
         if silenced_by:
             heard, self.silenced[event.id] = {}, silenced_by
-        return [each for each in found if each.purpose is not Purpose.TELL or each.sink in heard]
+        return [each for each in found if each.purpose is not Purpose.NOTIFY or each.sink in heard]
 
     def of_job(
         self, event: Event, state: JobState, incidents: FailureTracker, ended: Sequence[TrackedFailure]
-    ) -> list[Address]:
+    ) -> list[Recipient]:
         """Of an event about a job, but a recovery; ``ended`` are the failures of whole jobs that it ends."""
         subject = job_subject(self._controller, state.uid)
         shown = self._heard(event, subject, route(event, self._routes, updating_sinks=self._updating))
-        told: list[Address] = []
+        told: list[Recipient] = []
         for sink, indices in shown.items():
             if not self._sinks[sink].tickets:
-                told.append(Address(sink=sink, subject=subject, shown=indices))
+                told.append(Recipient(sink=sink, subject=subject, shown=indices))
             elif event.type in OPENING:
                 told += openings(event, sink, indices, self._routes, job=state, incidents=incidents)
         for sink in sorted(state.followers & self._updating - shown.keys()):
             # Nobody is told here, so nothing is shown that was not told there before.
             known = incidents.told_to(sink, event, state) if event.failures else None
-            told.append(Address(sink=sink, subject=subject, shown=known, purpose=Purpose.FOLLOW))
+            told.append(Recipient(sink=sink, subject=subject, shown=known, purpose=Purpose.FOLLOW))
         return told + self._closings(event, state, incidents, ended)
 
     def _heard(self, event: Event, subject: str, shown: Mapping[str, Shown]) -> Mapping[str, Shown]:
         """What silences leave of that; where they leave nothing at all, why is noted."""
-        left, by = audible(event, shown, self._silences, subject=subject, now=self._now)
+        left, by = apply_silences(event, shown, self._silences, subject=subject, now=self._now)
         if by and not left:
             self.silenced[event.id] = in_words(by)
         return left
 
     def of_recovery(
         self, uid: str, ended: Sequence[TrackedFailure], incidents: FailureTracker
-    ) -> list[Address]:
+    ) -> list[Recipient]:
         """Recovery follows the opening: to whoever was told of each failure, after it was told."""
         subject = job_subject(self._controller, uid)
-        found: list[Address] = []
+        found: list[Recipient] = []
         for sink, rule in self._sinks.items():
             if not rule.send_resolved:
                 continue
             if rule.tickets:
                 found += endings(ended, incidents, sink)
                 continue
-            indices = tuple(i for i, incident in enumerate(ended) if sink in incident.audience)
+            indices = tuple(i for i, incident in enumerate(ended) if sink in incident.notified)
             if indices:
-                waits_for = dict.fromkeys(key for i in indices for key in ended[i].audience[sink])
+                waits_for = dict.fromkeys(key for i in indices for key in ended[i].notified[sink])
                 every = len(indices) == len(ended)
                 found.append(
-                    Address(
+                    Recipient(
                         sink=sink,
                         subject=subject,
                         shown=None if every else indices,
@@ -115,7 +115,7 @@ class Recipients:
                 )
         return found
 
-    def noted(self, state: JobState, event: Event, addresses: Iterable[Address]) -> JobState:
+    def noted(self, state: JobState, event: Event, addresses: Iterable[Recipient]) -> JobState:
         """The job with what its next events have to know: who shows it, and who has a ticket for it."""
         subject = job_subject(self._controller, state.uid)
         followers, ticketed = set(state.followers), set(state.ticketed)
@@ -124,7 +124,7 @@ class Recipients:
             rule = self._sinks[address.sink]
             if rule.updates_every is not None:
                 every = max(every, rule.updates_every)
-                if address.purpose is Purpose.TELL:
+                if address.purpose is Purpose.NOTIFY:
                     followers.add(address.sink)
             if rule.tickets and address.subject == subject:
                 (ticketed.discard if address.purpose is Purpose.CLOSE else ticketed.add)(address.sink)
@@ -137,34 +137,34 @@ class Recipients:
 
     def _closings(
         self, event: Event, state: JobState, incidents: FailureTracker, ended: Sequence[TrackedFailure]
-    ) -> list[Address]:
+    ) -> list[Recipient]:
         """A job's success closes the tickets of what it ended, and its own, left from an earlier run."""
         if event.type is not EventType.JOB_SUCCEEDED:
             return []
         own = job_subject(self._controller, state.uid)
-        found: dict[tuple[str, str], Address] = {}
+        found: dict[tuple[str, str], Recipient] = {}
         for sink, rule in self._sinks.items():
             if not rule.tickets or not rule.send_resolved:
                 continue
             for address in endings(ended, incidents, sink):
                 found[sink, address.subject] = replace(address, shown=None)
             if sink in state.ticketed and not state.job.failed_pairs():
-                found.setdefault((sink, own), Address(sink=sink, subject=own, purpose=Purpose.CLOSE))
+                found.setdefault((sink, own), Recipient(sink=sink, subject=own, purpose=Purpose.CLOSE))
         return list(found.values())
 
 
-def of_news(
+def status_recipients(
     event: Event, subject: str, routes: Sequence[Route], sinks: Mapping[str, SinkProfile]
-) -> list[Address]:
+) -> list[Recipient]:
     """Of an event about a controller or a sink; its end closes the ticket wherever one was opened."""
     found = [
-        Address(sink=sink, subject=subject)
+        Recipient(sink=sink, subject=subject)
         for sink in route(event, routes)
         if not sinks[sink].tickets or event.type in OPENING
     ]
     closing = dict.fromkeys(sink for begun in beginnings(event) for sink in route(begun, routes))
     found += [
-        Address(sink=sink, subject=subject, purpose=Purpose.CLOSE)
+        Recipient(sink=sink, subject=subject, purpose=Purpose.CLOSE)
         for sink in closing
         if sinks[sink].tickets and sinks[sink].send_resolved
     ]
@@ -176,7 +176,7 @@ def controller_subject(controller: str) -> str:
     return f"controller:{controller}"
 
 
-def delivery_id(address: Address, event: Event, subject: str) -> str:
+def delivery_id(address: Recipient, event: Event, subject: str) -> str:
     """Also the first key, so it holds no dot; ``subject`` is the event's own."""
     if address.subject == subject:
         return f"{event.id}-{address.sink}"
@@ -184,7 +184,7 @@ def delivery_id(address: Address, event: Event, subject: str) -> str:
 
 
 def delivery_to(
-    address: Address, event: Event, subject: str, rule: SinkProfile, *, now: float, due_at: float
+    address: Recipient, event: Event, subject: str, rule: SinkProfile, *, now: float, due_at: float
 ) -> NewDelivery:
     """The delivery that is written for an address."""
     return NewDelivery(
@@ -201,7 +201,7 @@ def delivery_to(
     )
 
 
-def told_nobody(event: Event, subject: str, now: float, silenced_by: str | None = None) -> NewDelivery:
+def delivery_to_nobody(event: Event, subject: str, now: float, silenced_by: str | None = None) -> NewDelivery:
     """What stands in the ledger for an event that nobody is told of."""
     return NewDelivery(
         id=f"{event.id}--{'silenced' if silenced_by else 'unrouted'}",  # no sink's name begins with a dash

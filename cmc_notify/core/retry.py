@@ -33,7 +33,7 @@ def backoff(attempts: int, policy: RetryPolicy, chance: float) -> float:
     return min(doubled, policy.max) * (1 - chance / 2)
 
 
-def asked_wait(after: float, own: float) -> float:
+def retry_after_wait(after: float, own: float) -> float:
     """Seconds to wait for a receiver that asks for ``after``, where we would wait ``own`` by ourselves."""
     return max(after, min(own, SHORTEST_WAIT))
 
@@ -85,7 +85,7 @@ def decide(
             )
         case RetryLater(reason, after):
             wait = backoff(attempts, policy, chance)
-            due = now + asked_wait(after, wait) if after else _by(deadline_at, now, wait)
+            due = now + retry_after_wait(after, wait) if after else _by(deadline_at, now, wait)
             return _again(due, reason, deadline_at, fallback, unclear=unclear)
         case Unclear(reason):
             due = _by(deadline_at, now, backoff(attempts, policy, chance))

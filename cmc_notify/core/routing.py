@@ -35,7 +35,7 @@ class Route(Struct, frozen=True, kw_only=True):
     match: Match = Match()
     sinks: tuple[str, ...]
     proceed: bool = False
-    per_incident: bool = False
+    per_failure: bool = False
     """Whether each incident has a ticket of its own, at sinks that open tickets."""
     max_per_job: int = 50
     """More failures of one job than this share the job's ticket all the same."""

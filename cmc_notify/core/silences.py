@@ -72,7 +72,7 @@ class Silence(Struct, frozen=True, kw_only=True):
         return self.starts_at <= now < self.ends_at
 
 
-def problems(silence: Silence, *, now: float) -> list[str]:
+def find_problems(silence: Silence, *, now: float) -> list[str]:
     """What is wrong with a silence that is to be added, in words for whoever asks for it."""
     found = [*_wrong_matchers(silence), *_wrong_times(silence, now)]
     if not silence.created_by.strip():
@@ -84,7 +84,7 @@ def problems(silence: Silence, *, now: float) -> list[str]:
     return found
 
 
-def audible(
+def apply_silences(
     event: Event, plan: Mapping[str, Shown], silences: Iterable[Silence], *, subject: str, now: float
 ) -> tuple[dict[str, Shown], tuple[Silence, ...]]:
     """What is left of ``plan`` (by sink, what it would be shown), and the silences that took the rest.
@@ -123,7 +123,7 @@ def ending(event: Event, silences: Iterable[Silence], *, subject: str) -> list[S
     return [silence for silence in silences if silence.until_job and silence.subject == subject]
 
 
-def silencing(incident: TrackedFailure, silences: Iterable[Silence], *, now: float) -> list[Silence]:
+def silences_hiding(incident: TrackedFailure, silences: Iterable[Silence], *, now: float) -> list[Silence]:
     """The silences that would hide this failure, were it told at ``now``."""
     names = (incident.feature, incident.feature_name)
     subject = job_subject(incident.controller, incident.last_job_uid)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, event_id, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
-from cmc_notify.core.recipients import SinkProfile, delivery_to, of_news, told_nobody
+from cmc_notify.core.recipients import SinkProfile, delivery_to, delivery_to_nobody, status_recipients
 from cmc_notify.core.routing import Route
 
 FAILED_ATTEMPTS = 3
@@ -70,13 +70,13 @@ class SinkEvent(Struct, frozen=True, kw_only=True):
     """An event about a sink with its deliveries, to be written in one transaction or not at all."""
 
     sink: str
-    standing: SinkCondition
+    condition: SinkCondition
     """What has been told once it is written. (sink, revision) is unique in the store."""
     event: Event
     deliveries: tuple[NewDelivery, ...]
 
 
-def announce(
+def build_sink_event(
     sink: str,
     streak: Streak,
     told: SinkCondition,
@@ -100,16 +100,16 @@ def announce(
         sink=sink,
     )
     subject = f"sink:{sink}"
-    addresses = of_news(event, subject, routes, sinks)
+    addresses = status_recipients(event, subject, routes, sinks)
     deliveries = [
         delivery_to(address, event, subject, sinks[address.sink], now=now, due_at=now)
         for address in addresses
     ]
     return SinkEvent(
         sink=sink,
-        standing=SinkCondition(revision, since),
+        condition=SinkCondition(revision, since),
         event=event,
-        deliveries=tuple(deliveries or [told_nobody(event, subject, now)]),
+        deliveries=tuple(deliveries or [delivery_to_nobody(event, subject, now)]),
     )
 
 

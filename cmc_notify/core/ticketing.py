@@ -1,6 +1,6 @@
 """What a ticketing system is told: what opens a ticket, what changes it, and what closes it.
 
-A ticket is about a job, a controller or a sink; where a route says ``per: incident``, about one (serial,
+A ticket is about a job, a controller or a sink; where a route says ``per: failure``, about one (serial,
 feature) of a controller, whichever job fails it. Its subject is its key for good: what opens it again after
 it was closed has the same one. Nothing but openings, changes and ends is sent to a ticketing system.
 """
@@ -42,36 +42,36 @@ _OPENED_BY = {
 """Ends that are told of no pairs: to whoever the beginning went."""
 
 
-INCIDENT = "incident:"
+FAILURE_PREFIX = "failure:"
 """How the subject of a ticket about a single incident begins."""
-JOB = "job:"
+JOB_PREFIX = "job:"
 """How the subject of all that is about a job begins."""
 
 
-class Address(Struct, frozen=True, kw_only=True):
+class Recipient(Struct, frozen=True, kw_only=True):
     """One delivery of an event, before it is written."""
 
     sink: str
     subject: str
     shown: Shown = None
     waits_for: tuple[str, ...] = ()
-    purpose: Purpose = Purpose.TELL
+    purpose: Purpose = Purpose.NOTIFY
 
 
 def job_subject(controller: str | None, uid: str) -> str:
     """What deliveries about a job are about."""
-    return f"{JOB}{controller}:{uid}"
+    return f"{JOB_PREFIX}{controller}:{uid}"
 
 
 def job_of(subject: str) -> tuple[str, str] | None:
     """Controller and uid of the job that a subject names; None where it names none."""
     parts = subject.split(":", 2)
-    return (parts[1], parts[2]) if subject.startswith(JOB) and len(parts) == 3 else None  # noqa: PLR2004
+    return (parts[1], parts[2]) if subject.startswith(JOB_PREFIX) and len(parts) == 3 else None  # noqa: PLR2004
 
 
-def incident_subject(controller: str | None, pair: Pair) -> str:
+def failure_subject(controller: str | None, pair: Pair) -> str:
     """The subject of the ticket about one feature on one appliance."""
-    return f"{INCIDENT}{controller}:{indexable(pair.serial or '')}:{pair.feature_id}"
+    return f"{FAILURE_PREFIX}{controller}:{indexable(pair.serial or '')}:{pair.feature_id}"
 
 
 def scope_of(job: Job) -> str:
@@ -93,7 +93,7 @@ def openings(
     *,
     job: JobState,
     incidents: FailureTracker,
-) -> list[Address]:
+) -> list[Recipient]:
     """The tickets that an event about ``job`` opens or changes at ``sink``.
 
     An event of which no failure is left to show has an error of the whole job, which the job's ticket is for.
@@ -102,24 +102,24 @@ def openings(
     own = job_subject(event.controller, job.uid)
     rule = next((rule for rule in routes if sink in rule.sinks and matches(event, rule)), None)
     many = rule is not None and len(job.job.failed_pairs()) > rule.max_per_job
-    if rule is None or not rule.per_incident or not event.failures or shown == () or many:
-        return [Address(sink=sink, subject=own, shown=shown)]
-    found: list[Address] = []
+    if rule is None or not rule.per_failure or not event.failures or shown == () or many:
+        return [Recipient(sink=sink, subject=own, shown=shown)]
+    found: list[Recipient] = []
     nameless: list[int] = []
     for index in range(len(event.failures)) if shown is None else shown:
         failure = event.failures[index]
         pair = Pair(failure.serial, failure.feature_id)
-        subject = incident_subject(event.controller, pair)
+        subject = failure_subject(event.controller, pair)
         if not pair.named:
             nameless.append(index)
         elif failure.new or not incidents.has_ticket(pair, sink, subject):
-            found.append(Address(sink=sink, subject=subject, shown=(index,)))
+            found.append(Recipient(sink=sink, subject=subject, shown=(index,)))
     if nameless:
-        found.append(Address(sink=sink, subject=own, shown=tuple(nameless)))
+        found.append(Recipient(sink=sink, subject=own, shown=tuple(nameless)))
     return found
 
 
-def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: str) -> list[Address]:
+def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: str) -> list[Recipient]:
     """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open.
 
     They are closed in ``incidents`` already.
@@ -129,11 +129,11 @@ def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: st
         for subject in incident.tickets.get(sink, ()):
             tickets.setdefault(subject, []).append(index)
     return [
-        Address(
+        Recipient(
             sink=sink,
             subject=subject,
             shown=None if len(indices) == len(ended) else tuple(indices),
-            waits_for=tuple(dict.fromkeys(key for i in indices for key in ended[i].audience.get(sink, ()))),
+            waits_for=tuple(dict.fromkeys(key for i in indices for key in ended[i].notified.get(sink, ()))),
             purpose=Purpose.FOLLOW if incidents.ticket_stands(sink, subject) else Purpose.CLOSE,
         )
         for subject, indices in tickets.items()

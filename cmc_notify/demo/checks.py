@@ -43,9 +43,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Event type to number."""
     deliveries: tuple[OutboxDepth, ...]
     failed: int
-    """Failed (job, appliance, feature) that were told."""
+    """Failed (job, appliance, feature) that were notified."""
     recovered: int
-    """(appliance, feature) that were told as recovered."""
+    """(appliance, feature) that were notified as recovered."""
     checks: tuple[Check, ...]
 
     @property
@@ -54,7 +54,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         return all(check.holds for check in self.checks)
 
 
-class Got(NamedTuple):
+class AllReceived(NamedTuple):
     """What reached each of the three."""
 
     chat: Sequence[SlackMessage]
@@ -62,17 +62,17 @@ class Got(NamedTuple):
     mails: Sequence[Mail]
 
 
-def judge(
+def summarize(
     history: Sequence[Version],
     begin: float,
     events: Sequence[Event],
     depths: Sequence[OutboxDepth],
-    received: Got,
+    received: AllReceived,
 ) -> Summary:
     """The summary. ``begin`` is the scenario's start in virtual seconds: earlier jobs are history."""
     chat = Chat(received.chat)
     documents = [request.document for request in received.tickets if request.problem is None]
-    told = {pair for document in documents for pair in _told(document)}
+    notified = {pair for document in documents for pair in _notified(document)}
     failed, finals = _failed(history, begin), _finals(history, begin)
     ends = _ends(history, begin)
     mailed = Counter(str(mail.message["X-Cmc-Notify-Event"]) for mail in received.mails)
@@ -81,7 +81,8 @@ def judge(
     counted = {"chat": chat.changes, "tickets": len(documents), "mail": len(received.mails)}
     checks = (
         Check(
-            f"each of the {len(failed)} failures on the controller reached the tickets", told == failed.keys()
+            f"each of the {len(failed)} failures on the controller reached the tickets",
+            notified == failed.keys(),
         ),
         Check(f"each of the {finals.total()} ends of a job was mailed, once", mailed == finals),
         Check(
@@ -100,13 +101,13 @@ def judge(
     return Summary(
         events=dict(sorted(Counter(str(event.type) for event in events).items())),
         deliveries=tuple(depths),
-        failed=len(told),
+        failed=len(notified),
         recovered=sum(len(document["recoveries"]) for document in documents),
         checks=checks,
     )
 
 
-def _told(document: dict[str, Any]) -> Iterable[Failed]:
+def _notified(document: dict[str, Any]) -> Iterable[Failed]:
     for failure in document["failures"]:
         yield Failed(document["job"]["id"], failure["serial"], failure["feature_id"])
 

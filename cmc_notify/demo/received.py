@@ -59,14 +59,14 @@ def ticket_arrival(request: Received) -> Arrival:
     """One request of the webhook: what it says in a line or two, and whether its signature holds."""
     document = request.document
     job = document["job"]
-    told = [f"job {job['id']} {job['status']}"] if job else []
-    told += [
+    notified = [f"job {job['id']} {job['status']}"] if job else []
+    notified += [
         f"{count} {one if count == 1 else several}"
         for one, several in (("failure", "failures"), ("recovery", "recoveries"))
         if (count := len(document[several]))
     ]
     signature = f"signature refused: {request.problem}" if request.problem else "signature verified"
-    first = (Piece(document["type"], "headline"), Piece(f"  {document['severity']} · {', '.join(told)}"))
+    first = (Piece(document["type"], "headline"), Piece(f"  {document['severity']} · {', '.join(notified)}"))
     second = (Piece(f"webhook-id {request.id} · {signature} · answered {request.status}", "quote"),)
     return Arrival("tickets", f"{request.method} {request.path}", (first, second))
 

@@ -14,13 +14,13 @@ from cmc_notify.core.events import Event
 from cmc_notify.core.outcome import SendOutcome
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
-from cmc_notify.core.sink_health import SinkCondition, Streak, announce
+from cmc_notify.core.sink_health import SinkCondition, Streak, build_sink_event
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Clock, SinkEvents
 
 _log = structlog.get_logger(__name__)
 
-REMEMBER = 30.0
+CONDITION_TTL = 30.0
 """Seconds that a sink is believed to be told as working: another replica may have told that it fails."""
 
 _TRIES = 3
@@ -39,20 +39,20 @@ class SinkWatch:
     """Watches what attempts at one sink come to."""
 
     def __init__(
-        self, sink: str, telling: SinkEventRules, *, clock: Clock, committed: Callable[[], None]
+        self, sink: str, rules: SinkEventRules, *, clock: Clock, on_committed: Callable[[], None]
     ) -> None:
-        """``committed`` is called when deliveries to other sinks were written."""
+        """``on_committed`` is called when deliveries to other sinks were written."""
         self._sink = sink
-        self._telling = telling
+        self._rules = rules
         self._clock = clock
-        self._committed = committed
+        self._on_committed = on_committed
         self._streak = Streak()
-        self._streak_told = False
-        self._told: SinkCondition | None = None
+        self._streak_announced = False
+        self._last_condition: SinkCondition | None = None
         self._read_at = 0.0
         self._turn = asyncio.Lock()
 
-    async def attempted(self, event: Event, outcome: SendOutcome) -> None:
+    async def record_attempt(self, event: Event, outcome: SendOutcome) -> None:
         """Count one attempt to deliver ``event``. Never raises a StoreError.
 
         News about a sink is not counted: two sinks that fail must not tell of each other for ever.
@@ -63,45 +63,45 @@ class SinkWatch:
             now = self._clock()
             self._streak = self._streak.after(outcome, now)
             try:
-                await self._look(now)
+                await self._check(now)
             except StoreError as error:
-                _log.error("sink.news_not_written", sink=self._sink, error=str(error))
+                _log.error("sink.event_not_committed", sink=self._sink, error=str(error))
 
-    async def _look(self, now: float) -> None:
+    async def _check(self, now: float) -> None:
         """Tell what is due. A streak is told once, also where another replica's sends go well meanwhile:
         else two replicas that see different things would contradict each other without end.
         """
         failing = self._streak.failing(now)
-        if failing is None or (failing and self._streak_told):
+        if failing is None or (failing and self._streak_announced):
             return
-        self._streak_told = False
-        told = self._told
-        if failing or told is None or (not told.failing and now - self._read_at >= REMEMBER):
+        self._streak_announced = False
+        told = self._last_condition
+        if failing or told is None or (not told.failing and now - self._read_at >= CONDITION_TTL):
             told = await self._read(now)
-        self._streak_told = await self._tell(told, now, failing=failing) and failing
+        self._streak_announced = await self._commit_event(told, now, failing=failing) and failing
 
     async def _read(self, now: float) -> SinkCondition:
-        self._told = await self._telling.store.last_told(self._sink)
+        self._last_condition = await self._rules.store.last_condition(self._sink)
         self._read_at = now
-        return self._told
+        return self._last_condition
 
-    async def _tell(self, told: SinkCondition, now: float, *, failing: bool) -> bool:
+    async def _commit_event(self, told: SinkCondition, now: float, *, failing: bool) -> bool:
         """Whether the standing is told at the end, by us or by another."""
         for _ in range(_TRIES):
             if told.failing == failing:
                 return True
-            news = announce(
+            news = build_sink_event(
                 self._sink,
                 self._streak,
                 told,
                 now=now,
-                routes=self._telling.routes,
-                sinks=self._telling.sinks,
+                routes=self._rules.routes,
+                sinks=self._rules.sinks,
             )
-            if await self._telling.store.tell(news):
-                self._told, self._read_at = news.standing, now
-                _log.info("sink.news", sink=self._sink, type=news.event.type.value, since=news.event.since)
-                self._committed()
+            if await self._rules.store.commit(news):
+                self._last_condition, self._read_at = news.condition, now
+                _log.info("sink.event_committed", sink=self._sink, type=news.event.type.value, since=news.event.since)
+                self._on_committed()
                 return True
             told = await self._read(now)
         return False

@@ -4,37 +4,37 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
-from cmc_notify.core.diff import Change, Policy, expire, look, vanish
+from cmc_notify.core.diff import Change, PollPolicy, check_deadlines, compare, mark_vanished
 from cmc_notify.core.model import Job, JobState, Outcome, Pair
 from cmc_notify.poller.time_slices import TimeSlices
 
 
-class Judge(Struct, frozen=True, kw_only=True):
+class ChangeFinder(Struct, frozen=True, kw_only=True):
     """The moment and the rules by which one poll is judged."""
 
     now: float
     """Our clock, Unix seconds."""
     controller_now: float
     """The controller's."""
-    policy: Policy
+    policy: PollPolicy
 
     async def changes(
         self,
-        looks: Mapping[str, list[Job]],
+        observations: Mapping[str, list[Job]],
         states: Mapping[str, JobState],
         followed: Mapping[str, JobState],
         gone: Collection[str],
     ) -> dict[str, list[Change]]:
         """The changes of each job by uid, in order; jobs without any are left out.
 
-        ``states`` are the last seen ones of every known job in ``looks``, ``followed`` those that each poll
+        ``states`` are the last seen ones of every known job in ``observations``, ``followed`` those that each poll
         must see, ``gone`` what the controller no longer has.
         """
         result: dict[str, list[Change]] = {}
-        pace = TimeSlices()
-        for uid, steps in looks.items():
-            await pace.breathe()
-            if changes := self._looked(uid, steps, states.get(uid)):
+        slices = TimeSlices()
+        for uid, steps in observations.items():
+            await slices.yield_if_due()
+            if changes := self._observed(uid, steps, states.get(uid)):
                 result[uid] = changes
         for uid, state in followed.items():
             if uid in gone:
@@ -50,10 +50,10 @@ class Judge(Struct, frozen=True, kw_only=True):
         }
         return {uid: [end] for uid, end in ends.items() if end is not None}
 
-    def _looked(self, uid: str, steps: list[Job], state: JobState | None) -> list[Change]:
+    def _observed(self, uid: str, steps: list[Job], state: JobState | None) -> list[Change]:
         result: list[Change] = []
         for job in steps:
-            changes = look(
+            changes = compare(
                 state,
                 job,
                 uid=uid,
@@ -67,10 +67,10 @@ class Judge(Struct, frozen=True, kw_only=True):
         return result
 
     def _vanished(self, state: JobState) -> Change:
-        return vanish(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
+        return mark_vanished(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
 
     def _expired(self, state: JobState) -> Change | None:
-        return expire(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
+        return check_deadlines(state, now=self.now, controller_now=self.controller_now, policy=self.policy)
 
 
 def successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:

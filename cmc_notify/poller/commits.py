@@ -11,9 +11,9 @@ from cmc_notify.poller.requests import RequestResult
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 
 
-def meta_after(meta: ControllerMeta, looks: Observations, asked: RequestResult, now: float) -> ControllerMeta:
+def meta_after(meta: ControllerMeta, observations: Observations, requests: RequestResult, now: float) -> ControllerMeta:
     """The controller's record after a poll that went through."""
-    unreadable = looks.unreadable if asked.listed is not None else looks.malformed
+    unreadable = observations.unreadable if requests.listed is not None else observations.malformed
     return replace(
         meta,
         first_run_done=True,
@@ -25,10 +25,10 @@ def meta_after(meta: ControllerMeta, looks: Observations, asked: RequestResult, 
         unreachable_since=None,
         unauthorized_since=None,
         silenced_by=None,
-        last_full_sync=now if asked.listed is not None else meta.last_full_sync,
-        filters=asked.filters,
-        malformed=tuple(sorted(looks.malformed[digest] for digest in unreadable)),
-        unknown_statuses=tuple(sorted({*meta.unknown_statuses, *_unknown_statuses(looks)})),
+        last_full_sync=now if requests.listed is not None else meta.last_full_sync,
+        filters=requests.filters,
+        malformed=tuple(sorted(observations.malformed[digest] for digest in unreadable)),
+        unknown_statuses=tuple(sorted({*meta.unknown_statuses, *_unknown_statuses(observations)})),
     )
 
 
@@ -59,47 +59,47 @@ def commit_of_poll(
     controller: str,
     memory: Memory,
     meta: ControllerMeta,
-    announcer: EventBuilder,
+    builder: EventBuilder,
     *,
-    looks: Observations,
-    asked: RequestResult,
+    observations: Observations,
+    requests: RequestResult,
 ) -> PollCommit:
     """The commit of a poll that went through: known jobs first, then new ones as they were discovered."""
-    new = first_seen_order((uid for uid in announcer.states if looks.new(uid)), looks.changed)
-    order = [*(uid for uid in announcer.states if not looks.new(uid)), *new]
+    new = first_seen_order((uid for uid in builder.states if observations.new(uid)), observations.changed)
+    order = [*(uid for uid in builder.states if not observations.new(uid)), *new]
     jobs = tuple(
-        SavedJob(announcer.states[uid], _digest(announcer.states[uid], looks, memory)) for uid in order
+        SavedJob(builder.states[uid], _digest(builder.states[uid], observations, memory)) for uid in order
     )
-    return replace(_told(controller, memory, meta, announcer), jobs=jobs, listed=asked.listed)
+    return replace(_base_commit(controller, memory, meta, builder), jobs=jobs, listed=requests.listed)
 
 
 def commit_of_failure(
-    controller: str, memory: Memory, meta: ControllerMeta, announcer: EventBuilder
+    controller: str, memory: Memory, meta: ControllerMeta, builder: EventBuilder
 ) -> PollCommit:
     """The commit of a failed poll: no job was seen, so each keeps the bytes that it is known by."""
-    jobs = tuple(SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in announcer.states.items())
-    return replace(_told(controller, memory, meta, announcer), jobs=jobs)
+    jobs = tuple(SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in builder.states.items())
+    return replace(_base_commit(controller, memory, meta, builder), jobs=jobs)
 
 
-def _told(controller: str, memory: Memory, meta: ControllerMeta, announcer: EventBuilder) -> PollCommit:
+def _base_commit(controller: str, memory: Memory, meta: ControllerMeta, builder: EventBuilder) -> PollCommit:
     return PollCommit(
         controller=controller,
         expected_version=memory.version,
         meta=meta,
-        events=tuple(announcer.events),
-        deliveries=tuple(announcer.deliveries),
-        incidents=announcer.incidents,
-        ended_silences=tuple(announcer.ended_silences),
-        event_uids=announcer.event_uids,
+        events=tuple(builder.events),
+        deliveries=tuple(builder.deliveries),
+        failures=builder.failures,
+        ended_silences=tuple(builder.ended_silences),
+        event_uids=builder.event_uids,
     )
 
 
-def _unknown_statuses(looks: Observations) -> set[str]:
-    return {job.status for steps in looks.changed.values() for job in steps if job.status not in STATUSES}
+def _unknown_statuses(observations: Observations) -> set[str]:
+    return {job.status for steps in observations.changed.values() for job in steps if job.status not in STATUSES}
 
 
-def _digest(state: JobState, looks: Observations, memory: Memory) -> bytes:
+def _digest(state: JobState, observations: Observations, memory: Memory) -> bytes:
     """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
     if state.vanished:
         return b""
-    return looks.digests.get(state.uid) or memory.known.by_uid[state.uid].digest
+    return observations.digests.get(state.uid) or memory.known.by_uid[state.uid].digest

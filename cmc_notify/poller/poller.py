@@ -1,4 +1,4 @@
-"""One controller's poll: ask, find what changed, commit it with all that is to be told.
+"""One controller's poll: request_jobs, find what changed, commit it with all that is to be told.
 
 The commit is one transaction. Before it the poll never happened and the next one finds the same changes;
 after it the deliveries survive anything. Nothing else is kept: what this object remembers can be read
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.diff import Change, Policy
+from cmc_notify.core.diff import Change, PollPolicy
 from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
 from cmc_notify.core.failures import FailureTracker
@@ -33,7 +33,7 @@ from cmc_notify.errors import (
     StoreError,
     Unauthorized,
 )
-from cmc_notify.poller.changes import Judge, successes
+from cmc_notify.poller.changes import ChangeFinder, successes
 from cmc_notify.poller.commits import (
     commit_of_failure,
     commit_of_poll,
@@ -41,24 +41,24 @@ from cmc_notify.poller.commits import (
     meta_after_failure,
     meta_after_outage,
 )
-from cmc_notify.poller.memory import KnownJobs, Memory, waits
-from cmc_notify.poller.names import NameBook
+from cmc_notify.poller.memory import KnownJobs, Memory, is_waiting
+from cmc_notify.poller.names import NameCache
 from cmc_notify.poller.observations import Observations
-from cmc_notify.poller.requests import RequestResult, ask
+from cmc_notify.poller.requests import RequestResult, request_jobs
 from cmc_notify.ports import Clock, ControllerMeta, Fence, JobSource, PollCommit, PollStore
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-FOLLOW_UP = 60.0
+FAILURE_COMMIT_TIMEOUT = 60.0
 """Seconds that the store gets to take the commit of a failed poll, which the watchdog no longer watches."""
 STUCK_AFTER = 3
 """Polls in a row that other commits overtook twice each: that is no coincidence."""
 
 
 class PollResult(Struct, frozen=True, kw_only=True):
-    """What a poll came to. ``busy`` says that jobs are open, settling or watched: ask again soon."""
+    """What a poll came to. ``busy`` says that jobs are open, settling or watched: request_jobs again soon."""
 
     ok: bool
     busy: bool
@@ -85,29 +85,29 @@ class Poller:
         source: JobSource,
         store: PollStore,
         settings: ControllerSettings,
-        telling: NotifyRules,
+        notify_rules: NotifyRules,
         *,
         clock: Clock,
         metrics: Metrics,
-        committed: Callable[[], None] = lambda: None,
-        polled: Callable[[], None] = lambda: None,
+        on_committed: Callable[[], None] = lambda: None,
+        on_polled: Callable[[], None] = lambda: None,
     ) -> None:
-        """``committed`` is called after a commit that holds deliveries, ``polled`` after each good poll's."""
+        """``on_committed`` is called after a commit that holds deliveries, ``on_polled`` after each good poll's."""
         self.name = name
         self._source = source
         self._store = store
         self._settings = settings
-        self._telling = telling
+        self._notify_rules = notify_rules
         self._clock = clock
         self._metrics = metrics
-        self._committed = committed
-        self._polled = polled
-        self._names = NameBook(source)
+        self._on_committed = on_committed
+        self._on_polled = on_polled
+        self._names = NameCache(source)
         self._memory: Memory | None = None
         self._full_sync_at: float | None = None
         self._malformed: dict[bytes, str] = {}
         self._fence: Fence | None = None
-        self._asking = False
+        self._requesting = False
         self._overtaken = 0
         self._overtaken_by = ""
         self.meta = ControllerMeta()
@@ -124,8 +124,8 @@ class Poller:
     async def poll(self, fence: Fence | None = None) -> PollResult:
         """One poll, whatever comes of it: errors of controller and store are told, counted and returned.
 
-        ``fence`` is the lead under which the controller is polled, where several bridges share the store:
-        once another leads, nothing is committed. Where another commit came in between, such as a failure
+        ``fence`` is the lead under which the controller is on_polled, where several bridges share the store:
+        once another leads, nothing is on_committed. Where another commit came in between, such as a failure
         closed by hand, the poll is made again at once, from what that commit left; where that happens
         again, the next poll goes on.
         """
@@ -171,14 +171,14 @@ class Poller:
         """The outcome in a word, and the result; raises StoreError, or TimeoutError where the store hangs."""
         watchdog = self._settings.poll.watchdog
         failure: ControllerError
-        self._asking = False
+        self._requesting = False
         try:
             async with asyncio.timeout(watchdog):
                 return "ok", await self._poll(self._memory or await self._remember())
         except ControllerError as error:
             outcome, failure = "unauthorized" if isinstance(error, Unauthorized) else "unreachable", error
         except TimeoutError:
-            if not self._asking:
+            if not self._requesting:
                 raise
             reason = (
                 f"{self.name}: the poll hung: the controller had not answered all of it after {watchdog:g} s"
@@ -188,8 +188,8 @@ class Poller:
         if self._memory is None:
             # Forgotten meanwhile: the lead was lost, and a request that timed out at the same moment has
             # swallowed the cancellation that goes with it.
-            raise Deposed(f"{self.name}: the lead was lost while the controller was asked")
-        async with asyncio.timeout(FOLLOW_UP):
+            raise Deposed(f"{self.name}: the lead was lost while the controller was requests")
+        async with asyncio.timeout(FAILURE_COMMIT_TIMEOUT):
             result = await self._failed(self._memory, failure)
             return outcome, replace(result, hung=outcome == "hung")
 
@@ -199,7 +199,7 @@ class Poller:
         now = self._clock()
         watched = [job.uid for job in snapshot.known if job.open or (job.watch_until or 0) > now]
         states = await self._store.load_states(self.name, watched)
-        known.waiting.update(uid for uid, state in states.items() if waits(state))
+        known.waiting.update(uid for uid, state in states.items() if is_waiting(state))
         self._memory = Memory(snapshot.version, known, states)
         self.meta = snapshot.meta
         return self._memory
@@ -208,60 +208,60 @@ class Poller:
         now = self._clock()
         poll = self._settings.poll
         full = self._full_sync_at is None or now - self._full_sync_at >= poll.full_sync
-        looks = Observations(memory.known, lambda job: redact(job, self._telling.redact), self._malformed)
-        self._asking = True
-        asked = await ask(
-            self._source, memory.known, looks, memory.wanted(now), filters=self.meta.filters, full=full
+        observations = Observations(memory.known, lambda job: redact(job, self._notify_rules.redact), self._malformed)
+        self._requesting = True
+        requests = await request_jobs(
+            self._source, memory.known, observations, memory.wanted(now), filters=self.meta.filters, full=full
         )
-        reached(Boundary.POLL_ASKED)
+        reached(Boundary.POLL_FETCHED)
         now = self._clock()
-        jobs = [job for steps in looks.changed.values() for job in steps]
-        names = await self._names.cover(jobs, now=now)
-        self._asking = False
-        changes = await self._changes(memory, looks, asked, now)
-        announcer = await self._announcer(memory, changes, names, now)
+        jobs = [job for steps in observations.changed.values() for job in steps]
+        names = await self._names.learn(jobs, now=now)
+        self._requesting = False
+        changes = await self._changes(memory, observations, requests, now)
+        builder = await self._event_builder(memory, changes, names, now)
         if since := self.meta.unreachable_since or self.meta.unauthorized_since:
-            announcer.tell_controller(
+            builder.add_controller_event(
                 EventType.CONTROLLER_RECOVERED, since=since, silenced_by=self.meta.silenced_by
             )
-        announcer.announce(changes.values())
-        meta = meta_after(self.meta, looks, asked, now)
+        builder.add_changes(changes.values())
+        meta = meta_after(self.meta, observations, requests, now)
         for status in set(meta.unknown_statuses) - set(self.meta.unknown_statuses):
             _log.warning("job.unknown_status", status=status)
             self._metrics.unknown_status_total.labels(self.name).inc()
-        commit = commit_of_poll(self.name, memory, meta, announcer, looks=looks, asked=asked)
+        commit = commit_of_poll(self.name, memory, meta, builder, observations=observations, requests=requests)
         await self._write(memory, commit)
-        memory.same_but_other_bytes(looks.digests.keys() - announcer.states.keys(), looks.digests)
-        if asked.listed is not None:
-            self._malformed = {digest: looks.malformed[digest] for digest in looks.unreadable}
-        if asked.proven or (full and asked.filters != "unproven"):
+        memory.update_digests(observations.digests.keys() - builder.states.keys(), observations.digests)
+        if requests.listed is not None:
+            self._malformed = {digest: observations.malformed[digest] for digest in observations.unreadable}
+        if requests.proven or (full and requests.filters != "unproven"):
             self._full_sync_at = now
         self._report(commit, jobs)
         return PollResult(ok=True, busy=bool(memory.wanted(now)), events=len(commit.events))
 
     async def _changes(
-        self, memory: Memory, looks: Observations, asked: RequestResult, now: float
+        self, memory: Memory, observations: Observations, requests: RequestResult, now: float
     ) -> dict[str, list[Change]]:
-        absent = [uid for uid in looks.changed if not looks.new(uid) and uid not in memory.states]
+        absent = [uid for uid in observations.changed if not observations.new(uid) and uid not in memory.states]
         states = memory.states | await self._store.load_states(self.name, absent)
-        return await self._judge(now).changes(looks.changed, states, memory.states, asked.gone)
+        return await self._change_finder(now).changes(observations.changed, states, memory.states, requests.gone)
 
-    def _judge(self, now: float) -> Judge:
-        return Judge(now=now, controller_now=self._controller_time(now), policy=self._policy())
+    def _change_finder(self, now: float) -> ChangeFinder:
+        return ChangeFinder(now=now, controller_now=self._controller_time(now), policy=self._policy())
 
     def _controller_time(self, now: float) -> float:
         """By the controller's clock; by ours where it has not said."""
         return now + (self._source.clock_offset or 0.0)
 
-    def _policy(self) -> Policy:
-        return Policy(
+    def _policy(self) -> PollPolicy:
+        return PollPolicy(
             settle=self._settings.poll.settle,
             overdue={operation.lower(): limit for operation, limit in self._settings.overdue.items()},
             first_run=None if self.meta.first_run_done else self._settings.first_run,
-            progress=any(rule.updates_every is not None for rule in self._telling.sinks.values()),
+            progress=any(rule.updates_every is not None for rule in self._notify_rules.sinks.values()),
         )
 
-    async def _announcer(
+    async def _event_builder(
         self,
         memory: Memory,
         changes: Mapping[str, Sequence[Change]],
@@ -270,14 +270,14 @@ class Poller:
         *,
         outage: EventType | None = None,
     ) -> EventBuilder:
-        """Load what decides which incidents open and close, and what people asked not to be told."""
+        """Load what decides which incidents open and close, and what people requests not to be told."""
         steps = [step for steps in changes.values() for step in steps]
         told = [step for step in steps if any(draft.pairs for draft in step.drafts)]
         incidents: list[TrackedFailure] = []
         silences: Sequence[Silence] = ()
         if steps:
             pairs = {pair for step in told for draft in step.drafts for pair in draft.pairs}
-            incidents = list(await self._store.load_incidents(self.name, pairs))
+            incidents = list(await self._store.load_failures(self.name, pairs))
         if steps or outage:
             silences = await self._store.load_silences(self.name, now=now)
         later: dict[str, JobState] = {}
@@ -297,9 +297,9 @@ class Poller:
             self.name,
             now=now,
             names=names,
-            routes=self._telling.routes,
-            sinks=self._telling.sinks,
-            incidents=FailureTracker(self.name, incidents, later_success),
+            routes=self._notify_rules.routes,
+            sinks=self._notify_rules.sinks,
+            failures=FailureTracker(self.name, incidents, later_success),
             silences=silences,
             stored_job=later.get,
             controller_now=self._controller_time(now),
@@ -313,29 +313,29 @@ class Poller:
         for event in commit.events:
             self._metrics.events_total.labels(self.name, event.type).inc()
         if commit.deliveries:
-            self._committed()
+            self._on_committed()
 
     async def _failed(self, memory: Memory, error: ControllerError) -> PollResult:
         """Count a failed poll, and tell it once where it has lasted long enough.
 
         What was held for its details is still told in time, with what is there.
         """
-        reached(Boundary.POLL_ASKED)
+        reached(Boundary.POLL_FETCHED)
         now = self._clock()
         meta = meta_after_failure(self.meta, error, now)
         since = meta.failing_since
-        settled = self._judge(now).settled(memory.states)
-        outage = self._outage(meta, error)
-        announcer = await self._announcer(memory, settled, self._names.known(), now, outage=outage)
-        announcer.announce(settled.values())
+        settled = self._change_finder(now).settled(memory.states)
+        outage = self._outage_event(meta, error)
+        builder = await self._event_builder(memory, settled, self._names.known(), now, outage=outage)
+        builder.add_changes(settled.values())
         if outage:
-            silenced_by = announcer.tell_controller(outage, reason=str(error), since=since)
+            silenced_by = builder.add_controller_event(outage, reason=str(error), since=since)
             meta = meta_after_outage(meta, outage, silenced_by)
         _log.warning("poll.failed", error=str(error), failed_polls=meta.failed_polls)
-        await self._write(memory, commit_of_failure(self.name, memory, meta, announcer))
+        await self._write(memory, commit_of_failure(self.name, memory, meta, builder))
         return PollResult(ok=False, busy=bool(memory.wanted(now)), error=str(error))
 
-    def _outage(self, meta: ControllerMeta, error: ControllerError) -> EventType | None:
+    def _outage_event(self, meta: ControllerMeta, error: ControllerError) -> EventType | None:
         """What is told of a controller that fails, if it is not told yet."""
         if isinstance(error, Unauthorized):
             return None if meta.unauthorized_since else EventType.CONTROLLER_UNAUTHORIZED
@@ -350,5 +350,5 @@ class Poller:
             sum(1 for state in memory.states.values() if state.open)
         )
         self._metrics.malformed_jobs.labels(self.name).set(len(commit.meta.malformed))
-        self._polled()
+        self._on_polled()
         _log.debug("poll.done", decoded=len(jobs), events=len(commit.events))

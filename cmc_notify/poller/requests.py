@@ -26,7 +26,7 @@ SAMPLE = 5
 
 
 class RequestResult(Struct, frozen=True, kw_only=True):
-    """What came of asking, besides the looks themselves."""
+    """What came of asking, besides the observations themselves."""
 
     listed: frozenset[str] | None = None
     """The uids of a full list."""
@@ -38,32 +38,32 @@ class RequestResult(Struct, frozen=True, kw_only=True):
     """Whether the filters were held against a full list in this poll."""
 
 
-async def ask(
+async def request_jobs(
     source: JobSource,
     known: KnownJobs,
-    looks: Observations,
+    observations: Observations,
     wanted: Collection[str],
     *,
     filters: str,
     full: bool,
 ) -> RequestResult:
-    """Fill ``looks``. ``wanted`` names the jobs that must be seen, by id if no list shows them.
+    """Fill ``observations``. ``wanted`` names the jobs that must be seen, by id if no list shows them.
 
     ``full`` asks for a full list and proves the filters; without trusted filters each poll is a full list.
     Raises ControllerUnreachable or Unauthorized.
     """
     if full or filters != "proven":
-        listed = await looks.add(await source.list_jobs())
+        listed = await observations.add(await source.list_jobs())
         proven = False
         if full or filters == "unproven":
-            filters, proven = await _prove(source, known, looks, listed)
+            filters, proven = await _prove(source, known, observations, listed)
     else:
         listed = None
         proven = False
         for items in await _filtered(source, cutoff(known.identities())):
-            await looks.add(items)
-    missing = [uid for uid in wanted if uid not in looks.seen]
-    gone = await _look_up(source, known, looks, missing)
+            await observations.add(items)
+    missing = [uid for uid in wanted if uid not in observations.seen]
+    gone = await _look_up(source, known, observations, missing)
     return RequestResult(listed=listed, filters=filters, gone=gone, proven=proven)
 
 
@@ -77,67 +77,67 @@ async def _filtered(source: JobSource, after: int | None) -> list[Sequence[Liste
 
 
 async def _prove(
-    source: JobSource, known: KnownJobs, looks: Observations, listed: frozenset[str]
+    source: JobSource, known: KnownJobs, observations: Observations, listed: frozenset[str]
 ) -> tuple[str, bool]:
     """What to believe of the filters, and whether they were proven at all."""
     try:
-        return await _held_against(source, known, looks, listed), True
+        return await _compare_with_list(source, known, observations, listed), True
     except ControllerError as error:
         # The full list stands all the same. Credentials that are refused will show in the next one.
         _log.warning("filters.unproven", error=str(error))
         return "unproven", False
 
 
-async def _held_against(
-    source: JobSource, known: KnownJobs, looks: Observations, listed: frozenset[str]
+async def _compare_with_list(
+    source: JobSource, known: KnownJobs, observations: Observations, listed: frozenset[str]
 ) -> str:
     """Hold the filters against the full list that was just taken in."""
-    created = {uid: _creation_time(known, looks, uid) for uid in listed}
-    waiting = frozenset(uid for uid in listed if _waits(known, looks, uid))
-    identities = {job.uid: job for job in known.identities()} | {job.uid: job for job in looks.discovered()}
+    created = {uid: _creation_time(known, observations, uid) for uid in listed}
+    waiting = frozenset(uid for uid in listed if _is_waiting(known, observations, uid))
+    identities = {job.uid: job for job in known.identities()} | {job.uid: job for job in observations.discovered()}
     after = cutoff([identities[uid] for uid in listed])
     queued, running, recent = await _filtered(source, after)
     proof = FilterProof(
         created=created,
         waiting=waiting,
-        by_status=await looks.add(queued) | await looks.add(running),
-        by_time=await looks.add(recent),
+        by_status=await observations.add(queued) | await observations.add(running),
+        by_time=await observations.add(recent),
         after=after,
     )
     if proof.ignored():
         return "ignored"
     for uid in proof.missed()[:SAMPLE]:
-        if await _really_missed(source, looks, uid, waiting=uid in waiting, known=known):
+        if await _is_missed(source, observations, uid, waiting=uid in waiting, known=known):
             _log.warning("filters.incomplete", job=uid, after=after)
             return "incomplete"
     return "proven"
 
 
-async def _really_missed(
-    source: JobSource, looks: Observations, uid: str, *, waiting: bool, known: KnownJobs
+async def _is_missed(
+    source: JobSource, observations: Observations, uid: str, *, waiting: bool, known: KnownJobs
 ) -> bool:
     """Whether the job is still as the full list had it, and did not just move on between two requests."""
     try:
-        await looks.add([await source.get_job(looks.job_id(uid))])
+        await observations.add([await source.get_job(observations.job_id(uid))])
     except (JobNotFound, MalformedJob):
         return False
-    return not waiting or _waits(known, looks, uid)
+    return not waiting or _is_waiting(known, observations, uid)
 
 
-def _creation_time(known: KnownJobs, looks: Observations, uid: str) -> int | None:
-    if uid in looks.changed:
-        return looks.changed[uid][-1].creation_time
+def _creation_time(known: KnownJobs, observations: Observations, uid: str) -> int | None:
+    if uid in observations.changed:
+        return observations.changed[uid][-1].creation_time
     return known.by_uid[uid].creation_time
 
 
-def _waits(known: KnownJobs, looks: Observations, uid: str) -> bool:
-    if uid in looks.changed:
-        return looks.changed[uid][-1].status in (Status.QUEUED, Status.IN_PROGRESS)
+def _is_waiting(known: KnownJobs, observations: Observations, uid: str) -> bool:
+    if uid in observations.changed:
+        return observations.changed[uid][-1].status in (Status.QUEUED, Status.IN_PROGRESS)
     return uid in known.waiting
 
 
 async def _look_up(
-    source: JobSource, known: KnownJobs, looks: Observations, missing: Sequence[str]
+    source: JobSource, known: KnownJobs, observations: Observations, missing: Sequence[str]
 ) -> frozenset[str]:
     """Look up each by its id; returns those that are gone."""
     limit = asyncio.Semaphore(PARALLEL)
@@ -159,7 +159,7 @@ async def _look_up(
             case None:
                 pass
             case item:
-                await looks.add([item])
-                if uid not in looks.seen and item.digest not in looks.malformed:
+                await observations.add([item])
+                if uid not in observations.seen and item.digest not in observations.malformed:
                     gone.add(uid)
     return frozenset(gone)

@@ -22,13 +22,13 @@ from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
 from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
-    Attendance,
     ControllerMeta,
     Fence,
     KnownJob,
     Leadership,
     PollCommit,
     PollStore,
+    Replicas,
     SavedJob,
     Snapshot,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "ActionLog",
     "ActionOutcome",
     "AttemptResult",
-    "Attendance",
+    "Replicas",
     "ChatAction",
     "ChatActions",
     "Claim",

@@ -71,7 +71,7 @@ class TicketRow(Struct, frozen=True):
         """For people: ``job 42 on emea``, ``V2AB0001 on emea, job 42``; the subject if no more is known."""
         kind, _, rest = self.ticket.subject.partition(":")
         job = None if self.job_id is None else f"job {self.job_id}"
-        if kind == "incident" and self.controller:
+        if kind == "failure" and self.controller:
             serial = rest.removeprefix(f"{self.controller}:").rpartition(":")[0]
             return f"{serial} on {self.controller}{f', {job}' if job else ''}"
         return f"{job} on {self.controller}" if job else self.ticket.subject
@@ -90,17 +90,15 @@ class Ledger(Protocol):
         """(controller, state), the newest first."""
         ...
 
-    async def incidents(
-        self, *, controller: str | None = None, limit: int = 1000
-    ) -> Sequence[TrackedFailure]:
+    async def failures(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[TrackedFailure]:
         """Open incidents, the oldest first."""
         ...
 
-    async def count_incidents(self) -> Mapping[str, int]:
+    async def count_failures(self) -> Mapping[str, int]:
         """Open incidents by controller."""
         ...
 
-    async def close_incident(self, incident_id: str, *, now: float) -> bool:
+    async def close_failure(self, incident_id: str, *, now: float) -> bool:
         """Close by hand (``closed_by`` operator); False where there is no such open incident."""
         ...
 

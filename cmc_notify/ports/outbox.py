@@ -33,7 +33,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Whether an earlier attempt may have arrived, so that the sink reconciles first."""
     receipt: str | None = None
     parts: dict[str, str] = {}
-    purpose: Purpose = Purpose.TELL
+    purpose: Purpose = Purpose.NOTIFY
 
 
 class Claim(Struct, frozen=True):
@@ -107,12 +107,12 @@ class Outbox(Protocol):
 class SinkEvents(Protocol):
     """What is told of the sinks themselves. Every method raises StoreUnavailable."""
 
-    async def last_told(self, sink: str) -> SinkCondition:
+    async def last_condition(self, sink: str) -> SinkCondition:
         """What was last told of the sink; revision 0 where nothing was."""
         ...
 
-    async def tell(self, news: SinkEvent) -> bool:
-        """Write event and deliveries; False, and nothing is written, where ``news.standing`` does not
+    async def commit(self, news: SinkEvent) -> bool:
+        """Write event and deliveries; False, and nothing is written, where ``news.condition`` does not
         follow what was last told: another replica was first.
         """
         ...

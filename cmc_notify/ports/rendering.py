@@ -31,7 +31,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """An earlier attempt may have arrived: look before sending again, where that is possible."""
     parts: Mapping[str, str] = {}
     """Parts accepted by earlier attempts, with their receipts: do not send them again."""
-    purpose: Purpose = Purpose.TELL
+    purpose: Purpose = Purpose.NOTIFY
     posting: Posting | None = None
     """What stands at this sink for the subject, by earlier messages or earlier attempts at this one."""
     tickets: tuple[Ticket, ...] = ()

@@ -77,7 +77,7 @@ class Fence(Struct, frozen=True):
     owner: str
 
 
-class Attendance(Struct, frozen=True, kw_only=True):
+class Replicas(Struct, frozen=True, kw_only=True):
     """Which replicas are there, and who leads what, at one moment of the store's clock."""
 
     candidates: Mapping[str, frozenset[str]]
@@ -95,7 +95,7 @@ class PollCommit(Struct, frozen=True, kw_only=True):
     jobs: tuple[SavedJob, ...] = ()
     events: tuple[Event, ...] = ()
     deliveries: tuple[NewDelivery, ...] = ()
-    incidents: tuple[TrackedFailure, ...] = ()
+    failures: tuple[TrackedFailure, ...] = ()
     """Opened, changed and closed ones, whole; written over by ``id``."""
     listed: frozenset[str] | None = None
     """After a full list: the uids that it showed. Others may be forgotten once retention allows."""
@@ -122,7 +122,7 @@ class PollStore(Protocol):
         """States of the jobs whose ``job.order`` is greater than ``order`` and that have been pushed."""
         ...
 
-    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
+    async def load_failures(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
         ...
 
@@ -155,7 +155,7 @@ class Leadership(Protocol):
         """Let another lead at once; nothing happens where one does already."""
         ...
 
-    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+    async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """Say that we are there for ``ttl`` and would lead ``names``; returns who else is, and who leads.
 
         Who has not said so for the ``ttl`` that it gave is there no longer; nor is who seems to be for more
@@ -163,7 +163,7 @@ class Leadership(Protocol):
         """
         ...
 
-    async def leave(self, owner: str) -> None:
+    async def unregister(self, owner: str) -> None:
         """Be there no longer, at once; what we lead has to be released by itself."""
         ...
 

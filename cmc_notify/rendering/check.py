@@ -7,7 +7,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import HOSTILE_TEXT, many_failures, samples
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Acknowledgement, Message, Purpose, Silenced, Ticket
-from cmc_notify.rendering.blocks import stray_blocks
+from cmc_notify.rendering.blocks import unused_blocks
 from cmc_notify.rendering.formats import format_of
 from cmc_notify.rendering.renderer import Renderer
 
@@ -20,14 +20,17 @@ _TAKEN = Acknowledgement(HOSTILE_TEXT, 1795425600.0)
 _SILENCED = Silenced(HOSTILE_TEXT, 1795425600.0, with_job=False)
 
 
-def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
+def check_templates(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
     """Every fault of the templates that a sink of this type can reach, each once; empty where all is well.
 
     Files in the user's folders that nothing would ever ask for (a misspelt event type) are faults too, and
     so are blocks that no parent has; names that begin with ``_`` are parts for other templates and are not
     asked for directly.
     """
-    faults = [*_unreachable(renderer, sink_type, extensions), *_stray(renderer, sink_type, extensions)]
+    faults = [
+        *_unreachable(renderer, sink_type, extensions),
+        *_unused_blocks(renderer, sink_type, extensions),
+    ]
     for extension in extensions:
         for event in samples():
             for brief in (False, True):
@@ -36,7 +39,7 @@ def check(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list
                     event=event,
                     is_test=brief,
                     unclear=brief,
-                    purpose=Purpose.FOLLOW if brief else Purpose.TELL,
+                    purpose=Purpose.FOLLOW if brief else Purpose.NOTIFY,
                     tickets=_TICKETS if brief else (),
                     acknowledged=_TAKEN if brief else None,
                     silenced=_SILENCED if brief else None,
@@ -65,7 +68,7 @@ def _unreachable(renderer: Renderer, sink_type: str, extensions: Sequence[str]) 
                 yield TemplateError(f"{sink_type}/{path.name}", None, f"is never used: {problem}")
 
 
-def _stray(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
+def _unused_blocks(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
     """Blocks of the user's files that take no effect, also in shared templates and parts."""
     for folder in renderer.templates_dirs:
         for part in (sink_type, "shared"):
@@ -73,7 +76,7 @@ def _stray(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Ite
                 extension = path.name.removesuffix(".j2").rpartition(".")[2]
                 # A part without an extension of its own is read as any format reads it.
                 asked = extension if extension in extensions else extensions[0]
-                yield from stray_blocks(
+                yield from unused_blocks(
                     renderer.environment(format_of(asked)), path.relative_to(folder).as_posix()
                 )
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 
-from cmc_notify.core.network import no_connection, system_words
+from cmc_notify.core.network import no_connection_text, os_error_text
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 
 LONGEST_REASON = 300
@@ -24,7 +24,7 @@ LONGEST_WAIT = 86400.0
 """Seconds. A receiver may ask for patience, not for silence beyond a day."""
 
 RETRIED = frozenset({408, 425, 429})
-OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
+NEEDS_OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
 """The address or the credentials are wrong, whatever the message: no message would be taken."""
 
 _URL = re.compile(
@@ -58,7 +58,7 @@ def url_secrets(url: str) -> frozenset[str]:
 def from_status(
     status: int, retry_after: str | None = None, reason: str = "", *, secrets: Iterable[str] = ()
 ) -> SendOutcome:
-    """The outcome of an HTTP answer.
+    """The outcome of an HTTP response.
 
     2xx is success and nothing else is. 408, 425, 429 and 5xx are for later, honouring ``retry_after`` (the
     header's value). Redirects are never followed: like a wrong path, a wrong method, refused credentials
@@ -71,7 +71,7 @@ def from_status(
         return RetryLater(said, wait_from_header(retry_after))
     if status in _REDIRECTS:
         return Blocked(f"{said} (a redirect, which is never followed: put the final address in the config)")
-    if status in OPERATOR:
+    if status in NEEDS_OPERATOR:
         return Blocked(said)
     return Rejected(said)
 
@@ -79,14 +79,14 @@ def from_status(
 def from_exception(
     error: BaseException, *, request_written: bool, secrets: Iterable[str] = ()
 ) -> SendOutcome:
-    """The outcome of a send that ended in an error instead of an answer.
+    """The outcome of a send that ended in an error instead of an response.
 
     Once the request was written (even in part) it may have arrived: Unclear. Before that it did not:
     RetryLater, or Blocked where the other side's certificate, the URL or the proxy's credentials are wrong.
     """
     said = safe(describe(error), secrets)
     if request_written:
-        return Unclear(f"no answer after the request was written: {said}")
+        return Unclear(f"no response after the request was written: {said}")
     if is_certificate_error(error):
         return Blocked(f"the certificate was not accepted: {said}")
     if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # the latter for a host name that can't be one
@@ -113,17 +113,17 @@ def describe(error: BaseException) -> str:
             why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
             words = f"{error.host}:{error.port}: {why}"
         case aiohttp.ClientProxyConnectionError():
-            words = f"the proxy: {no_connection(error.host, error.port, system_words(error.os_error))}"
+            words = f"the proxy: {no_connection_text(error.host, error.port, os_error_text(error.os_error))}"
         case aiohttp.ClientConnectorError():
-            words = no_connection(error.host, error.port, system_words(error.os_error))
+            words = no_connection_text(error.host, error.port, os_error_text(error.os_error))
         case aiohttp.ClientHttpProxyError():
             words = f"the proxy answers with HTTP {error.status}"
         case aiohttp.ServerDisconnectedError():
             words = "the connection broke off"
         case OSError() if error.errno is not None or not own:
-            words = system_words(error)
+            words = os_error_text(error)
         case OSError() if isinstance(error.__cause__, OSError):  # a library's own, such as aiosmtplib's
-            words = f"no connection: {system_words(error.__cause__)}"
+            words = f"no connection: {os_error_text(error.__cause__)}"
         case _:
             words = f"{type(error).__name__}: {own}" if own else type(error).__name__
     return words

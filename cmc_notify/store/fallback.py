@@ -19,7 +19,7 @@ from cmc_notify.store.tables import deliveries, delivery_waits, events, pending,
 
 _awaited = deliveries.alias("awaited")
 _there = deliveries.alias("there")
-_tells = deliveries.c.purpose == Purpose.TELL.value
+_tells = deliveries.c.purpose == Purpose.NOTIFY.value
 
 
 async def hand_over(database: Database, connection: AsyncConnection, dead: str, copy: NewDelivery) -> None:
@@ -97,7 +97,7 @@ def _triggers(delivery: str, sink: str, *columns: Any) -> Select[Any]:
 async def _write(
     database: Database, connection: AsyncConnection, copy: NewDelivery, triggers: Iterable[str]
 ) -> None:
-    rest = await _untold(connection, copy) if copy.unless_told else copy
+    rest = await _untold(connection, copy) if copy.unless_notified else copy
     if rest is None:
         return
     controller = await connection.scalar(

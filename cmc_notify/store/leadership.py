@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.errors import Deposed
-from cmc_notify.ports import Attendance, Fence
+from cmc_notify.ports import Fence, Replicas
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import dump
 from cmc_notify.store.run_to_completion import unbroken
@@ -53,7 +53,7 @@ class Leaders:
             token: int | None = await connection.scalar(taken)
         if token is None:
             return None
-        reached(Boundary.LEAD_TAKEN)
+        reached(Boundary.LEADERSHIP_TAKEN)
         return Fence(name, token, owner)
 
     @unbroken
@@ -69,10 +69,10 @@ class Leaders:
         """Let another lead at once; nothing happens where one does already."""
         async with self._database.write() as connection:
             await connection.execute(update(leaders).where(_held(fence)).values(owner=None))
-        reached(Boundary.LEAD_GIVEN_UP)
+        reached(Boundary.LEADERSHIP_RELEASED)
 
     @unbroken
-    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+    async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """Say that we are there for ``ttl`` seconds; returns who else is, and who leads what."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
@@ -92,10 +92,10 @@ class Leaders:
                 )
             )
             candidates = {name: _NAMES.decode(wanted) for name, wanted in there}
-            return Attendance(candidates=candidates, leaders=await _leaders(connection, now, ttl))
+            return Replicas(candidates=candidates, leaders=await _leaders(connection, now, ttl))
 
     @unbroken
-    async def leave(self, owner: str) -> None:
+    async def unregister(self, owner: str) -> None:
         """Be there no longer, at once."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)

@@ -77,7 +77,7 @@ class LedgerRecords:
             return [(name, _STATE.decode(state)) for name, state in await connection.execute(wanted)]
 
     @unbroken
-    async def incidents(
+    async def failures(
         self, *, controller: str | None = None, limit: int = 1000
     ) -> Sequence[TrackedFailure]:
         """Open incidents, the oldest first."""
@@ -93,7 +93,7 @@ class LedgerRecords:
             return [_INCIDENT.decode(document) for document in await connection.scalars(wanted)]
 
     @unbroken
-    async def count_incidents(self) -> Mapping[str, int]:
+    async def count_failures(self) -> Mapping[str, int]:
         """Open incidents by controller."""
         wanted = (
             select(incidents.c.controller, func.count())
@@ -105,7 +105,7 @@ class LedgerRecords:
             return dict((await connection.execute(wanted)).all())
 
     @unbroken
-    async def close_incident(self, incident_id: str, *, now: float) -> bool:
+    async def close_failure(self, incident_id: str, *, now: float) -> bool:
         """Close by hand (``closed_by`` operator); False where there is no such open incident.
 
         The controller's version is raised too: a poll that read the incident while it was open must not

@@ -9,7 +9,7 @@ from cmc_notify.core.delivery import DeliveryState, Purpose
 from cmc_notify.store.engine import in_chunks
 from cmc_notify.store.tables import deliveries, delivery_parts
 
-_SAYS = (Purpose.TELL.value, Purpose.CLOSE.value)
+_SAYS = (Purpose.NOTIFY.value, Purpose.CLOSE.value)
 
 
 async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Table, delete, exists, or_, select, tuple_
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
-from cmc_notify.core.leader_balance import sends_to
+from cmc_notify.core.leader_balance import sender_name
 from cmc_notify.store.engine import Database
 from cmc_notify.store.leadership import served_lately
 from cmc_notify.store.run_to_completion import unbroken
@@ -81,7 +81,7 @@ class Retention:
             async with self._database.write() as connection:
                 now = self._database.clock()
                 lease_now = await self._database.lease_clock(connection)
-                if await served_lately(connection, sends_to(sink), lease_now):
+                if await served_lately(connection, sender_name(sink), lease_now):
                     return ended
                 lapsed = deliveries.c.leased_until <= lease_now
                 unserved = [

@@ -24,7 +24,7 @@ class SinkEvents:
         self._database = database
 
     @unbroken
-    async def last_told(self, sink: str) -> SinkCondition:
+    async def last_condition(self, sink: str) -> SinkCondition:
         """What was last told of the sink; revision 0 where nothing was."""
         async with self._database.read() as connection:
             newest = await connection.execute(
@@ -39,19 +39,19 @@ class SinkEvents:
         return SinkCondition(row.revision, documents.decode(row.document).since)
 
     @unbroken
-    async def tell(self, news: SinkEvent) -> bool:
+    async def commit(self, news: SinkEvent) -> bool:
         """Write event and deliveries; False, and nothing is written, where something else was told last."""
         try:
             async with self._database.write() as connection:
                 await self._write(connection, news)
-                reached(Boundary.NEWS_WRITTEN)
+                reached(Boundary.SINK_EVENT_WRITTEN)
         except StaleSnapshot:
             return False
-        reached(Boundary.NEWS_COMMITTED)
+        reached(Boundary.SINK_EVENT_COMMITTED)
         return True
 
     async def _write(self, connection: AsyncConnection, news: SinkEvent) -> None:
-        uid, revision = _uid(news.sink), news.standing.revision
+        uid, revision = _uid(news.sink), news.condition.revision
         newest = await connection.scalar(
             select(func.max(events.c.revision)).where(
                 events.c.controller == _NO_CONTROLLER, events.c.job_uid == uid

@@ -15,7 +15,7 @@ from cmc_notify.boundaries import Boundary, reached
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import JobState, Pair, TrackedFailure
 from cmc_notify.core.silences import Silence
-from cmc_notify.core.ticketing import INCIDENT, job_subject
+from cmc_notify.core.ticketing import FAILURE_PREFIX, job_subject
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.engine import Database, in_chunks
@@ -96,7 +96,7 @@ class PollRecords:
             return [_STATE.decode(state) for state in rows]
 
     @unbroken
-    async def load_incidents(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
+    async def load_failures(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
         """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
         ours = incidents.c.controller == controller
         closed: dict[str, str] = {}
@@ -134,7 +134,7 @@ class PollRecords:
             await self._write_events(connection, commit)
             await self._end_acknowledgements(connection, commit)
             await self._write_deliveries(connection, commit)
-            await self._write_incidents(connection, commit.incidents)
+            await self._write_incidents(connection, commit.failures)
             await end_silences(connection, commit.ended_silences, now=self._database.clock())
             if commit.listed is not None:
                 await self._mark_listed(connection, commit.controller, commit.listed)
@@ -217,7 +217,7 @@ class PollRecords:
         routed = [new for new in commit.deliveries if new.sink]
         sinks = {new.sink for new in routed}
         # A poll may tell of ten thousand tickets, and none of an incident's is told of a job's progress.
-        keys = {new.ordering_key for new in routed if not new.ordering_key.startswith(INCIDENT)}
+        keys = {new.ordering_key for new in routed if not new.ordering_key.startswith(FAILURE_PREFIX)}
         if self._database.path is None:  # a SQLite store has one writer at a time
             await hold(connection, sinks, keys)
         await supersede(connection, sinks, keys, now=now)

@@ -88,8 +88,8 @@ class Api:
         """Open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all of them."""
         query = Query(request, "controller", "limit")
         controller = query.text("controller")
-        found = await self._ledger.incidents(controller=controller, limit=query.limit(MOST))
-        every = await self._ledger.count_incidents()
+        found = await self._ledger.failures(controller=controller, limit=query.limit(MOST))
+        every = await self._ledger.count_failures()
         total = sum(every.values()) if controller is None else every.get(controller, 0)
         now = self._clock()
         silences = await self._silences.active(now=now)

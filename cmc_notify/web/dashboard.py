@@ -44,7 +44,7 @@ class Dashboard:
         """Write the page as things stand now."""
         ledger, now = self._ledger, self._clock()
         silences = await self._silences.list_silences(now=now)
-        failures = await ledger.incidents(limit=FAILURES)
+        failures = await ledger.failures(limit=FAILURES)
         jobs = await ledger.jobs(open_only=True, limit=JOBS + 1)
         page = self._templates.write(
             "dashboard.html.j2",

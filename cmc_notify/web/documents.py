@@ -88,7 +88,7 @@ def failure_document(incident: TrackedFailure, marks: JobContext = NONE) -> Docu
         "opened": rfc3339(incident.opened_at),
         "opened_event": incident.opened_event,
         "job_id": incident.job_id,
-        "sinks": sorted(incident.audience),
+        "sinks": sorted(incident.notified),
         "tickets": [ticket_document(ticket) for ticket in marks.tickets],
         "acknowledged": acknowledgement_document(marks.acknowledged),
         "silenced_by": marks.silenced_by,

@@ -59,7 +59,7 @@ class Health:
         now, metrics = self._clock(), self._metrics
         seen = await overview(self._ledger, self._status)
         for controller in seen.controllers:
-            metrics.incidents_open.labels(controller.name).set(controller.open_failures)
+            metrics.failures_open.labels(controller.name).set(controller.open_failures)
             if controller.live is None:
                 continue  # it left the config: the age of its last poll would alert for ever
             metrics.malformed_jobs.labels(controller.name).set(len(controller.meta.malformed))

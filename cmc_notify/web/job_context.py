@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from cmc_notify.core.job_filters import new_uid
 from cmc_notify.core.model import Job, JobState, TrackedFailure
-from cmc_notify.core.silences import Silence, silencing
-from cmc_notify.core.ticketing import INCIDENT, incident_subject, job_subject
+from cmc_notify.core.silences import Silence, silences_hiding
+from cmc_notify.core.ticketing import FAILURE_PREFIX, failure_subject, job_subject
 from cmc_notify.ports import Acknowledgement, Ledger, Ticket, TicketFilter
 
 _ALL = 1_000_000
@@ -38,7 +38,7 @@ async def marks_of_failures(
             acknowledged=next(
                 filter(None, (found[each].acknowledged for each in subjects[incident.id])), None
             ),
-            silenced_by=tuple(silence.id for silence in silencing(incident, silences, now=now)),
+            silenced_by=tuple(silence.id for silence in silences_hiding(incident, silences, now=now)),
         )
         for incident in incidents
     }
@@ -65,7 +65,7 @@ async def marks_of_asked(ledger: Ledger, controller: str, job: Job) -> JobContex
     taken = await ledger.acknowledgements(subjects)
     return JobContext(
         tickets=tuple(
-            each for each in tickets if each.subject in subjects or each.subject.startswith(INCIDENT)
+            each for each in tickets if each.subject in subjects or each.subject.startswith(FAILURE_PREFIX)
         ),
         acknowledged=next((taken[subject] for subject in subjects if subject in taken), None),
     )
@@ -75,7 +75,7 @@ def _subjects(incident: TrackedFailure) -> tuple[str, ...]:
     """What a ticket or an acknowledgement that stands for the failure can be about, the closest first."""
     jobs = dict.fromkeys((incident.last_job_uid, incident.job_uid))
     return (
-        incident_subject(incident.controller, incident.pair),
+        failure_subject(incident.controller, incident.pair),
         *(job_subject(incident.controller, uid) for uid in jobs),
     )
 

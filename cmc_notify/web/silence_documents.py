@@ -7,7 +7,7 @@ from math import isfinite
 
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.routing import any_glob
-from cmc_notify.core.silences import Silence, problems
+from cmc_notify.core.silences import Silence, find_problems
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings.base import parse_duration
 from cmc_notify.settings.suggestions import did_you_mean
@@ -41,7 +41,7 @@ def silence_asked_for(asked: Mapping[str, object], *, controllers: Collection[st
         comment=_text(asked, "comment", wrong),
         created_at=now,
     )
-    if wrong or (wrong := problems(silence, now=now)):
+    if wrong or (wrong := find_problems(silence, now=now)):
         raise ConfigError(*wrong)
     return silence
 

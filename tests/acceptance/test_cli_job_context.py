@@ -46,7 +46,7 @@ async def remember(folder: Path, job: Job) -> None:
             jobs=(SavedJob(JobState(uid=uid, job=job), bytes(16)),),
             events=(event,),
             deliveries=(delivery,),
-            incidents=(incident,),
+            failures=(incident,),
             event_uids={event.id: (uid, 1)},
         )
     )

@@ -84,7 +84,7 @@ async def polled(store: Store, *, at: float, failures: int = 0, deliveries: int 
             controller="emea",
             expected_version=0,
             meta=ControllerMeta(first_run_done=True, last_poll_at=at, last_attempt_at=at, **meta),
-            incidents=tuple(incidents),
+            failures=tuple(incidents),
             events=(event,),
             deliveries=tuple(new),
             event_uids={event.id: ("1-1", 1)},

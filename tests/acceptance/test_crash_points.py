@@ -16,7 +16,7 @@ import pytest
 
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import OPEN, Simulator
-from cmc_notify.simulator.receiver import Answer
+from cmc_notify.simulator.receiver import ScriptedResponse
 from cmc_notify.store import open_store
 from support.command_line import in_process
 from support.crash import killable_bridge
@@ -28,7 +28,7 @@ from support.oracle.expected_events import compare, expected
 
 MAY_REPEAT = {
     Boundary.DELIVERY_PART_ACCEPTED,
-    Boundary.DELIVERY_ANSWERED,
+    Boundary.DELIVERY_ATTEMPTED,
     Boundary.DELIVERY_WRITTEN,
 }
 """A receiver has accepted, and the store does not know it."""
@@ -141,7 +141,7 @@ async def test_a_death_at_a_change_of_leads_loses_nothing(boundary: Boundary, be
     harness = await begin(boundary)
     harness.lives.arm(1)
     harness.lives.begin()
-    if boundary is Boundary.LEAD_GIVEN_UP:
+    if boundary is Boundary.LEADERSHIP_RELEASED:
         await harness.lives.quiet()
         harness.lives.terminate()
     await harness.lives.dies("the bridge's start or its end")
@@ -155,13 +155,13 @@ async def test_a_death_while_the_receiver_thinks_repeats_one_message(begin: Begi
     """Killed between the request and its answer, the bridge sends that message once more, by the same key."""
     harness = await begin(None)
     hook = harness.receivers.hook
-    hook.otherwise = Answer(manner="hang")
+    hook.otherwise = ScriptedResponse(action="hang")
     harness.sim.jobs.add(status="Failed", error_text="no route to the interpreter")
     harness.lives.begin()
     await hook.wait(lambda r: len(r.requests) == 1)
     await harness.lives.kill()
 
-    hook.otherwise = Answer()
+    hook.otherwise = ScriptedResponse()
     harness.lives.begin()
     await harness.lives.until(1, where="the second life")
     await harness.lives.quiet()

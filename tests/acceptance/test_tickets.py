@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cmc_notify.simulator import OPEN, Row, SimulatedJob, Simulator
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import ServiceFault
 from support.bridge_process import BridgeProcess, bridge
 from support.ticket_services import PLACES, TicketPlace
 
 PER_JOB = ("jira", "servicenow", "pagerduty")
-PER_INCIDENT = ("servicenow-incident", "opsgenie", "alertmanager")
+PER_FAILURE = ("servicenow-incident", "opsgenie", "alertmanager")
 FAIL = ("Completed", "Fail", "rule 12 is unknown")
 GOOD = ("Completed", "Success", None)
 
@@ -26,14 +26,14 @@ def config(sim_url: str, places: Mapping[str, TicketPlace]) -> dict[str, Any]:
         }
         for name, place in places.items()
     }  # fmt: skip
-    incidents = [name.replace("-", "_") for name in PER_INCIDENT]
+    incidents = [name.replace("-", "_") for name in PER_FAILURE]
     poll = {"interval": "100ms", "idle_interval": "100ms", "settle": "500ms"}
     return {
         "controllers": {"emea": {"url": sim_url, "first_run": "all", "poll": poll}},
         "sinks": sinks,
         "routes": [
             {"sinks": list(PER_JOB), "continue": True},
-            {"sinks": incidents, "per": "incident", "max_per_job": 3},
+            {"sinks": incidents, "per": "failure", "max_per_job": 3},
         ],
     }
 
@@ -91,21 +91,21 @@ async def test_tickets_of_a_night(tmp_path: Path) -> None:
         assert sim.url
         setting = config(sim.url, desks.places)
         for name in PLACES:  # the answer to the first ticket is lost everywhere
-            desks.places[name].desk.fail_next(desks.places[name].create, Trouble("drop", done=True))
+            desks.places[name].desk.fail_next(desks.places[name].create, ServiceFault("drop", done=True))
         async with bridge(tmp_path, setting) as process:
             first = pushed(sim, {"V1": FAIL, "V2": FAIL, "V3": GOOD})
             await desks.show(PER_JOB, open_=1, ever=1)
-            await desks.show(PER_INCIDENT, open_=2, ever=2)
+            await desks.show(PER_FAILURE, open_=2, ever=2)
             await settled(process)
             assert await process.stop() == 0
 
         async with bridge(tmp_path, setting) as process:
             pushed(sim, {"V1": GOOD})  # one of two is repaired: the job's ticket stays
-            await desks.show(PER_INCIDENT, open_=1, ever=2)
+            await desks.show(PER_FAILURE, open_=1, ever=2)
             await settled(process)
             await desks.show(PER_JOB, open_=1, ever=1)
             pushed(sim, {"V2": GOOD})
-            await desks.show(PER_INCIDENT, open_=0, ever=2)
+            await desks.show(PER_FAILURE, open_=0, ever=2)
             await desks.show(PER_JOB, open_=0, ever=1)
 
             first.rerun()

@@ -67,7 +67,7 @@ async def commit(harness: ChatHarness, incidents: Sequence[TrackedFailure], **me
             controller="emea",
             expected_version=1,
             meta=replace(ControllerMeta(first_run_done=True, last_poll_at=NOW), **meta),
-            incidents=tuple(incidents),
+            failures=tuple(incidents),
         )
     )
 

@@ -113,8 +113,8 @@ async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(
     await serve(
         harness,
         to("chat", "job:emea:1", shown=(0,)),
-        to("desk", "incident:emea:a:3", shown=(0,)),
-        to("desk", "incident:emea:b:3", shown=(1,)),
+        to("desk", "failure:emea:a:3", shown=(0,)),
+        to("desk", "failure:emea:b:3", shown=(1,)),
         sinks={desk: replace(DESK, fallback="chat"), chat: PLAN},
     )
     assert len(FAILED.failures) > 2
@@ -126,8 +126,8 @@ async def test_a_message_for_dead_tickets_shows_what_these_would_have(harness: D
     desk, chat = Scripted("desk", SENT, otherwise=NEVER), Scripted("chat")
     await serve(
         harness,
-        to("desk", "incident:emea:a:3", shown=(0,)),
-        to("desk", "incident:emea:b:3", shown=(1,)),
+        to("desk", "failure:emea:a:3", shown=(0,)),
+        to("desk", "failure:emea:b:3", shown=(1,)),
         sinks={desk: replace(DESK, fallback="chat", concurrency=1), chat: PLAN},
     )
     assert [each.event.failures for each in chat.got] == [FAILED.failures[1:2]]
@@ -144,7 +144,7 @@ async def test_a_message_that_only_follows_does_not_take_the_place_of_the_alert(
         to("desk", "job:emea:1"),
         sinks={desk: replace(DESK, fallback="chat"), chat: PLAN},
     )
-    assert [each.purpose for each in chat.got] == [Purpose.FOLLOW, Purpose.TELL]
+    assert [each.purpose for each in chat.got] == [Purpose.FOLLOW, Purpose.NOTIFY]
 
 
 async def test_what_two_routes_show_of_an_event_is_whole_where_one_takes_over(
@@ -188,7 +188,7 @@ async def test_a_ticket_that_the_fallback_opened_is_closed_with_no_pair_to_speak
         events=(opening, closing),
     )
     assert [(each.subject, each.purpose) for each in other.got] == [
-        (subject, Purpose.TELL),
+        (subject, Purpose.NOTIFY),
         (subject, Purpose.CLOSE),
     ]
 

@@ -11,13 +11,13 @@ from structlog.testing import capture_logs
 
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.leadership import LeaderElection
-from cmc_notify.ports import Attendance, Fence, Leadership
+from cmc_notify.ports import Fence, Leadership, Replicas
 from cmc_notify.store import Store, open_store
 from cmc_notify.telemetry import Metrics
 from support.postgres import PostgresServer
 
 T = TypeVar("T")
-TTL, TURN = 1.2, 0.1
+TTL, CHECK_EVERY = 1.2, 0.1
 """Long enough for a busy machine to renew in time."""
 FOUR = ("apac", "emea", "latam", "us")
 
@@ -53,7 +53,7 @@ class Wire:
         """As the store's."""
         await self._through(lambda: self._store.release(fence))
 
-    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """As the store's."""
         found = await self._through(lambda: self._store.attend(owner, names, ttl=ttl))
         self._looked.set()
@@ -76,12 +76,12 @@ class Replica:
         self.name = name
         self.wire = Wire(fleet.store.leadership, fleet.changed)
         self.metrics = Metrics()
-        self.leading = LeaderElection(self.wire, owner=name, metrics=self.metrics, ttl=TTL, turn=TURN)
+        self.election = LeaderElection(self.wire, owner=name, metrics=self.metrics, ttl=TTL, check_every=CHECK_EVERY)
         self.fences: dict[str, Fence] = {}
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def lead(self, controller: str, fence: Fence) -> None:
+    def start_polling(self, controller: str, fence: Fence) -> None:
         """Poll it: no one else may be doing so."""
         if self.fleet.polled_by.get(controller, self) is not self:
             self.fleet.twice.append(controller)
@@ -89,12 +89,12 @@ class Replica:
         self.fences[controller] = fence
         self._note("lead", controller)
 
-    def lose(self, controller: str) -> None:
+    def cancel_polling(self, controller: str) -> None:
         """Poll it no longer."""
         self.fleet.polled_by.pop(controller)
         self._note("lose", controller)
 
-    async def rest(self, controller: str) -> None:
+    async def finish_polling(self, controller: str) -> None:
         """End when idle."""
         await self.idle.wait()
         self.fleet.polled_by.pop(controller)
@@ -106,16 +106,16 @@ class Replica:
 
     def die(self) -> None:
         """As SIGKILL: nothing is renewed, nothing released."""
-        assert self.leading._running
-        self.leading._running.cancel()
-        for lead in self.leading._leads.values():
-            lead.lapse.cancel()
+        assert self.election._running
+        self.election._running.cancel()
+        for lead in self.election._leads.values():
+            lead.expiry.cancel()
         self._poll_nothing()
 
     async def stop(self) -> None:
         """As SIGTERM: polls end first."""
         self._poll_nothing()
-        await self.leading.stop()
+        await self.election.stop()
 
     def _poll_nothing(self) -> None:
         for controller in [name for name, by in self.fleet.polled_by.items() if by is self]:
@@ -123,7 +123,7 @@ class Replica:
 
     def knows(self, other: str) -> bool:
         """Whether it has seen another."""
-        return other in self.leading._seen.candidates
+        return other in self.election._seen.candidates
 
     def gauge(self, controller: str) -> float | None:
         """The metric."""
@@ -145,7 +145,7 @@ class Fleet:
         """A replica that begins now."""
         replica = Replica(self, name)
         self.replicas.append(replica)
-        replica.leading.serve(controllers, replica)
+        replica.election.serve(controllers, replica)
         return replica
 
     def loads(self) -> Counter[str]:
@@ -171,7 +171,7 @@ class Fleet:
     async def rests(self) -> None:
         """See that nothing changes hands any more, for longer than a lead lasts."""
         before = len(self.history)
-        await asyncio.sleep(TTL + 3 * TURN)
+        await asyncio.sleep(TTL + 3 * CHECK_EVERY)
         assert self.history[before:] == []
 
 
@@ -193,9 +193,9 @@ async def test_one_replica_leads_all_at_once(fleet: Fleet) -> None:
     """Alone it takes everything in its first look, and says so."""
     alone = fleet.add("one")
     await fleet.spread(4)
-    assert [alone.leading.leads(name) for name in FOUR] == [True] * 4
+    assert [alone.election.is_leader(name) for name in FOUR] == [True] * 4
     assert [alone.gauge(name) for name in FOUR] == [1] * 4
-    assert alone.leading.leader("emea") == "one"
+    assert alone.election.leader("emea") == "one"
     assert fleet.history == [("lead", name, "one") for name in FOUR]
 
 
@@ -220,11 +220,11 @@ async def test_no_more_is_given_than_the_share(fleet: Fleet) -> None:
     two = Replica(fleet, "two")
     two.wire.takes = False
     fleet.replicas.append(two)
-    two.leading.serve(FOUR, two)
+    two.election.serve(FOUR, two)
     await fleet.until(lambda: fleet.loads() == {"one": 2})
     for _ in range(3):
-        seen = one.leading._seen
-        await fleet.until(lambda seen=seen: one.leading._seen is not seen)  # type: ignore[misc]  # bound now
+        seen = one.election._seen
+        await fleet.until(lambda seen=seen: one.election._seen is not seen)  # type: ignore[misc]  # bound now
     assert fleet.loads() == {"one": 2}
     two.wire.takes = True
     await fleet.spread(2, 2)
@@ -246,9 +246,9 @@ async def test_a_dead_leader_is_replaced(fleet: Fleet) -> None:
     await fleet.spread(2, 2)
     one.die()
     took = await fleet.spread(4)
-    assert took > TTL - 2 * TURN
+    assert took > TTL - 2 * CHECK_EVERY
     assert all(two.fences[name].token > one.fences[name].token for name in FOUR if name in two.fences)
-    assert two.leading.leader("emea") == "two"
+    assert two.election.leader("emea") == "two"
 
 
 async def test_a_stopped_leader_is_replaced_at_once(fleet: Fleet) -> None:
@@ -259,7 +259,7 @@ async def test_a_stopped_leader_is_replaced_at_once(fleet: Fleet) -> None:
     two = fleet.add("two")
     await fleet.until(lambda: one.knows("two"))
     await one.stop()
-    assert await fleet.spread(4) < TTL - 3 * TURN
+    assert await fleet.spread(4) < TTL - 3 * CHECK_EVERY
     assert fleet.polled_by["us"] is two
     assert [one.gauge(name) for name in FOUR] == [0] * 4
 
@@ -281,16 +281,16 @@ async def test_a_leader_that_loses_the_store_stops_by_its_own_clock(fleet: Fleet
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)
     two = fleet.add("two", ["emea"])
-    await fleet.until(lambda: two.leading.leader("emea") == "one")
+    await fleet.until(lambda: two.election.leader("emea") == "one")
     with capture_logs() as log:
         one.wire.open.clear()
         await fleet.until(lambda: fleet.polled_by.get("emea") is two)
     assert fleet.history[-2:] == [("lose", "emea", "one"), ("lead", "emea", "two")]
     assert [line["log_level"] for line in log if line["event"] == "lead.lost"] == ["warning"]
-    assert one.leading.leader("emea") is None
+    assert one.election.leader("emea") is None
     one.wire.open.set()
     await fleet.rests()
-    assert one.leading.leader("emea") == "two"
+    assert one.election.leader("emea") == "two"
 
 
 async def test_a_leader_that_was_replaced_learns_of_it(fleet: Fleet) -> None:
@@ -301,7 +301,7 @@ async def test_a_leader_that_was_replaced_learns_of_it(fleet: Fleet) -> None:
     await store.release(one.fences["emea"])
     thief = await store.acquire("poll:emea", owner="thief", ttl=TTL)
     assert thief
-    assert await fleet.until(lambda: not fleet.polled_by) < TTL - 3 * TURN
+    assert await fleet.until(lambda: not fleet.polled_by) < TTL - 3 * CHECK_EVERY
     await fleet.until(lambda: fleet.polled_by.get("emea") is one)
     assert one.fences["emea"].token > thief.token
 
@@ -314,11 +314,11 @@ async def test_an_outage_of_the_store_ends_with_everything_led_again(fleet: Flee
         for replica in both:
             replica.wire.cut = True
         await fleet.until(lambda: not fleet.polled_by)
-        await asyncio.sleep(3 * TURN)
+        await asyncio.sleep(3 * CHECK_EVERY)
         for replica in both:
             replica.wire.cut = False
         await fleet.spread(2, 2)
-    failed = [line for line in log if line["event"] == "leading.failed"]
+    failed = [line for line in log if line["event"] == "leadership.failed"]
     assert len(failed) == 2
     assert failed[0]["error"] == "store: connection refused"
 
@@ -337,7 +337,7 @@ async def test_nothing_stays_free_because_another_should_take_it(fleet: Fleet) -
     idler = Replica(fleet, "idler")
     idler.wire.takes = False
     fleet.replicas.append(idler)
-    idler.leading.serve(FOUR, idler)
+    idler.election.serve(FOUR, idler)
     await fleet.until(lambda: idler.knows("idler"))
     fleet.add("one")
     assert await fleet.spread(4) > TTL / 2
@@ -350,24 +350,24 @@ async def test_a_reload_keeps_what_is_led(fleet: Fleet) -> None:
     await fleet.spread(2)
     before = one.fences["emea"]
     fleet.history.clear()
-    one.leading.serve(["emea", "us"], one)
+    one.election.serve(["emea", "us"], one)
     assert fleet.history == [("lead", "emea", "one")]
     await fleet.until(lambda: fleet.polled_by.keys() == {"emea", "us"})
     assert one.fences["emea"] == before
     assert (one.gauge("apac"), one.gauge("emea"), one.gauge("us")) == (None, 1, 1)
     fleet.add("two", ["apac"])
-    await fleet.until(lambda: "apac" in fleet.polled_by, within=TTL - 2 * TURN)
+    await fleet.until(lambda: "apac" in fleet.polled_by, within=TTL - 2 * CHECK_EVERY)
 
 
 async def test_who_hangs_lets_another_try(fleet: Fleet) -> None:
     """A controller whose polls hang here goes to another replica, and does not come back at once."""
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)
-    one.leading.stand_back("emea")  # there is no other
+    one.election.step_down("emea")  # there is no other
     await fleet.rests()
     two = fleet.add("two", ["emea"])
     await fleet.until(lambda: one.knows("two"))
-    one.leading.stand_back("emea")
+    one.election.step_down("emea")
     await fleet.until(lambda: fleet.polled_by.get("emea") is two)
     await fleet.rests()
 
@@ -382,6 +382,6 @@ async def test_the_end_does_not_wait_for_a_store_that_hangs(
     one.wire.open.clear()
     begun = monotonic()
     with capture_logs() as log:
-        await one.leading.stop()
+        await one.election.stop()
     assert monotonic() - begun < 1
-    assert "leading.not_released" in [line["event"] for line in log]
+    assert "leadership.not_released" in [line["event"] for line in log]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from cmc_notify.leadership import LeaderElection
-from cmc_notify.ports import Attendance, Fence
+from cmc_notify.ports import Fence, Replicas
 from cmc_notify.telemetry import Metrics
 
 NAMES = [f"site{number}" for number in range(80)]
@@ -19,10 +19,10 @@ class FarStore:
         self.renewed: Counter[str] = Counter()
         self.often = asyncio.Event()
 
-    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Attendance:
+    async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """We are alone."""
         assert ttl == TTL
-        return Attendance(candidates={owner: frozenset(names)}, leaders={})
+        return Replicas(candidates={owner: frozenset(names)}, leaders={})
 
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
         """It is free."""
@@ -43,7 +43,7 @@ class FarStore:
         """At the end."""
         assert fence.token == 1
 
-    async def leave(self, owner: str) -> None:
+    async def unregister(self, owner: str) -> None:
         """As well."""
         assert owner == "a"
 
@@ -58,15 +58,15 @@ class Losses:
     def __init__(self) -> None:
         self.lost: list[str] = []
 
-    def lead(self, controller: str, fence: Fence) -> None:
+    def start_polling(self, controller: str, fence: Fence) -> None:
         """What is taken."""
         assert fence.name.endswith(controller)
 
-    def lose(self, controller: str) -> None:
+    def cancel_polling(self, controller: str) -> None:
         """Note it."""
         self.lost.append(controller)
 
-    async def rest(self, controller: str) -> None:
+    async def finish_polling(self, controller: str) -> None:
         """Nothing is given back."""
         raise AssertionError(f"nobody else could poll {controller}")
 
@@ -74,12 +74,12 @@ class Losses:
 async def test_many_leads_are_kept_over_a_store_that_is_far_away() -> None:
     """To renew or take one after the other would take longer than a lead lasts; none is lost for that."""
     store, losses = FarStore(), Losses()
-    leading = LeaderElection(store, owner="a", metrics=Metrics(), ttl=TTL, turn=0.1)
-    leading.serve(NAMES, losses)
+    election = LeaderElection(store, owner="a", metrics=Metrics(), ttl=TTL, check_every=0.1)
+    election.serve(NAMES, losses)
     try:
         async with asyncio.timeout(30):
             await store.often.wait()
         assert losses.lost == []
-        assert all(map(leading.leads, NAMES))
+        assert all(map(election.is_leader, NAMES))
     finally:
-        await leading.stop()
+        await election.stop()

@@ -43,7 +43,7 @@ QUIRKS = (
     Quirks(after_field="completion"),
     Quirks(after_field="push", strict_filter_spelling=True),
 )
-POLL = (Boundary.POLL_ASKED, Boundary.POLL_WRITTEN, Boundary.POLL_COMMITTED)
+POLL = (Boundary.POLL_FETCHED, Boundary.POLL_WRITTEN, Boundary.POLL_COMMITTED)
 
 SERIALS = (("V1",), ("V1", "V2"), ("V2",), ("V1", "V2", "V3"), ("V1", None), ())
 RESULTS = ("Fail", "Success", "Fail", None)

@@ -446,8 +446,8 @@ async def test_a_failure_closed_by_hand_is_no_failed_poll(harness: PollerHarness
     """The poll that it overtakes counts as superseded, and what it had found is told all the same."""
     finished(harness, "Failed", FAIL)
     assert await harness.poll() == ["4101 job.failed"]
-    [incident] = await harness.store.ledger.incidents()
-    assert await harness.store.ledger.close_incident(incident.id, now=harness.sim.now)
+    [incident] = await harness.store.ledger.failures()
+    assert await harness.store.ledger.close_failure(incident.id, now=harness.sim.now)
     finished(harness, "Failed", FAIL)
     assert await harness.poll() == ["4102 job.failed"]
     assert harness.result.ok
@@ -648,7 +648,7 @@ async def test_the_end_of_a_hung_poll_does_not_wait_for_a_store_that_hangs(
 ) -> None:
     """Controller and store hang: the poll ends, in the watchdog's time and that of what follows it."""
     with impatient(harness.poller), monkeypatch.context() as patch:
-        patch.setattr("cmc_notify.poller.poller.FOLLOW_UP", 0.2)
+        patch.setattr("cmc_notify.poller.poller.FAILURE_COMMIT_TIMEOUT", 0.2)
         patch.setattr(harness.poller._source, "list_jobs", never)
         patch.setattr(harness.store.poll, "commit_poll", never)
         async with asyncio.timeout(10):

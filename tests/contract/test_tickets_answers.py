@@ -13,7 +13,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Posting
-from cmc_notify.simulator.tickets import JiraServer, Trouble
+from cmc_notify.simulator.tickets import JiraServer, ServiceFault
 from support.recorded_parts import Parts
 from support.ticket_services import (
     PLACES,
@@ -106,7 +106,7 @@ async def test_a_project_that_the_account_no_longer_sees_holds_the_queue(
 ) -> None:
     """Jira refuses the search with 400 then: no message would be taken, and none may become a dead letter."""
     words = """{"errorMessages":["The value 'NET' does not exist for the field 'project'."]}"""
-    jira.desk.fail_next("get search", Trouble("answer", status=400, body=words))
+    jira.desk.fail_next("get search", ServiceFault("respond", status=400, body=words))
     sink = jira.sink()
     outcome = await sink.send(record.next(told("k1")), record)
     await sink.close()
@@ -130,11 +130,11 @@ async def test_an_incident_that_a_rule_protects_holds_up_no_other(record: Parts,
         words = msgspec.json.encode(
             {"error": {"message": "Operation Failed", "detail": detail}, "status": "failure"}
         ).decode()
-        place.desk.fail_next("change", Trouble("answer", status=403, body=words))
+        place.desk.fail_next("change", ServiceFault("respond", status=403, body=words))
         outcome = await sink.send(record.next(recovered("k2")), record)
         assert isinstance(outcome, Rejected)
         assert detail in outcome.reason
-        place.desk.fail_next("change", Trouble("answer", status=403, body='{"error":{"message":"no role"}}'))
+        place.desk.fail_next("change", ServiceFault("respond", status=403, body='{"error":{"message":"no role"}}'))
         assert isinstance(await sink.send(record.next(recovered("k3")), record), Blocked)
         await sink.close()
 
@@ -144,7 +144,7 @@ async def test_an_alert_has_the_serial_as_it_is(record: Parts) -> None:
     place = AlertmanagerPlace()
     async with place.desk:
         sink = place.sink()
-        message = msgspec.structs.replace(told("k1"), subject="incident:emea:00:1B:44:3")
+        message = msgspec.structs.replace(told("k1"), subject="failure:emea:00:1B:44:3")
         assert isinstance(await sink.send(record.next(message), record), Sent)
         await sink.close()
         labels = place.desk.tickets[0].fields["labels"]
@@ -157,7 +157,7 @@ async def test_a_search_that_lags_is_asked_again_however_late_the_doubt(
     """What was tried in vain before the answer was lost does not count as having looked for the issue."""
     assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
-    jira.desk.fail_next("create", Trouble("drop", done=True), Trouble("drop", done=True))
+    jira.desk.fail_next("create", ServiceFault("drop", done=True), ServiceFault("drop", done=True))
     message = msgspec.structs.replace(told("k1"), attempt=6)
     assert isinstance(await sink.send(message, record), Unclear)
     again = msgspec.structs.replace(record.resumed(message, unclear=True), attempt=7)
@@ -178,7 +178,7 @@ async def test_somebody_elses_incident_is_left_alone(record: Parts) -> None:
     async with place.desk:
         other = {"sys_id": "f" * 32, "number": "INC0099999", "state": "2", "correlation_display": ""}
         words = msgspec.json.encode({"result": [other, other | {"correlation_id": "monitoring-7"}]}).decode()
-        place.desk.fail_next("get incidents", Trouble("answer", body=words), Trouble("answer", body=words))
+        place.desk.fail_next("get incidents", ServiceFault("respond", body=words), ServiceFault("respond", body=words))
         sink = place.sink()
         assert await sink.send(recovered("k1"), record) == Sent("there is no ticket to close")
         assert await sink.send(record.next(told("k2")), record) == Sent("INC0000001")
@@ -196,7 +196,7 @@ async def test_a_feature_called_routing_holds_up_nobody(record: Parts) -> None:
             ("'routing_key' is missing or blank", Blocked),
         ):
             words = msgspec.json.encode({"message": "Event object is invalid", "errors": [error]}).decode()
-            place.desk.fail_next("event", Trouble("answer", status=400, body=words))
+            place.desk.fail_next("event", ServiceFault("respond", status=400, body=words))
             assert isinstance(await sink.send(told("k"), record), outcome), error
         await sink.close()
 
@@ -205,7 +205,7 @@ async def test_a_conflict_with_somebody_elses_change_passes(jira: JiraPlace, rec
     """Jira moves an issue once at a time and answers 409 to the others: that passes."""
     sink = jira.sink()
     assert isinstance(await sink.send(record.next(told("k1")), record), Sent)
-    jira.desk.fail_next("transition", Trouble("answer", status=409, body="{}"))
+    jira.desk.fail_next("transition", ServiceFault("respond", status=409, body="{}"))
     parts = Parts()
     parts.posting = record.posting
     closing = recovered("k2")

@@ -113,7 +113,7 @@ def test_every_kind_of_event_is_taken(preset: str) -> None:
 @pytest.mark.parametrize("preset", PLACES)
 def test_any_subject_is_a_key(preset: str) -> None:
     """Also a long or an odd one opens and closes one ticket, apart from those that are like it."""
-    for subject in ("incident:emea:" + "V" * 3000 + ":3", "incident:emea:a b\"'\\^\u202e=,\U0001f600:3"):
+    for subject in ("failure:emea:" + "V" * 3000 + ":3", "failure:emea:a b\"'\\^\u202e=,\U0001f600:3"):
         other = f"{subject}!"
         told = [
             Message(key="k", event=sample(EventType.JOB_FAILED), subject=each) for each in (subject, other)

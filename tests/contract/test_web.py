@@ -109,12 +109,12 @@ class FakeLedger(Ledger):
         self.incident = TrackedFailure(
             id="i1", controller="emea", serial="V2AB0001", feature_id=3, feature="QoS <b>",
             appliance="paris-edge-1", error_text=HOSTILE, opened_at=NOW - 90, opened_event=FAILED.id,
-            job_uid="u1", job_id=42, last_job_uid="u1", failed_order=JOB.order, audience={"chat": ("d1",)},
+            job_uid="u1", job_id=42, last_job_uid="u1", failed_order=JOB.order, notified={"chat": ("d1",)},
         )  # fmt: skip
         self.ticket_rows = [
             TicketRow(Ticket("snow", "job:emea:u1", "INC<b>7", "https://snow.example/7?a=1&b=2", True),
                       "emea", 42, NOW - 20),
-            TicketRow(Ticket("evil", "incident:emea:V2AB0001:3", HOSTILE, "javascript:alert(1)", True),
+            TicketRow(Ticket("evil", "failure:emea:V2AB0001:3", HOSTILE, "javascript:alert(1)", True),
                       "emea", 42, NOW - 20),
             TicketRow(Ticket("old", "job:emea:u1", "CLOSED-1", "https://old.example/", False),
                       "emea", 42, NOW - 20),
@@ -153,19 +153,19 @@ class FakeLedger(Ledger):
         return [("emea", JobState(uid="u1", job=JOB, settle_until=NOW + 5))]
 
     @override
-    async def incidents(
+    async def failures(
         self, *, controller: str | None = None, limit: int = 1000
     ) -> Sequence[TrackedFailure]:
-        self._answer(("incidents", controller, limit))
+        self._answer(("failures", controller, limit))
         return [self.incident]
 
     @override
-    async def count_incidents(self) -> Mapping[str, int]:
-        self._answer("count_incidents")
+    async def count_failures(self) -> Mapping[str, int]:
+        self._answer("count_failures")
         return {"emea": 1201}
 
     @override
-    async def close_incident(self, incident_id: str, *, now: float) -> bool:
+    async def close_failure(self, incident_id: str, *, now: float) -> bool:
         raise AssertionError("pages only read")
 
     @override
@@ -538,7 +538,7 @@ async def test_a_silenced_event_says_so_on_its_page(client: Client, ledger: Fake
     unrouted = msgspec.structs.replace(delivery, state=DeliveryState.UNROUTED, last_error=None)
     recovered = msgspec.structs.replace(row, delivery=unrouted, event_type="appliance.recovered")
     ledger.delivery_rows += [recovered, msgspec.structs.replace(row, delivery=unrouted)]
-    ledger.incident = msgspec.structs.replace(ledger.incident, audience={})
+    ledger.incident = msgspec.structs.replace(ledger.incident, notified={})
     page = Page(await (await client.get(f"/events/{FAILED.id}")).text())
     assert f"Nobody was told: silence s1 by ops: {visible(HOSTILE)}" in page.text
     first = Page(await (await client.get("/")).text()).text

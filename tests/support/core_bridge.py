@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import NewDelivery
-from cmc_notify.core.diff import Change, Policy, expire, look
+from cmc_notify.core.diff import Change, PollPolicy, check_deadlines, compare
 from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.failures import FailureTracker
@@ -45,7 +45,7 @@ class Bridge:
     def __init__(self, routes: Sequence[Route] = EVERYWHERE, **rules: SinkProfile) -> None:
         self.routes = routes
         self.sinks = {"chat": SinkProfile(), "mail": SinkProfile()} | rules
-        self.policy = Policy(settle=0)
+        self.policy = PollPolicy(settle=0)
         self.states: dict[str, JobState] = {}
         self.incidents: dict[str, TrackedFailure] = {}
         self.silences: list[Silence] = []
@@ -62,12 +62,12 @@ class Bridge:
         seen = dict(self.states)
         for job in jobs:
             uid = f"{job.id}-{job.creation_time}"
-            steps = look(seen.get(uid), job, uid=uid, now=self.now, controller_now=400, policy=self.policy)
+            steps = compare(seen.get(uid), job, uid=uid, now=self.now, controller_now=400, policy=self.policy)
             if steps:
                 seen[uid] = steps[-1].state
                 changes.setdefault(uid, []).extend(steps)
         for uid, state in self.states.items():
-            due = expire(state, now=self.now, controller_now=400, policy=self.policy)
+            due = check_deadlines(state, now=self.now, controller_now=400, policy=self.policy)
             if uid not in changes and due:
                 changes[uid] = [due]
         return self.announce(changes)
@@ -91,13 +91,13 @@ class Bridge:
             names=NAMES,
             routes=self.routes,
             sinks=self.sinks,
-            incidents=FailureTracker("emea", self.incidents.values(), later),
+            failures=FailureTracker("emea", self.incidents.values(), later),
             silences=self.silences,
             stored_job=self.states.get,
         )
-        announcer.announce(changes.values())
+        announcer.add_changes(changes.values())
         self.states |= _stored(announcer.states, JobState)
-        self.incidents |= _stored({each.id: each for each in announcer.incidents}, TrackedFailure)
+        self.incidents |= _stored({each.id: each for each in announcer.failures}, TrackedFailure)
         self.events, self.deliveries = announcer.events, announcer.deliveries
         self.event_uids = announcer.event_uids
         self.silences = [each for each in self.silences if each.id not in announcer.ended_silences]

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from cmc_notify.core.diff import Change, Policy, compact, expire, look, vanish
+from cmc_notify.core.diff import Change, PollPolicy, check_deadlines, compact, compare, mark_vanished
 from cmc_notify.core.events import EventType
 from cmc_notify.core.model import Job, JobState, Outcome, Pair, Row
 
 NOW = 1_000_000.0
-POLICY = Policy(settle=60, watch=600, overdue={"push": 3600})
+POLICY = PollPolicy(settle=60, watch=600, overdue={"push": 3600})
 P1, P2 = Pair("V1", 3), Pair("V2", 3)
 
 
@@ -38,17 +38,17 @@ def failed(*details: Row, **fields: Any) -> Job:
 class Watcher:
     """Looks at one job again and again; its state goes through the store's JSON each time."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, policy: PollPolicy = POLICY) -> None:
         self.policy = policy
         self.now = NOW
         self.state: JobState | None = None
         self.last: list[Change] = []
 
-    def look(self, seen: Job, *, after: float = 15, controller_now: float = 310) -> list[str]:
+    def compare(self, seen: Job, *, after: float = 15, controller_now: float = 310) -> list[str]:
         """One more look; the types of what it tells."""
         self.now += after
         return self._take(
-            look(
+            compare(
                 self.state, seen, uid="7-100", now=self.now, controller_now=controller_now, policy=self.policy
             )
         )
@@ -56,12 +56,12 @@ class Watcher:
     def wait(self, seconds: float, *, controller_now: float = 310) -> list[str]:
         """Time passes without a look."""
         self.now += seconds
-        change = expire(self.known, now=self.now, controller_now=controller_now, policy=self.policy)
+        change = check_deadlines(self.known, now=self.now, controller_now=controller_now, policy=self.policy)
         return self._take([change] if change else [])
 
     def gone(self) -> list[str]:
         """The controller no longer has it."""
-        return self._take([vanish(self.known, now=self.now, controller_now=310, policy=self.policy)])
+        return self._take([mark_vanished(self.known, now=self.now, controller_now=310, policy=self.policy)])
 
     @property
     def known(self) -> JobState:
@@ -91,11 +91,11 @@ class Watcher:
         return [draft.type.value for change in changes for draft in change.drafts]
 
 
-def seen(*jobs: Job, policy: Policy = POLICY) -> Watcher:
+def seen(*jobs: Job, policy: PollPolicy = POLICY) -> Watcher:
     """A watcher that has looked at these."""
     watcher = Watcher(policy)
     for each in jobs:
-        watcher.look(each)
+        watcher.compare(each)
     return watcher
 
 
@@ -111,22 +111,22 @@ def seen(*jobs: Job, policy: Policy = POLICY) -> Watcher:
 )
 def test_a_first_look_tells_the_present_state_and_invents_no_other(status: str, told: list[str]) -> None:
     """A new job gives the event of the state that it is in; an unknown status gives none."""
-    assert Watcher().look(job(status)) == told
+    assert Watcher().compare(job(status)) == told
 
 
 def test_each_transition_is_told_where_a_look_saw_it() -> None:
     """Queued, started and the end are told one by one, each with the status before."""
     watcher = Watcher()
-    assert watcher.look(job("Queued")) == ["job.queued"]
-    assert watcher.look(job("InProgress")) == ["job.started"]
+    assert watcher.compare(job("Queued")) == ["job.queued"]
+    assert watcher.compare(job("InProgress")) == ["job.started"]
     assert watcher.last[0].drafts[0].previous_status == "Queued"
-    assert watcher.look(job("Success")) == ["job.succeeded"]
+    assert watcher.compare(job("Success")) == ["job.succeeded"]
     assert watcher.last[0].drafts[0].previous_status == "InProgress"
 
 
 def test_what_no_look_saw_is_not_told() -> None:
     """From Queued to Success in one step there was no start to tell."""
-    assert seen(job("Queued")).look(job("Success")) == ["job.succeeded"]
+    assert seen(job("Queued")).compare(job("Success")) == ["job.succeeded"]
 
 
 @pytest.mark.parametrize("status", ["Queued", "InProgress", "Success", "Failed", "Canceled", "Paused"])
@@ -134,37 +134,37 @@ def test_a_second_look_at_the_same_gives_nothing(status: str) -> None:
     """An unchanged job changes nothing, so nothing is written for it."""
     same = job(status, *rows(V1="failed", V2="succeeded"), push_time=200)
     watcher = seen(same)
-    assert watcher.look(same) == []
+    assert watcher.compare(same) == []
     assert watcher.last == []
 
 
 def test_a_held_failure_seen_again_unchanged_gives_nothing() -> None:
     """While it settles, too, an unchanged job changes nothing."""
     watcher = seen(failed())
-    assert watcher.look(failed()) == []
+    assert watcher.compare(failed()) == []
     assert watcher.last == []
 
 
 def test_pairs_that_fail_while_the_job_runs_are_told_once() -> None:
     """Each newly failed pair is in one appliance.failed; the end lists all and marks only the rest new."""
     watcher = seen(job("InProgress", *rows(V1="running", V2="running")))
-    assert watcher.look(job("InProgress", *rows(V1="failed", V2="running"))) == ["appliance.failed"]
+    assert watcher.compare(job("InProgress", *rows(V1="failed", V2="running"))) == ["appliance.failed"]
     assert watcher.new("appliance.failed") == {P1}
-    assert watcher.look(failed(*rows(V1="failed", V2="failed"))) == ["job.failed"]
+    assert watcher.compare(failed(*rows(V1="failed", V2="failed"))) == ["job.failed"]
     assert watcher.new("job.failed") == {P2}
     assert watcher.last[0].drafts[0].pairs == {P1, P2}
 
 
 def test_started_and_failed_pairs_at_once_come_in_order() -> None:
     """A first look at a running job with failed pairs tells the start, then the pairs."""
-    assert Watcher().look(job("InProgress", *rows(V1="failed"))) == ["job.started", "appliance.failed"]
+    assert Watcher().compare(job("InProgress", *rows(V1="failed"))) == ["job.started", "appliance.failed"]
 
 
 @pytest.mark.parametrize(("status", "told"), [("Success", "job.succeeded"), ("Canceled", "job.canceled")])
 def test_failed_pairs_of_a_job_that_does_not_end_failed(status: str, told: str) -> None:
     """They have an event of their own, before the final one, which names every failed pair, none as new."""
     watcher = seen(job("InProgress", *rows(V1="failed")))
-    assert watcher.look(job(status, *rows(V1="failed", V2="failed"))) == ["appliance.failed", told]
+    assert watcher.compare(job(status, *rows(V1="failed", V2="failed"))) == ["appliance.failed", told]
     first, final = watcher.last[0].drafts
     assert (first.pairs, first.new) == (frozenset({P2}), frozenset({P2}))
     assert (final.pairs, final.new) == (frozenset({P1, P2}), frozenset())
@@ -173,20 +173,20 @@ def test_failed_pairs_of_a_job_that_does_not_end_failed(status: str, told: str) 
 def test_a_pair_that_recovered_in_between_is_newly_failed_again() -> None:
     """Seen not failed in between, it is told again; an absent row is not that."""
     watcher = seen(job("InProgress", *rows(V1="failed")))
-    assert watcher.look(job("InProgress")) == []
-    assert watcher.look(job("InProgress", *rows(V1="failed"))) == []
-    assert watcher.look(job("InProgress", *rows(V1="running"))) == []
-    assert watcher.look(job("InProgress", *rows(V1="failed"))) == ["appliance.failed"]
+    assert watcher.compare(job("InProgress")) == []
+    assert watcher.compare(job("InProgress", *rows(V1="failed"))) == []
+    assert watcher.compare(job("InProgress", *rows(V1="running"))) == []
+    assert watcher.compare(job("InProgress", *rows(V1="failed"))) == ["appliance.failed"]
 
 
 def test_progress_is_told_to_those_who_want_it_where_outcomes_changed() -> None:
     """Another text alone is no progress; without an updating sink there is none at all."""
     before, after = rows(V1="pending"), rows(V1="running")
     watcher = seen(job("InProgress", *before), policy=replace(POLICY, progress=True))
-    assert watcher.look(job("InProgress", *before, timestamp=9)) == []
-    assert watcher.look(job("InProgress", *after)) == ["job.progress"]
-    assert watcher.look(job("Success", *rows(V1="succeeded"))) == ["job.succeeded"]
-    assert seen(job("InProgress", *before)).look(job("InProgress", *after)) == []
+    assert watcher.compare(job("InProgress", *before, timestamp=9)) == []
+    assert watcher.compare(job("InProgress", *after)) == ["job.progress"]
+    assert watcher.compare(job("Success", *rows(V1="succeeded"))) == ["job.succeeded"]
+    assert seen(job("InProgress", *before)).compare(job("InProgress", *after)) == []
 
 
 # --- reruns -----------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_progress_is_told_to_those_who_want_it_where_outcomes_changed() -> None:
 def test_a_finished_job_that_is_open_again_is_reopened(end: str, status: str, then: list[str]) -> None:
     """The rerun is told first, with the status that it left, then where it stands."""
     watcher = seen(job(end, *rows(V1="failed")))
-    assert watcher.look(job(status)) == ["job.reopened", *then]
+    assert watcher.compare(job(status)) == ["job.reopened", *then]
     assert watcher.last[0].drafts[0].previous_status == end
 
 
@@ -205,7 +205,7 @@ def test_a_finished_job_that_is_open_again_is_reopened(end: str, status: str, th
 def test_another_known_time_on_a_finished_job_is_a_rerun(field: str) -> None:
     """It ended again, and every failed pair of the new run is new."""
     watcher = seen(failed(*rows(V1="failed")))
-    assert watcher.look(failed(*rows(V1="failed"), **{field: 301})) == ["job.reopened", "job.failed"]
+    assert watcher.compare(failed(*rows(V1="failed"), **{field: 301})) == ["job.reopened", "job.failed"]
     assert watcher.new("job.failed") == {P1}
 
 
@@ -213,15 +213,15 @@ def test_another_known_time_on_a_finished_job_is_a_rerun(field: str) -> None:
 def test_a_time_that_comes_or_goes_is_no_rerun(field: str) -> None:
     """Details may follow the status, and a known time is kept where it is no longer shown."""
     watcher = seen(failed(*rows(V1="failed"), **{field: None}))
-    assert watcher.look(failed(*rows(V1="failed"))) == []
-    assert watcher.look(failed(*rows(V1="failed"), **{field: None})) == []
-    assert watcher.look(failed(*rows(V1="failed"), **{field: 999}))[0] == "job.reopened"
+    assert watcher.compare(failed(*rows(V1="failed"))) == []
+    assert watcher.compare(failed(*rows(V1="failed"), **{field: None})) == []
+    assert watcher.compare(failed(*rows(V1="failed"), **{field: 999}))[0] == "job.reopened"
 
 
 def test_a_rerun_ends_the_telling_that_was_held() -> None:
     """What settled is told with what was there before the new run is."""
     watcher = seen(failed(*rows(V1="failed", V2="running")))
-    assert watcher.look(job("InProgress")) == ["job.failed", "job.reopened", "job.started"]
+    assert watcher.compare(job("InProgress")) == ["job.failed", "job.reopened", "job.started"]
     assert watcher.new("job.failed") == {P1}
     assert [change.state.revision for change in watcher.last] == [2, 3]
 
@@ -229,7 +229,7 @@ def test_a_rerun_ends_the_telling_that_was_held() -> None:
 def test_a_rerun_keeps_the_jobs_creation_time() -> None:
     """It is part of the job's name, so it stays where a later run does not show it."""
     watcher = seen(failed(*rows(V1="failed")))
-    watcher.look(job("InProgress", creation_time=None))
+    watcher.compare(job("InProgress", creation_time=None))
     assert watcher.known.job.creation_time == 100
 
 
@@ -237,17 +237,17 @@ def test_a_rerun_starts_with_a_clean_slate() -> None:
     """Overdue warnings and told pairs belong to one run."""
     running = job("InProgress", *rows(V1="failed"), push_time=200)
     watcher = Watcher()
-    assert watcher.look(running, controller_now=3801)[-1] == "job.overdue"
-    watcher.look(failed(*rows(V1="failed")))
+    assert watcher.compare(running, controller_now=3801)[-1] == "job.overdue"
+    watcher.compare(failed(*rows(V1="failed")))
     again = replace(running, push_time=5000)
-    assert watcher.look(again, controller_now=8601) == [
+    assert watcher.compare(again, controller_now=8601) == [
         "job.reopened", "job.started", "appliance.failed", "job.overdue",
     ]  # fmt: skip
 
 
 def test_a_changed_final_status_is_told() -> None:
     """Another end at the same times is an end of its own."""
-    assert seen(failed(*rows(V1="failed"))).look(
+    assert seen(failed(*rows(V1="failed"))).compare(
         replace(failed(*rows(V1="succeeded")), status="Success")
     ) == ["job.succeeded"]
 
@@ -255,16 +255,16 @@ def test_a_changed_final_status_is_told() -> None:
 def test_an_unknown_status_stops_nothing() -> None:
     """It counts as open: pairs are told meanwhile and the end when it comes."""
     watcher = seen(job("InProgress"))
-    assert watcher.look(job("Rolling back", *rows(V1="failed"))) == ["appliance.failed"]
+    assert watcher.compare(job("Rolling back", *rows(V1="failed"))) == ["appliance.failed"]
     assert watcher.is_open()
-    assert watcher.look(failed(*rows(V1="failed"))) == ["job.failed"]
+    assert watcher.compare(failed(*rows(V1="failed"))) == ["job.failed"]
 
 
 def test_a_rerun_is_one_also_behind_an_unknown_status() -> None:
     """A word that nobody knows between the end and the rerun hides neither."""
     watcher = seen(failed(*rows(V1="failed")))
-    assert watcher.look(failed(*rows(V1="failed"), status="Archiving")) == []
-    assert watcher.look(job("InProgress", *rows(V1="failed"))) == [
+    assert watcher.compare(failed(*rows(V1="failed"), status="Archiving")) == []
+    assert watcher.compare(job("InProgress", *rows(V1="failed"))) == [
         "job.reopened", "job.started", "appliance.failed",
     ]  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_a_rerun_is_one_also_behind_an_unknown_status() -> None:
 def test_a_failure_without_its_details_is_held_and_told_in_time(details: tuple[Row, ...]) -> None:
     """It is told after settle seconds at the latest, with what is there and that details were pending."""
     watcher = Watcher()
-    assert watcher.look(failed(*details)) == []
+    assert watcher.compare(failed(*details)) == []
     assert watcher.wait(59.9) == []
     assert watcher.wait(0.1) == ["job.failed"]
     draft = watcher.last[0].drafts[0]
@@ -288,7 +288,7 @@ def test_a_failure_without_its_details_is_held_and_told_in_time(details: tuple[R
 def test_a_failure_is_held_once() -> None:
     """Looks in between that change something do not put the end off."""
     watcher = seen(failed(*rows(V1="running", V2="running")))
-    assert watcher.look(failed(*rows(V1="failed", V2="running")), after=40) == []
+    assert watcher.compare(failed(*rows(V1="failed", V2="running")), after=40) == []
     assert watcher.wait(20) == ["job.failed"]
     assert watcher.new("job.failed") == {P1}
 
@@ -296,41 +296,41 @@ def test_a_failure_is_held_once() -> None:
 def test_a_failure_is_told_as_soon_as_its_details_are_there() -> None:
     """Complete details end the wait."""
     watcher = seen(failed())
-    assert watcher.look(failed(*rows(V1="failed"))) == ["job.failed"]
+    assert watcher.compare(failed(*rows(V1="failed"))) == ["job.failed"]
     assert not watcher.last[0].drafts[0].details_pending
 
 
 def test_complete_details_are_not_pending_even_when_they_come_last_minute() -> None:
     """A look after the time is up counts for what it shows."""
     watcher = seen(failed())
-    assert watcher.look(failed(*rows(V1="failed")), after=90) == ["job.failed"]
+    assert watcher.compare(failed(*rows(V1="failed")), after=90) == ["job.failed"]
     assert not watcher.last[0].drafts[0].details_pending
 
 
 def test_a_pre_push_failure_has_all_its_details() -> None:
     """An error text of the job itself explains it without any row."""
-    assert Watcher().look(failed(error_text="no route to anybody")) == ["job.failed"]
+    assert Watcher().compare(failed(error_text="no route to anybody")) == ["job.failed"]
 
 
 def test_settle_zero_holds_nothing() -> None:
     """Who sets settle to 0 is told at once."""
-    assert Watcher(replace(POLICY, settle=0)).look(failed()) == ["job.failed"]
+    assert Watcher(replace(POLICY, settle=0)).compare(failed()) == ["job.failed"]
 
 
 def test_details_that_come_late_are_told_apart() -> None:
     """After the final event, pairs that fail are appliance.failed, each once."""
     watcher = seen(failed())
     watcher.wait(60)
-    assert watcher.look(failed(*rows(V1="failed", V2="running"))) == ["appliance.failed"]
-    assert watcher.look(failed(*rows(V1="failed", V2="failed"))) == ["appliance.failed"]
+    assert watcher.compare(failed(*rows(V1="failed", V2="running"))) == ["appliance.failed"]
+    assert watcher.compare(failed(*rows(V1="failed", V2="failed"))) == ["appliance.failed"]
     assert watcher.new("appliance.failed") == {P2}
-    assert watcher.look(failed(*rows(V1="failed", V2="failed"))) == []
+    assert watcher.compare(failed(*rows(V1="failed", V2="failed"))) == []
 
 
 def test_a_held_failure_that_turns_out_a_success_is_one() -> None:
     """Only the end that stands is told."""
     watcher = seen(failed(*rows(V1="running")))
-    assert watcher.look(replace(failed(*rows(V1="succeeded")), status="Success")) == ["job.succeeded"]
+    assert watcher.compare(replace(failed(*rows(V1="succeeded")), status="Success")) == ["job.succeeded"]
 
 
 def test_the_snapshot_drops_texts_except_of_what_is_held() -> None:
@@ -364,10 +364,10 @@ def test_a_held_job_is_open_and_watched_from_when_it_is_told() -> None:
 def test_what_ended_long_ago_is_not_looked_up_again() -> None:
     """A first run that tells thousands of old jobs must not ask for each of them afterwards."""
     watcher = Watcher()
-    watcher.look(failed(*rows(V1="failed")), controller_now=901)
+    watcher.compare(failed(*rows(V1="failed")), controller_now=901)
     assert watcher.known.watch_until is None
     watcher = Watcher(replace(POLICY, settle=0))
-    watcher.look(failed(), controller_now=901)
+    watcher.compare(failed(), controller_now=901)
     assert watcher.known.watch_until == watcher.now + 600
 
 
@@ -380,7 +380,7 @@ def test_overdue_is_told_once_by_the_controllers_clock() -> None:
     assert watcher.wait(10, controller_now=3800) == []
     assert watcher.wait(10, controller_now=3801) == ["job.overdue"]
     assert watcher.wait(10, controller_now=9999) == []
-    assert watcher.look(job("InProgress", *rows(V1="running"), push_time=200), controller_now=9999) == []
+    assert watcher.compare(job("InProgress", *rows(V1="running"), push_time=200), controller_now=9999) == []
 
 
 def test_overdue_counts_from_our_first_look_where_no_push_time_is_known() -> None:
@@ -393,8 +393,8 @@ def test_overdue_counts_from_our_first_look_where_no_push_time_is_known() -> Non
 def test_only_running_jobs_of_a_limited_operation_are_overdue() -> None:
     """Queued, finished and other operations' jobs never are; the operation's case does not matter."""
     for other in (job("Queued"), job("InProgress", operation="backup"), job("InProgress", operation=None)):
-        assert "job.overdue" not in Watcher().look(other, controller_now=99999)
-    assert "job.overdue" in Watcher().look(
+        assert "job.overdue" not in Watcher().compare(other, controller_now=99999)
+    assert "job.overdue" in Watcher().compare(
         job("InProgress", operation="PUSH", push_time=200), controller_now=9999
     )
 
@@ -422,9 +422,9 @@ def test_a_job_that_comes_back_goes_on() -> None:
     """Its end is told as if it had never been away."""
     watcher = seen(job("InProgress"))
     watcher.gone()
-    assert watcher.look(job("InProgress")) == []
+    assert watcher.compare(job("InProgress")) == []
     assert watcher.is_open()
-    assert watcher.look(job("Success")) == ["job.succeeded"]
+    assert watcher.compare(job("Success")) == ["job.succeeded"]
 
 
 # --- first run --------------------------------------------------------------------------------------------
@@ -447,29 +447,29 @@ DONE = failed(*rows(V1="failed"))
 def test_the_first_run_rule(rule: Any, open_told: list[str], done_told: list[str]) -> None:
     """It decides which of the jobs that are there at the start are told; a duration, by their completion."""
     policy = replace(POLICY, first_run=rule)
-    assert Watcher(policy).look(OPEN, controller_now=310) == open_told
-    assert Watcher(policy).look(DONE, controller_now=310) == done_told
+    assert Watcher(policy).compare(OPEN, controller_now=310) == open_told
+    assert Watcher(policy).compare(DONE, controller_now=310) == done_told
 
 
 def test_what_was_passed_over_is_not_told_later() -> None:
     """A silent job seen again gives nothing, and its silent pairs are not newly failed."""
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(OPEN)
-    silent.look(DONE)
+    silent.compare(OPEN)
+    silent.compare(DONE)
     silent.policy = POLICY
-    assert silent.look(DONE) == []
+    assert silent.compare(DONE) == []
     late = failed(*rows(V1="failed", V2="failed"))
-    assert silent.look(late) == ["appliance.failed"]
+    assert silent.compare(late) == ["appliance.failed"]
     assert silent.new("appliance.failed") == {P2}
 
 
 def test_the_end_of_a_job_that_was_passed_over_tells_everything() -> None:
     """job.failed marks pairs new that nothing has told before, silent ones too."""
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(OPEN)
+    silent.compare(OPEN)
     silent.policy = POLICY
-    assert silent.look(job("InProgress", *rows(V1="failed"), timestamp=5)) == []
-    assert silent.look(DONE) == ["job.failed"]
+    assert silent.compare(job("InProgress", *rows(V1="failed"), timestamp=5)) == []
+    assert silent.compare(DONE) == ["job.failed"]
     assert silent.new("job.failed") == {P1}
 
 
@@ -477,9 +477,9 @@ def test_the_end_of_a_job_that_was_passed_over_tells_everything() -> None:
 def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: str) -> None:
     """An end that is no failure is the first to tell a silently recorded pair: it marks it new."""
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(job("InProgress", *rows(V1="failed")))
+    silent.compare(job("InProgress", *rows(V1="failed")))
     silent.policy = POLICY
-    assert silent.look(job(status, *rows(V1="failed"))) == [kind]
+    assert silent.compare(job(status, *rows(V1="failed"))) == [kind]
     assert silent.new(kind) == {P1}
 
 
@@ -487,11 +487,11 @@ def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
     """Silence covers a push that had run too long already; one that comes to do so later is told."""
     running = job("InProgress", push_time=200)
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(running, controller_now=9000)
+    silent.compare(running, controller_now=9000)
     silent.policy = POLICY
     assert silent.wait(10, controller_now=9010) == []
     punctual = Watcher(replace(POLICY, first_run="none"))
-    punctual.look(running, controller_now=310)
+    punctual.compare(running, controller_now=310)
     punctual.policy = POLICY
     assert punctual.wait(10, controller_now=9010) == ["job.overdue"]
 
@@ -499,16 +499,16 @@ def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
 def test_a_silent_pair_seen_otherwise_is_told_when_it_fails_again() -> None:
     """Silence covers the failure that was there, not a later one."""
     silent = Watcher(replace(POLICY, first_run="none"))
-    silent.look(OPEN)
+    silent.compare(OPEN)
     silent.policy = POLICY
-    silent.look(job("InProgress", *rows(V1="running")))
-    assert silent.look(OPEN) == ["appliance.failed"]
+    silent.compare(job("InProgress", *rows(V1="running")))
+    assert silent.compare(OPEN) == ["appliance.failed"]
 
 
 def test_a_silent_failure_does_not_settle() -> None:
     """What is passed over is not held either, so its end is not told afterwards."""
     silent = Watcher(replace(POLICY, first_run="open"))
-    assert silent.look(failed()) == []
+    assert silent.compare(failed()) == []
     assert not silent.is_open()
     assert silent.wait(60) == []
 
@@ -518,7 +518,7 @@ def test_every_change_raises_the_revision() -> None:
     watcher = Watcher()
     revisions = []
     for each in (job("Queued"), OPEN, DONE, job("InProgress"), DONE):
-        watcher.look(each)
+        watcher.compare(each)
         revisions += [change.state.revision for change in watcher.last]
     assert revisions == sorted(set(revisions))
     assert EventType.JOB_FAILED in {draft.type for change in watcher.last for draft in change.drafts}

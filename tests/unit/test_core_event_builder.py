@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmc_notify.core.diff import Policy, look
+from cmc_notify.core.diff import PollPolicy, compare
 from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
 from cmc_notify.core.failures import FailureTracker
@@ -310,13 +310,13 @@ def test_a_pair_without_serial_or_feature_belongs_to_its_job() -> None:
 def test_what_was_not_announced_opens_no_incident() -> None:
     """A silent failure has no recovery either."""
     bridge = Bridge()
-    [silent] = look(
+    [silent] = compare(
         None,
         ended(1, "Failed", 200, *rows(V1="failed")),
         uid="1-100",
         now=bridge.now,
         controller_now=bridge.now,
-        policy=Policy(first_run="none"),
+        policy=PollPolicy(first_run="none"),
     )
     assert bridge.announce({"1-100": [silent]}) == []
     assert bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded"))) == ["2 job.succeeded"]
@@ -326,11 +326,11 @@ def test_what_was_not_announced_opens_no_incident() -> None:
 def test_progress_reaches_only_sinks_that_update(*, updates: bool) -> None:
     """The announcer tells routing which those are; where there is none, progress is no news at all."""
     bridge = Bridge(chat=SinkProfile(updates_every=0.0 if updates else None))
-    policy = Policy(progress=True)
+    policy = PollPolicy(progress=True)
     state: JobState | None = None
     for outcome in ("pending", "running"):
         job = running(1, 150, *rows(V1=outcome))
-        [change] = look(state, job, uid="1-100", now=1, controller_now=1, policy=policy)
+        [change] = compare(state, job, uid="1-100", now=1, controller_now=1, policy=policy)
         state = change.state
         bridge.announce({"1-100": [change]})
     assert set(bridge.sent(EventType.JOB_PROGRESS)) == ({"chat"} if updates else set())
@@ -345,9 +345,9 @@ def test_the_controllers_own_events_have_their_own_subject() -> None:
         names=NAMES,
         routes=EVERYWHERE,
         sinks=bridge.sinks,
-        incidents=FailureTracker("emea", ()),
+        failures=FailureTracker("emea", ()),
     )
-    announcer.tell_controller(EventType.CONTROLLER_UNREACHABLE, reason="no answer", since=1_795_430_000)
+    announcer.add_controller_event(EventType.CONTROLLER_UNREACHABLE, reason="no answer", since=1_795_430_000)
     [event] = announcer.events
     assert (event.job, event.reason, event.since) == (None, "no answer", "2026-11-23T10:33:20Z")
     assert {delivery.ordering_key for delivery in announcer.deliveries} == {"controller:emea"}

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_notify.core.leader_balance import surplus, turn_to_take
+from cmc_notify.core.leader_balance import may_take, names_to_release
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
 candidates = st.dictionaries(
@@ -22,10 +22,10 @@ def turn(me: str, leaders: dict[str, str], wanted: dict[str, frozenset[str]]) ->
     """One replica's look; returns whether anything changed hands."""
     before = dict(leaders)
     mine = [name for name, leader in leaders.items() if leader == me]
-    for name in surplus(mine, me, loads_of(leaders), wanted):
+    for name in names_to_release(mine, me, loads_of(leaders), wanted):
         del leaders[name]
     for name in sorted(wanted[me] - leaders.keys()):
-        if turn_to_take(name, me, loads_of(leaders), wanted):
+        if may_take(name, me, loads_of(leaders), wanted):
             leaders[name] = me
     return leaders != before
 
@@ -64,5 +64,5 @@ def test_no_more_changes_hands_than_has_to() -> None:
 def test_alone_everything_is_kept_and_taken() -> None:
     """A replica that nobody can relieve gives nothing away."""
     wanted = {"r1": frozenset(NAMES), "r2": frozenset[str]()}
-    assert surplus(NAMES, "r1", Counter(r1=6), wanted) == []
-    assert turn_to_take("f", "r1", Counter(r1=5), wanted)
+    assert names_to_release(NAMES, "r1", Counter(r1=6), wanted) == []
+    assert may_take("f", "r1", Counter(r1=5), wanted)

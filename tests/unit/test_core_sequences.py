@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import NewDelivery, Purpose
-from cmc_notify.core.diff import Policy
+from cmc_notify.core.diff import PollPolicy
 from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.model import Job, Outcome, Pair, Row, Status
 from cmc_notify.core.recipients import SinkProfile
@@ -106,9 +106,9 @@ def ends(history: Sequence[World]) -> set[int]:
 class Watched:
     """A bridge that polled some states of a history, with everything that it told."""
 
-    def __init__(self, worlds: Sequence[World], policy: Policy | None = None) -> None:
+    def __init__(self, worlds: Sequence[World], policy: PollPolicy | None = None) -> None:
         self.bridge = Bridge(chat=SinkProfile(updates_every=0.0))
-        self.bridge.policy = policy or Policy(settle=0, progress=True)
+        self.bridge.policy = policy or PollPolicy(settle=0, progress=True)
         self.polls: list[list[Event]] = []
         self.deliveries: list[NewDelivery] = []
         self.told: list[tuple[str, int, str]] = []
@@ -305,7 +305,7 @@ def test_a_failure_is_told_once_and_in_time_however_its_details_come(
 ) -> None:
     """At the latest at the first poll after ``settle``, at once when complete; later pairs are told apart."""
     bridge = Bridge()
-    bridge.policy = Policy(settle=60)
+    bridge.policy = PollPolicy(settle=60)
     begun: float | None = None
     finals: list[Event] = []
     failed: set[Pair] = set()
@@ -344,7 +344,7 @@ class TicketServer:
         """One poll, and what it sends."""
         self.bridge.poll(*world.values())
         for delivery in self.bridge.deliveries:
-            if delivery.sink and delivery.purpose is Purpose.TELL:
+            if delivery.sink and delivery.purpose is Purpose.NOTIFY:
                 self.open.add(delivery.subject)
             elif delivery.sink and delivery.purpose is Purpose.CLOSE:
                 self.open.discard(delivery.subject)
@@ -359,12 +359,12 @@ class TicketServer:
 @settings(max_examples=120)
 def test_a_ticket_is_open_exactly_while_something_of_it_is_failed(
     both: tuple[list[World], list[World]],
-    per_incident: bool,
+    per_failure: bool,
     most: int,
 ) -> None:
     """None is left open for ever, and none closed too early, but by a whole job's success."""
     for worlds in both:
-        desk = TicketServer(Route(sinks=("desk",), per_incident=per_incident, max_per_job=most))
+        desk = TicketServer(Route(sinks=("desk",), per_failure=per_failure, max_per_job=most))
         succeeded: set[str] = set()
         for world in worlds:
             desk.poll(world)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cmc_notify.core.delivery import Purpose
-from cmc_notify.core.diff import Policy
+from cmc_notify.core.diff import PollPolicy
 from cmc_notify.core.events import SEVERITY, Event, EventType, failures, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Row
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route, Shown
-from cmc_notify.core.silences import Silence, audible, problems, silencing
+from cmc_notify.core.silences import Silence, apply_silences, find_problems, silences_hiding
 from support.core_bridge import Bridge, ended, rows, running
 
 NAMES = Names({3: Feature(3, "qos", "QoS"), 4: Feature(4, "path_rules", "Path Rules")})
@@ -60,7 +60,7 @@ def event(
 def left(what: Event, *silences: Silence, plan: dict[str, Shown] = PLAN) -> dict[str, Shown]:
     """What each sink is shown in the end."""
     subject = SUBJECT if what.job else "controller:emea"
-    return audible(what, plan, silences, subject=subject, now=NOW)[0]
+    return apply_silences(what, plan, silences, subject=subject, now=NOW)[0]
 
 
 THREE = event(EventType.JOB_FAILED, ("V1", 3), ("V1", 4), ("V2", 3))
@@ -98,7 +98,7 @@ def test_a_sink_of_which_all_failures_are_hidden_is_not_told() -> None:
 def test_two_silences_hide_together_and_both_are_named() -> None:
     """What hides nothing that is left is not named."""
     several = [silence(name, serials=(name,)) for name in ("V1", "V2", "V9")]
-    shown, by = audible(THREE, PLAN, several, subject=SUBJECT, now=NOW)
+    shown, by = apply_silences(THREE, PLAN, several, subject=SUBJECT, now=NOW)
     assert shown == {}
     assert [each.id for each in by] == ["V1", "V2"]
 
@@ -198,7 +198,7 @@ def test_a_silenced_failure_is_open_but_nobody_is_told_nor_told_of_its_recovery(
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed", V3="failed")))
     final = bridge.sent(EventType.JOB_FAILED)
     assert {sink: delivery.shown for sink, delivery in final.items()} == {"chat": (1, 2), "mail": (1, 2)}
-    assert {each.serial: set(each.audience) for each in bridge.open} == {
+    assert {each.serial: set(each.notified) for each in bridge.open} == {
         "V1": set(), "V2": {"chat", "mail"}, "V3": {"chat", "mail"},
     }  # fmt: skip
     bridge.silences = [silence(controllers=("*",), ends_at=NOW + 9e9)]
@@ -242,10 +242,10 @@ def test_what_matches_no_route_is_unrouted_whatever_is_silenced() -> None:
     assert (row.sink, row.silenced_by) == ("", None)
 
 
-@pytest.mark.parametrize("per_incident", [True, False])
-def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_incident: bool) -> None:
+@pytest.mark.parametrize("per_failure", [True, False])
+def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_failure: bool) -> None:
     """Nor changes it one that stands; what is told beside it does both."""
-    routes = [Route(sinks=("desk",), per_incident=per_incident)]
+    routes = [Route(sinks=("desk",), per_failure=per_failure)]
     bridge = Bridge(routes, desk=SinkProfile(tickets=True))
     bridge.silences = [silence(serials=("V1",))]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -253,7 +253,7 @@ def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_
     bridge.poll(ended(2, "Failed", 300, *rows(V1="failed", V2="failed")))
     [opened] = bridge.deliveries
     assert opened.shown == (1,)
-    assert opened.subject == ("incident:emea:V2:3" if per_incident else "job:emea:2-100")
+    assert opened.subject == ("failure:emea:V2:3" if per_failure else "job:emea:2-100")
     bridge.poll(ended(3, "Success", 400, *rows(V1="succeeded")))
     assert set(bridge.sent(EventType.APPLIANCE_RECOVERED)) == {""}
     bridge.poll(ended(4, "Success", 500, *rows(V2="succeeded")))
@@ -262,7 +262,7 @@ def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_
 
 def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_silenced() -> None:
     """The job's own, since no failure has one."""
-    bridge = Bridge([Route(sinks=("desk",), per_incident=True)], desk=SinkProfile(tickets=True))
+    bridge = Bridge([Route(sinks=("desk",), per_failure=True)], desk=SinkProfile(tickets=True))
     bridge.silences = [silence(serials=("V1",))]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), error_text="no licence"))
     [opened] = bridge.deliveries
@@ -272,16 +272,16 @@ def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_si
 def test_a_message_that_stands_is_kept_up_to_date_while_its_job_is_silenced() -> None:
     """Nobody is told anew; a ledger row says why, but for each bit of progress."""
     bridge = Bridge([Route(sinks=("chat",))], chat=SinkProfile(updates_every=1.0))
-    bridge.policy = Policy(settle=0, progress=True)
+    bridge.policy = PollPolicy(settle=0, progress=True)
     bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
     bridge.silences = [silence(jobs=(1,))]
     assert bridge.poll(running(1, 150, *rows(V1="succeeded", V2="running"))) == ["1 job.progress"]
     assert [(each.sink, each.purpose) for each in bridge.deliveries] == [("chat", Purpose.FOLLOW)]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="succeeded", V2="failed")))
     assert {(each.sink, each.purpose) for each in bridge.deliveries} == {
-        ("chat", Purpose.FOLLOW), ("", Purpose.TELL),
+        ("chat", Purpose.FOLLOW), ("", Purpose.NOTIFY),
     }  # fmt: skip
-    assert [set(each.audience) for each in bridge.open] == [set()]
+    assert [set(each.notified) for each in bridge.open] == [set()]
 
 
 # --- open failures ----------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_an_open_failure_is_marked_by_the_silences_that_would_hide_it(
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), feature_ids=(3,)))
     [incident] = bridge.open
-    assert bool(silencing(incident, [silence(**asked)], now=NOW)) is marks
+    assert bool(silences_hiding(incident, [silence(**asked)], now=NOW)) is marks
 
 
 # --- adding -----------------------------------------------------------------------------------------------
@@ -331,9 +331,9 @@ def test_an_open_failure_is_marked_by_the_silences_that_would_hide_it(
 )
 def test_a_silence_that_cannot_be_meant_is_refused(asked: dict[str, Any], problem: str) -> None:
     """In words for whoever asks."""
-    [found] = problems(silence(**asked), now=NOW)
+    [found] = find_problems(silence(**asked), now=NOW)
     assert problem in found
-    assert problems(silence(jobs=(1,)), now=NOW) == []
+    assert find_problems(silence(jobs=(1,)), now=NOW) == []
 
 
 # --- any silences, any event ------------------------------------------------------------------------------
@@ -385,7 +385,9 @@ def asks_for(asked: Silence, what: Event, index: int | None) -> bool:
 @given(event_strategy, silences_strategy)
 def test_nothing_is_hidden_but_what_an_active_silence_asks(what: Event, silences: list[Silence]) -> None:
     """And all of that is hidden; recoveries and what is told of sinks never are."""
-    got, by = audible(what, PLAN, silences, subject=SUBJECT if what.job else "controller:emea", now=NOW)
+    got, by = apply_silences(
+        what, PLAN, silences, subject=SUBJECT if what.job else "controller:emea", now=NOW
+    )
     everything = set(range(len(what.failures)))
     asked = {i for i in everything if any(asks_for(each, what, i) for each in silences)}
     bare = what.type in (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED) and not (

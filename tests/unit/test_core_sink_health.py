@@ -14,7 +14,7 @@ from cmc_notify.core.sink_health import (
     SinkCondition,
     SinkEvent,
     Streak,
-    announce,
+    build_sink_event,
 )
 
 NOW = 1_795_425_600.0
@@ -34,7 +34,7 @@ def tell(told: SinkCondition, *routes: Route, of: Streak | None = None) -> SinkE
     """What is told of the sink ``mail``."""
     rules = {name: SinkProfile(deadline=60) for name in ("mail", "chat", "screen")}
     of = of or streak((Blocked("535 refused"), 0))
-    return announce("mail", of, told, now=NOW, routes=routes, sinks=rules)
+    return build_sink_event("mail", of, told, now=NOW, routes=routes, sinks=rules)
 
 
 def test_a_blocked_sink_fails_at_once() -> None:
@@ -99,13 +99,13 @@ def test_news_says_what_and_since_when() -> None:
         None,
     )
     assert (event.reason, event.since) == ("Blocked: 535 refused", "2026-11-23T09:20:00Z")
-    assert news.standing == SinkCondition(1, event.since)
+    assert news.condition == SinkCondition(1, event.since)
 
-    back = tell(news.standing, Route(sinks=("chat",)), of=Streak())
+    back = tell(news.condition, Route(sinks=("chat",)), of=Streak())
     assert (back.event.type, back.event.severity) == (EventType.SINK_RECOVERED, "info")
     assert (back.event.reason, back.event.since) == (None, event.since)
-    assert not back.standing.failing
-    assert tell(back.standing).event.type is EventType.SINK_FAILING
+    assert not back.condition.failing
+    assert tell(back.condition).event.type is EventType.SINK_FAILING
 
 
 def test_the_reason_counts_attempts_where_nothing_is_blocked() -> None:

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 import pytest
 
 from cmc_notify.core.delivery import NewDelivery, Purpose
-from cmc_notify.core.diff import Policy
+from cmc_notify.core.diff import PollPolicy
 from cmc_notify.core.event_builder import EventBuilder
 from cmc_notify.core.events import EventType
 from cmc_notify.core.failures import FailureTracker
 from cmc_notify.core.model import Job
-from cmc_notify.core.recipients import SinkProfile, of_news
+from cmc_notify.core.recipients import SinkProfile, status_recipients
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.core.silences import Silence
 from support.core_bridge import NAMES, Bridge, ended, rows, running
 
 DESK = SinkProfile(tickets=True)
 PER_JOB = (Route(sinks=("desk",)),)
-PER_INCIDENT = (Route(sinks=("desk",), per_incident=True, max_per_job=3),)
-V1, V2, V3 = (f"incident:emea:{serial}:3" for serial in ("V1", "V2", "V3"))
+PER_FAILURE = (Route(sinks=("desk",), per_failure=True, max_per_job=3),)
+V1, V2, V3 = (f"failure:emea:{serial}:3" for serial in ("V1", "V2", "V3"))
 
 
 def told(bridge: Bridge, sink: str = "desk") -> list[str]:
@@ -38,7 +38,7 @@ def test_a_jobs_ticket_is_closed_once_all_its_pairs_have_recovered() -> None:
     """Whichever jobs repair them; while some are left the ticket is only brought up to date."""
     bridge = desk(PER_JOB)
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed", V3="succeeded")))
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
     [opening] = bridge.deliveries
     bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded")))
     assert told(bridge) == ["follow job:emea:1-100"]
@@ -61,7 +61,7 @@ def test_one_pair_can_stand_in_the_tickets_of_several_jobs() -> None:
     bridge = desk(PER_JOB)
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.poll(ended(2, "Failed", 300, *rows(V1="failed")))
-    assert told(bridge) == ["tell job:emea:2-100"]
+    assert told(bridge) == ["notify job:emea:2-100"]
     bridge.poll(ended(3, "Success", 400, *rows(V1="succeeded")))
     assert told(bridge) == ["close job:emea:1-100", "close job:emea:2-100"]
 
@@ -72,7 +72,7 @@ def test_what_fails_again_opens_the_same_ticket_again() -> None:
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded")))
     bridge.poll(ended(1, "Failed", 400, *rows(V1="failed")))
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
     bridge.poll(ended(1, "Success", 500, *rows(V1="succeeded")))
     assert told(bridge) == ["close job:emea:1-100"]
 
@@ -91,7 +91,7 @@ def test_a_success_that_leaves_pairs_failed_closes_nothing() -> None:
     """The ticket that its own failures opened stays open."""
     bridge = desk(PER_JOB)
     bridge.poll(ended(1, "Success", 200, *rows(V1="failed", V2="succeeded")))
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
 
 
 def test_a_sink_that_wants_no_resolves_gets_none() -> None:
@@ -118,7 +118,7 @@ def test_a_later_push_of_the_same_scope_ends_a_push_that_never_began() -> None:
     bridge = desk(PER_JOB)
     bridge.poll(refused(1, 200, site_ids=(7, 8), feature_ids=(3, 5)))
     [opening] = bridge.deliveries
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
     for other in (
         ended(2, "Success", 300, site_ids=(7,), feature_ids=(3, 5)),
         ended(3, "Success", 300, site_ids=(7, 8), feature_ids=(3,)),
@@ -165,7 +165,7 @@ def test_a_jobs_own_error_beside_silenced_failures_ends_with_a_push_of_its_scope
         Silence(id="s1", serials=("V1",), starts_at=0, ends_at=1e12, created_by="Anna", created_at=0)
     ]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"), error_text="locked", **SITE))
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
     bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded"), **SITE))
     assert told(bridge) == ["close job:emea:1-100"]
     assert bridge.open == []
@@ -176,14 +176,14 @@ def test_a_jobs_own_error_beside_silenced_failures_ends_with_a_push_of_its_scope
 
 def test_each_incident_has_a_ticket_that_any_job_changes_and_closes() -> None:
     """The final event repeats nothing; another job that fails the pair changes the same ticket."""
-    bridge = desk(PER_INCIDENT)
+    bridge = desk(PER_FAILURE)
     bridge.poll(running(1, 150, *rows(V1="failed", V2="running")))
-    assert told(bridge) == [f"tell {V1}"]
+    assert told(bridge) == [f"notify {V1}"]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed")))
-    assert told(bridge) == [f"tell {V2}"]
+    assert told(bridge) == [f"notify {V2}"]
     assert bridge.deliveries[0].shown == (1,)
     bridge.poll(ended(2, "Failed", 300, *rows(V1="failed")))
-    assert told(bridge) == [f"tell {V1}"]
+    assert told(bridge) == [f"notify {V1}"]
     bridge.poll(ended(3, "Success", 400, *rows(V1="succeeded", V2="succeeded")))
     assert told(bridge) == [f"close {V1}", f"close {V2}"]
     assert [each.shown for each in bridge.deliveries if each.sink] == [(0,), (1,)]
@@ -192,10 +192,10 @@ def test_each_incident_has_a_ticket_that_any_job_changes_and_closes() -> None:
 
 def test_more_failures_than_the_most_share_the_jobs_ticket() -> None:
     """What had a ticket before keeps it."""
-    bridge = desk(PER_INCIDENT)
+    bridge = desk(PER_FAILURE)
     bridge.poll(running(1, 150, *rows(V1="failed")))
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed", V3="failed", V4="failed")))
-    assert told(bridge) == ["tell job:emea:1-100"]
+    assert told(bridge) == ["notify job:emea:1-100"]
     bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded", V2="succeeded", V3="succeeded")))
     assert told(bridge) == [f"close {V1}", "follow job:emea:1-100"]
     bridge.poll(ended(3, "Success", 400, *rows(V4="succeeded")))
@@ -204,22 +204,22 @@ def test_more_failures_than_the_most_share_the_jobs_ticket() -> None:
 
 def test_the_first_route_that_matches_says_what_a_ticket_is_about() -> None:
     """And what a route does not show has no ticket."""
-    bridge = desk((Route(sinks=("desk",), per_incident=True, match=Match(serial=("V1",))),))
+    bridge = desk((Route(sinks=("desk",), per_failure=True, match=Match(serial=("V1",))),))
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed")))
-    assert told(bridge) == [f"tell {V1}"]
+    assert told(bridge) == [f"notify {V1}"]
 
 
 def test_chat_is_told_of_the_job_whatever_a_ticket_is_about() -> None:
     """``per`` speaks of tickets alone."""
-    bridge = Bridge((Route(sinks=("chat", "desk"), per_incident=True),), desk=DESK)
+    bridge = Bridge((Route(sinks=("chat", "desk"), per_failure=True),), desk=DESK)
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed")))
-    assert told(bridge, "chat") == ["tell job:emea:1-100"]
-    assert told(bridge) == [f"tell {V1}", f"tell {V2}"]
+    assert told(bridge, "chat") == ["notify job:emea:1-100"]
+    assert told(bridge) == [f"notify {V1}", f"notify {V2}"]
 
 
 def test_a_serial_number_without_end_still_makes_a_subject_that_can_be_indexed() -> None:
     """What the controller sends is not ours to choose; different ones stay different."""
-    bridge = desk(PER_INCIDENT)
+    bridge = desk(PER_FAILURE)
     bridge.poll(ended(1, "Failed", 200, *rows(**{"V" * 5000: "failed", "V" * 5001: "failed"})))
     subjects = {each.subject for each in bridge.deliveries}
     assert len(subjects) == 2
@@ -241,13 +241,13 @@ def test_a_controllers_return_closes_what_its_loss_opened(begun: EventType) -> N
             names=NAMES,
             routes=routes,
             sinks={"desk": DESK},
-            incidents=FailureTracker("emea", ()),
+            failures=FailureTracker("emea", ()),
         )
-        announcer.tell_controller(kind)
+        announcer.add_controller_event(kind)
         return [each for each in announcer.deliveries if each.sink]
 
     [opening], [closing] = tell(begun), tell(EventType.CONTROLLER_RECOVERED)
-    assert (opening.subject, opening.purpose) == ("controller:emea", Purpose.TELL)
+    assert (opening.subject, opening.purpose) == ("controller:emea", Purpose.NOTIFY)
     assert (closing.subject, closing.purpose) == ("controller:emea", Purpose.CLOSE)
 
 
@@ -259,8 +259,8 @@ def test_news_of_another_sink_opens_and_closes_a_ticket() -> None:
     purposes = []
     for kind in (EventType.SINK_FAILING, EventType.SINK_RECOVERED):
         event = type(news)(id="e", type=kind, time=news.time, severity="error", controller=None, sink="chat")
-        purposes += [each.purpose for each in of_news(event, "sink:chat", PER_JOB, {"desk": DESK})]
-    assert purposes == [Purpose.TELL, Purpose.CLOSE]
+        purposes += [each.purpose for each in status_recipients(event, "sink:chat", PER_JOB, {"desk": DESK})]
+    assert purposes == [Purpose.NOTIFY, Purpose.CLOSE]
 
 
 # --- messages in place ------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ FAILURES_ALONE = (Route(sinks=("chat",), match=Match(event=("*.failed",))),)
 def in_place(routes: Sequence[Route] = FAILURES_ALONE, every: float = 0.0) -> Bridge:
     """A bridge whose chat changes its messages in place."""
     bridge = Bridge(routes, chat=SinkProfile(updates_every=every))
-    bridge.policy = Policy(settle=0, progress=True)
+    bridge.policy = PollPolicy(settle=0, progress=True)
     return bridge
 
 
@@ -281,7 +281,7 @@ def test_who_shows_a_job_hears_of_all_that_becomes_of_it() -> None:
     bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
     assert told(bridge, "chat") == []
     bridge.poll(running(1, 150, *rows(V1="failed", V2="running")))
-    assert told(bridge, "chat") == ["tell job:emea:1-100"]
+    assert told(bridge, "chat") == ["notify job:emea:1-100"]
     bridge.poll(running(1, 150, *rows(V1="failed", V2="succeeded")))
     assert bridge.sent(EventType.JOB_PROGRESS)["chat"].purpose is Purpose.FOLLOW
     bridge.poll(ended(1, "Canceled", 200, *rows(V1="failed", V2="succeeded")))

@@ -8,12 +8,12 @@ from cmc_notify.core.delivery import DeliveryState, NewDelivery, Purpose
 from cmc_notify.core.events import EventType
 from cmc_notify.core.retry import RetryPolicy
 from cmc_notify.core.samples import sample
-from cmc_notify.dispatcher.sink_policy import SinkPolicy, replacement
+from cmc_notify.dispatcher.sink_policy import SinkPolicy, fallback_delivery
 from cmc_notify.ports import Claim, Delivery
 
 PLAN = SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(deadline=60))
 DESK = SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(), fallback="chat", tickets=True)
-INCIDENT = "incident:emea:V1:3"
+INCIDENT = "failure:emea:V1:3"
 JOB = "job:emea:42-1"
 
 
@@ -35,7 +35,7 @@ def instead(
         "due_at": 0.0,
         "deadline_at": 0.0,
     }
-    return replacement(Claim(Delivery(**given | of), sample(kind)), plan, fallback, now=100.0)
+    return fallback_delivery(Claim(Delivery(**given | of), sample(kind)), plan, fallback, now=100.0)
 
 
 def test_it_tells_the_same_event_of_the_same_subject() -> None:
@@ -43,13 +43,13 @@ def test_it_tells_the_same_event_of_the_same_subject() -> None:
     copy = instead(EventType.JOB_FAILED, shown=(1,))
     assert copy is not None
     assert (copy.id, copy.subject, copy.ordering_key) == ("e1-chat-for-desk", JOB, JOB)
-    assert (copy.shown, copy.purpose, copy.deadline_at) == ((1,), Purpose.TELL, 160.0)
+    assert (copy.shown, copy.purpose, copy.deadline_at) == ((1,), Purpose.NOTIFY, 160.0)
 
 
 def test_one_message_stands_for_the_tickets_of_single_incidents() -> None:
     """Each that is given up asks for the same one: the store writes it once."""
     one = instead(EventType.JOB_FAILED, id="e1-desk-0a", subject=INCIDENT, shown=(0,))
-    two = instead(EventType.JOB_FAILED, id="e1-desk-0b", subject="incident:emea:V2:3", shown=(1,))
+    two = instead(EventType.JOB_FAILED, id="e1-desk-0b", subject="failure:emea:V2:3", shown=(1,))
     assert one is not None
     assert two is not None
     assert (one.subject, one.shown) == (two.subject, two.shown) == ("event:e1", None)
@@ -68,8 +68,8 @@ def test_the_end_of_each_ticket_is_told_apart() -> None:
         for n in (0, 1)
     ]
     assert [copy and (copy.id, copy.shown, copy.purpose) for copy in copies] == [
-        ("e1-chat-for-desk-0", (0,), Purpose.TELL),
-        ("e1-chat-for-desk-1", (1,), Purpose.TELL),
+        ("e1-chat-for-desk-0", (0,), Purpose.NOTIFY),
+        ("e1-chat-for-desk-1", (1,), Purpose.NOTIFY),
     ]
     assert len({copy.subject for copy in copies if copy}) == 2
 

@@ -173,7 +173,7 @@ def test_the_title_of_one_appliances_ticket_names_it(kind: EventType, title: str
     """A list of tickets that all say "1 appliance failed" would help nobody."""
     event = sample(kind)
     one = msgspec.structs.replace(event, failures=event.failures[:1], recoveries=event.recoveries[:1])
-    message = Message(key="k", event=one, subject="incident:emea:V2AB0001:3")
+    message = Message(key="k", event=one, subject="failure:emea:V2AB0001:3")
     assert Renderer().render_strictly("jira", "subject", message).strip() == title
 
 
@@ -253,7 +253,7 @@ def test_a_card_shows_how_far_the_job_is_and_what_stands_for_it() -> None:
     assert f"*Tickets:* {link} (snow, open), INC2 (snow, closed)\n" in text
 
 
-@pytest.mark.parametrize(("purpose", "said"), [(Purpose.TELL, True), (Purpose.FOLLOW, False)])
+@pytest.mark.parametrize(("purpose", "said"), [(Purpose.NOTIFY, True), (Purpose.FOLLOW, False)])
 def test_a_card_says_what_its_thread_has(purpose: Purpose, *, said: bool) -> None:
     """Only where this very event goes into the thread: what merely follows is told nowhere else."""
     message = Message(key="k", event=sample(EventType.JOB_FAILED), purpose=purpose)

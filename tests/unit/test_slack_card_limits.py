@@ -60,7 +60,7 @@ def messages(draw: st.DrawFn) -> Message:
         key="k",
         event=msgspec.structs.replace(event, job=job, failures=tuple(draw(FAILURES)), reason=error),
         subject="job:emea:42-1795425000",
-        purpose=draw(st.sampled_from([Purpose.TELL, Purpose.FOLLOW])),
+        purpose=draw(st.sampled_from([Purpose.NOTIFY, Purpose.FOLLOW])),
         tickets=tuple(draw(TICKETS)),
         acknowledged=draw(st.sampled_from([None, Acknowledgement(word, 1795425600.0)])),
         silenced=draw(st.sampled_from([None, Silenced(word, 1795425600.0, with_job=False)])),

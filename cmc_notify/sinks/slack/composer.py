@@ -18,17 +18,17 @@ from cmc_notify.core.grouping import group_failures
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.fewer_failures import with_failures
-from cmc_notify.sinks.slack.layout import ROOM, Layout, lay_out, shortened
+from cmc_notify.sinks.slack.layout import ROOM, Layout, cut_markup, lay_out
 from cmc_notify.sinks.slack.limits import Block, Payload
 
 SNIPPET = 1_000_000
 """Bytes of one file; Slack shows text files up to 1 MB."""
 MOST_CONTINUED = 10
 _MOST_RENDERINGS = 8
-_SPOKEN_CAUSES = 3
-_SPOKEN_TEXT = 150
+_NOTIFICATION_CAUSES = 3
+_NOTIFICATION_TEXT = 150
 """Characters of a feature's name and of an error in the notification, as people read them."""
-_SPOKEN_ROOM = 500
+_NOTIFICATION_ROOM = 500
 """What each may take escaped, when ``&`` is five characters: three errors with the longest headline stay
 below the 4,000 that a notification holds.
 """
@@ -60,11 +60,11 @@ class Composer:
         told = self._message.purpose is not Purpose.FOLLOW
         notice = "This is not all: the thread has the whole." if told else "This is not all."
         if event.url or not told:
-            notice += f" {_where(event)}"
+            notice += f" {_link(event)}"
         spare = len(json.dumps(self._buttons).encode())
         payload = lay_out(text, most=1, notice=notice, spare=spare).messages[0]
         return {
-            "text": _spoken(payload["text"], event),
+            "text": _notification_text(payload["text"], event),
             "blocks": [*payload["blocks"], *self._buttons],
         }
 
@@ -107,12 +107,12 @@ class Composer:
         if shown is not None:
             return shown
         # The text is too long for another reason than the number of failures.
-        said = f"The text is cut off here: {_more(event, 0)} in all. {_where(event)}"
+        said = f"The text is cut off here: {_count_left(event, 0)} in all. {_link(event)}"
         return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
 
     def preview_card(self) -> PreviewDocument:
         """The card."""
-        return _shown("card.json", self.card())
+        return _preview_document("card.json", self.card())
 
     def preview(self, name: str, *, files: bool) -> Iterator[PreviewDocument]:
         """All that is posted but the card; ``files`` says whether a long list follows as files in the
@@ -122,7 +122,9 @@ class Composer:
         split = (self.brief(),) if files else self.continued()
         payloads = (whole,) if whole else split
         for number, payload in enumerate(payloads, start=1):
-            yield _shown(f"{name}.json" if len(payloads) == 1 else f"{name}-{number}.json", payload)
+            yield _preview_document(
+                f"{name}.json" if len(payloads) == 1 else f"{name}-{number}.json", payload
+            )
         if whole is None and files:
             for file in self.files():
                 yield PreviewDocument(file.name, file.content.decode("utf-8", "replace"))
@@ -146,39 +148,39 @@ class Composer:
 
     def _with_first(self, keep: int) -> Layout:
         """The first ``keep`` failures; the last message tells of the others, if need be in words of ours."""
-        more, text = _more(self._message.event, keep), self._text(_first(self._message, keep))
+        more, text = _count_left(self._message.event, keep), self._text(_first(self._message, keep))
         layout = lay_out(text, most=MOST_CONTINUED)
         if not layout.complete or more.strip("*") in str(layout.messages[-1]["blocks"]):
             return layout
         verb = "is" if more.endswith(("failure*", "recovery*")) else "are"
-        notice = f"{more} {verb} not in these messages. {_where(self._message.event)}"
+        notice = f"{more} {verb} not in these messages. {_link(self._message.event)}"
         return lay_out(f"{text}\n{notice}", most=MOST_CONTINUED)
 
     def _text(self, message: Message) -> str:
         return self._renderer.render("slack", "mrkdwn", message).text
 
 
-def _shown(name: str, payload: Payload) -> PreviewDocument:
+def _preview_document(name: str, payload: Payload) -> PreviewDocument:
     return PreviewDocument(name, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
 
 
-def _spoken(headline: str, event: Event) -> str:
+def _notification_text(headline: str, event: Event) -> str:
     """What a notification shows and a screen reader says in the place of all blocks: the headline, and the
     most frequent errors, each with the number of its appliances.
     """
     causes = (
         f"{len(group.members):,} \u00d7 {_plain(group.feature or '?')}: {_plain(group.error_text or '?')}"
-        for group in group_failures(event.failures)[:_SPOKEN_CAUSES]
+        for group in group_failures(event.failures)[:_NOTIFICATION_CAUSES]
     )
     return "\n".join([headline, *causes])
 
 
 def _plain(text: str) -> str:
     """The beginning of a text on one line, with nothing that Slack would take for markup."""
-    line = " ".join(visible(text[: 2 * _SPOKEN_TEXT]).split())
-    brief = line if len(line) <= _SPOKEN_TEXT else f"{line[:_SPOKEN_TEXT]}…"
+    line = " ".join(visible(text[: 2 * _NOTIFICATION_TEXT]).split())
+    brief = line if len(line) <= _NOTIFICATION_TEXT else f"{line[:_NOTIFICATION_TEXT]}…"
     escaped = brief.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return shortened(escaped, _SPOKEN_ROOM)
+    return cut_markup(escaped, _NOTIFICATION_ROOM)
 
 
 def _first(message: Message, keep: int) -> Message:
@@ -188,7 +190,7 @@ def _first(message: Message, keep: int) -> Message:
     return msgspec.structs.replace(message, event=event)
 
 
-def _more(event: Event, shown: int) -> str:
+def _count_left(event: Event, shown: int) -> str:
     """How many failures (or recoveries) there are beyond the first ``shown``."""
     if event.failures:
         left, noun = event.failures_omitted + len(event.failures) - shown, "failure"
@@ -200,7 +202,7 @@ def _more(event: Event, shown: int) -> str:
     )
 
 
-def _where(event: Event) -> str:
+def _link(event: Event) -> str:
     if event.url is None:
         return "There is no page to link to (http.external_url is not set); `cmc-notify failures` lists them."
     url = event.url

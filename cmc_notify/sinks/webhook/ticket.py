@@ -15,9 +15,9 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.core.ticketing import OPENING
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument
-from cmc_notify.sinks.webhook.preset import PresetSink, Words
+from cmc_notify.sinks.webhook.preset import MessageContent, PresetSink
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.webhook_client import Line, Reply, by_service
+from cmc_notify.sinks.webhook.webhook_client import HttpResult, WebhookClient, service_outcome
 
 CLOSING = frozenset(
     {
@@ -29,7 +29,7 @@ CLOSING = frozenset(
 )
 DONE = "done"
 """The part that stands for all of a message."""
-ALERT = "alert"
+ALERT_LABEL = "alert"
 """What people call what the vendor gives no number: the sink's name beside it says where it is."""
 _NOTHING_OPEN = "no ticket is open"
 
@@ -47,39 +47,47 @@ class TicketSink(PresetSink):
     """A preset says what opens, updates and closes a ticket; when is decided here."""
 
     @abstractmethod
-    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def open_or_update(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Open the ticket, again where it is closed, or add to it where it is open."""
 
     @abstractmethod
-    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def update_quietly(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Bring the open ticket up to date; nobody is told anew. ``message.posting`` is open."""
 
     @abstractmethod
-    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def resolve(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Close the ticket. ``message.posting`` is open, or not known: then it may still be there."""
 
-    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def deliver(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """As the message's purpose asks; what an earlier attempt completed is not done again."""
         if DONE in message.parts:
             return Sent(message.parts[DONE])
         posting = message.posting
         match message.purpose:
-            case Purpose.TELL:
-                return await self.tell(message, words, line, record)
+            case Purpose.NOTIFY:
+                return await self.open_or_update(message, content, client, record)
             case Purpose.FOLLOW:
                 if posting is None or not posting.open:
                     return Sent(_NOTHING_OPEN)
-                return await self.follow(message, words, line, record)
+                return await self.update_quietly(message, content, client, record)
             case Purpose.CLOSE:
                 if posting is not None and not posting.open:
                     return Sent(_NOTHING_OPEN)
-                return await self.resolve(message, words, line, record)
+                return await self.resolve(message, content, client, record)
             case _:
                 assert_never(message.purpose)
 
-    def words(self, message: Message) -> Words:
+    def content(self, message: Message) -> MessageContent:
         """A repeat is recognised by its key or looked for first, so no ticket has to warn of one."""
-        return super().words(msgspec.structs.replace(message, unclear=False))
+        return super().content(msgspec.structs.replace(message, unclear=False))
 
     def preview(self, message: Message) -> list[PreviewDocument]:
         """What a failure opens, and what a recovery closes; no ticket hears of anything else."""
@@ -99,10 +107,10 @@ class KeyedTicketSink(TicketSink):
     def key(self, subject: str) -> str:
         """The key of what this is about."""
 
-    async def settle(
+    async def post_and_record(
         self,
         message: Message,
-        line: Line,
+        client: WebhookClient,
         record: PartRecorder,
         *,
         url: str,
@@ -114,10 +122,10 @@ class KeyedTicketSink(TicketSink):
         """Post ``body``, else ``document``; once taken, record what stands there now. ``step`` tells one of
         several requests of a message from the others.
         """
-        content = body if body is not None else msgspec.json.encode(document)
+        data = body if body is not None else msgspec.json.encode(document)
         message_id = f"{message.key}-{step}" if step else message.key
-        reply = await line.ask("POST", url, content, message_id=message_id, read=True)
-        outcome = by_service(reply)
+        result = await client.request("POST", url, data, message_id=message_id, read=True)
+        outcome = service_outcome(result)
         if isinstance(outcome, Sent):
             receipt = posting.reference
             await record(DONE, receipt, posting=posting)
@@ -125,10 +133,10 @@ class KeyedTicketSink(TicketSink):
         return outcome
 
 
-def reached(reply: Reply, *, also: Collection[int] = ()) -> SendOutcome:
+def probe_outcome(result: HttpResult, *, also: Collection[int] = ()) -> SendOutcome:
     """The outcome of a probe by reading, where the statuses ``also`` say nothing against writing."""
-    if isinstance(reply.outcome, Sent):
-        return Sent(f"HTTP {reply.status}")
-    if reply.status in also:
-        return Sent(f"it answers reading with HTTP {reply.status}, which says nothing about writing")
-    return reply.outcome
+    if isinstance(result.outcome, Sent):
+        return Sent(f"HTTP {result.status}")
+    if result.status in also:
+        return Sent(f"it answers reading with HTTP {result.status}, which says nothing about writing")
+    return result.outcome

@@ -223,7 +223,7 @@ def make_incident(hands: SimpleNamespace) -> MakeIncident:
                 "job_id": 1,
                 "last_job_uid": "1-1",
                 "failed_order": (100, 1),
-                "audience": {"chat": ("d1",)},
+                "notified": {"chat": ("d1",)},
             }
             | fields
         )

@@ -10,7 +10,7 @@ from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.outcome import Blocked
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
-from cmc_notify.core.sink_health import SinkCondition, SinkEvent, Streak, announce
+from cmc_notify.core.sink_health import SinkCondition, SinkEvent, Streak, build_sink_event
 from cmc_notify.ports import DeliveryFilter
 from cmc_notify.store import Store
 
@@ -23,16 +23,16 @@ DAY = 86400.0
 def news(hands: SimpleNamespace, told: SinkCondition, *, seconds: float = 0, sink: str = "mail") -> SinkEvent:
     """The other side of what was told."""
     streak = Streak().after(Blocked("401"), hands.now)
-    return announce(sink, streak, told, now=hands.now + seconds, routes=ROUTES, sinks=RULES)
+    return build_sink_event(sink, streak, told, now=hands.now + seconds, routes=ROUTES, sinks=RULES)
 
 
 async def test_what_was_told_comes_back(store: Store, hands: SimpleNamespace) -> None:
     """Revision and since of the newest, for each sink; event and delivery stand in the ledger."""
-    assert await store.announcements.last_told("mail") == SinkCondition()
+    assert await store.announcements.last_condition("mail") == SinkCondition()
     failing = news(hands, SinkCondition())
-    assert await store.announcements.tell(failing)
-    assert await store.announcements.last_told("mail") == SinkCondition(1, "2026-11-23T09:20:00Z")
-    assert await store.announcements.last_told("chat") == SinkCondition()
+    assert await store.announcements.commit(failing)
+    assert await store.announcements.last_condition("mail") == SinkCondition(1, "2026-11-23T09:20:00Z")
+    assert await store.announcements.last_condition("chat") == SinkCondition()
     assert await store.ledger.event(failing.event.id) == failing.event
     [row] = await store.ledger.deliveries(DeliveryFilter())
     assert (row.delivery.sink, row.delivery.state, row.event_type, row.controller) == (
@@ -41,16 +41,16 @@ async def test_what_was_told_comes_back(store: Store, hands: SimpleNamespace) ->
         "sink.failing",
         None,
     )
-    assert await store.announcements.tell(news(hands, failing.standing))
-    assert await store.announcements.last_told("mail") == SinkCondition(2, "2026-11-23T09:20:00Z")
+    assert await store.announcements.commit(news(hands, failing.condition))
+    assert await store.announcements.last_condition("mail") == SinkCondition(2, "2026-11-23T09:20:00Z")
 
 
 async def test_what_does_not_follow_the_newest_is_refused(store: Store, hands: SimpleNamespace) -> None:
     """Neither a repeat nor a revision that skips one is written, nor anything of it."""
     first = news(hands, SinkCondition())
-    assert await store.announcements.tell(first)
+    assert await store.announcements.commit(first)
     for stale in (SinkCondition(), SinkCondition(2), SinkCondition(3)):
-        assert not await store.announcements.tell(news(hands, stale, seconds=1))
+        assert not await store.announcements.commit(news(hands, stale, seconds=1))
     assert [event.id for event in await store.ledger.events()] == [first.event.id]
     assert len(await store.ledger.deliveries(DeliveryFilter())) == 1
 
@@ -62,7 +62,7 @@ async def test_replicas_that_see_it_together_tell_it_once(
     other = await open_another()
     told = await asyncio.gather(
         *(
-            one.announcements.tell(news(hands, SinkCondition(), seconds=number))
+            one.announcements.commit(news(hands, SinkCondition(), seconds=number))
             for number, one in enumerate([store, other] * 4)
         )
     )
@@ -76,9 +76,9 @@ async def test_a_standing_failure_is_not_forgotten(
 ) -> None:
     """However old, it is needed to tell of the recovery; once that is told both may go."""
     failing = news(hands, SinkCondition())
-    assert await store.announcements.tell(failing)
+    assert await store.announcements.commit(failing)
     if recovered:
-        assert await store.announcements.tell(news(hands, failing.standing))
+        assert await store.announcements.commit(news(hands, failing.condition))
     while claims := await store.outbox.claim("chat", owner="here", limit=9, lease=60):
         for claim in claims:
             verdict = AttemptResult(state=DeliveryState.SENT)
@@ -87,4 +87,4 @@ async def test_a_standing_failure_is_not_forgotten(
     await store.housekeeping.forget(before=hands.now - 30 * DAY)
     assert await store.ledger.deliveries(DeliveryFilter()) == []
     assert [event.id for event in await store.ledger.events()] == ([] if recovered else [failing.event.id])
-    assert (await store.announcements.last_told("mail")).failing is not recovered
+    assert (await store.announcements.last_condition("mail")).failing is not recovered

@@ -194,15 +194,15 @@ async def test_a_renewed_lease_shows_when_it_ends(store: Store, tell: Tell) -> N
 async def test_who_is_there_is_known_to_all(store: Store, open_another: OpenAnother) -> None:
     """Each replica sees the others with what they would lead, and who leads; who left is gone at once."""
     other = await open_another()
-    assert (await store.leadership.attend("a", {"emea", "apac"}, ttl=60)).candidates == {
+    assert (await store.leadership.register("a", {"emea", "apac"}, ttl=60)).candidates == {
         "a": {"emea", "apac"}
     }
     await lead(store, "a")
-    seen = await other.leadership.attend("b", ["emea"], ttl=60)
+    seen = await other.leadership.register("b", ["emea"], ttl=60)
     assert seen.candidates == {"a": {"emea", "apac"}, "b": {"emea"}}
     assert seen.leaders == {"emea": "a"} == await other.leadership.leaders()
-    await store.leadership.leave("a")
-    seen = await other.leadership.attend("b", ["apac"], ttl=60)
+    await store.leadership.unregister("a")
+    seen = await other.leadership.register("b", ["apac"], ttl=60)
     assert seen.candidates == {"b": {"apac"}}
     assert seen.leaders == {"emea": "a"}
 
@@ -210,13 +210,13 @@ async def test_who_is_there_is_known_to_all(store: Store, open_another: OpenAnot
 async def test_who_falls_silent_is_there_no_longer(store: Store, open_another: OpenAnother) -> None:
     """After its time a replica is forgotten, and what it led is nobody's, though its row stays."""
     other = await open_another()
-    await store.leadership.attend("a", ["emea"], ttl=0)
+    await store.leadership.register("a", ["emea"], ttl=0)
     await lead(store, "a", ttl=0)
-    seen = await other.leadership.attend("b", ["emea"], ttl=60)
+    seen = await other.leadership.register("b", ["emea"], ttl=60)
     assert set(seen.candidates) == {"b"}
     assert seen.leaders == {} == await other.leadership.leaders()
     # Who wakes up again is there again.
-    assert set((await store.leadership.attend("a", ["emea"], ttl=40)).candidates) == {"a", "b"}
+    assert set((await store.leadership.register("a", ["emea"], ttl=40)).candidates) == {"a", "b"}
 
 
 async def test_who_gave_up_leads_nothing(store: Store) -> None:
@@ -232,22 +232,22 @@ async def test_many_that_come_and_go_at_once(store: Store, open_another: OpenAno
     stores = (store, await open_another(), await open_another())
     for ttl in (0, 60, 0, 60):
         await asyncio.gather(
-            *(stores[n % 3].leadership.attend(f"owner-{n}", ["emea"], ttl=ttl) for n in range(9))
+            *(stores[n % 3].leadership.register(f"owner-{n}", ["emea"], ttl=ttl) for n in range(9))
         )
-    seen = await store.leadership.attend("owner-0", ["emea"], ttl=60)
+    seen = await store.leadership.register("owner-0", ["emea"], ttl=60)
     assert len(seen.candidates) == 9
 
 
 async def test_a_clock_that_was_set_back_holds_nobody_up(store: Store, open_another: OpenAnother) -> None:
     """An end that lies further ahead than any can is over: the lead is free, and its replica gone."""
     other = await open_another()
-    await store.leadership.attend("a", ["emea"], ttl=60)
+    await store.leadership.register("a", ["emea"], ttl=60)
     old = await lead(store, "a")
     assert old
     async with store._database.write() as connection:
         await connection.execute(update(leaders).values(leads_until=leaders.c.leads_until + 3600))
         await connection.execute(update(replicas).values(attends_until=replicas.c.attends_until + 3600))
-    seen = await other.leadership.attend("b", ["emea"], ttl=60)
+    seen = await other.leadership.register("b", ["emea"], ttl=60)
     assert (set(seen.candidates), seen.leaders) == ({"b"}, {})
     new = await lead(other, "b")
     assert new

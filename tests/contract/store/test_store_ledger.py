@@ -173,17 +173,17 @@ async def test_closing_by_hand(
     """An open incident closes once, as closed by the operator; others and unknown ones do not."""
     first, second = make_incident("a"), make_incident("b", feature_id=4, opened_at=hands.now - 1)
     elsewhere = make_incident("c", controller="apac")
-    await store.poll.commit_poll(make_commit(0, incidents=(first, second)))
-    await store.poll.commit_poll(make_commit(0, controller="apac", incidents=(elsewhere,)))
-    assert await store.ledger.incidents() == [second, first, elsewhere]
-    assert await store.ledger.incidents(controller="emea", limit=1) == [second]
-    assert await store.ledger.count_incidents() == {"apac": 1, "emea": 2}
-    assert await store.ledger.close_incident("a", now=hands.now)
-    assert not await store.ledger.close_incident("a", now=hands.now)
-    assert not await store.ledger.close_incident("unknown", now=hands.now)
-    assert await store.ledger.count_incidents() == {"apac": 1, "emea": 1}
+    await store.poll.commit_poll(make_commit(0, failures=(first, second)))
+    await store.poll.commit_poll(make_commit(0, controller="apac", failures=(elsewhere,)))
+    assert await store.ledger.failures() == [second, first, elsewhere]
+    assert await store.ledger.failures(controller="emea", limit=1) == [second]
+    assert await store.ledger.count_failures() == {"apac": 1, "emea": 2}
+    assert await store.ledger.close_failure("a", now=hands.now)
+    assert not await store.ledger.close_failure("a", now=hands.now)
+    assert not await store.ledger.close_failure("unknown", now=hands.now)
+    assert await store.ledger.count_failures() == {"apac": 1, "emea": 1}
     closed = msgspec.structs.replace(first, closed_at=hands.now, closed_by="operator")
-    assert await store.poll.load_incidents("emea", [first.pair]) == [second, closed]
+    assert await store.poll.load_failures("emea", [first.pair]) == [second, closed]
 
 
 async def test_a_poll_does_not_reopen_what_was_closed_by_hand(
@@ -191,15 +191,15 @@ async def test_a_poll_does_not_reopen_what_was_closed_by_hand(
 ) -> None:
     """A poll that read the incident while it was open is stale then; other controllers' are not."""
     incident = make_incident("a")
-    await store.poll.commit_poll(make_commit(0, incidents=(incident,)))
+    await store.poll.commit_poll(make_commit(0, failures=(incident,)))
     await store.poll.commit_poll(make_commit(0, controller="apac"))
-    await store.ledger.close_incident("a", now=hands.now)
+    await store.ledger.close_failure("a", now=hands.now)
     with pytest.raises(StaleSnapshot):
-        await store.poll.commit_poll(make_commit(1, incidents=(incident,)))
+        await store.poll.commit_poll(make_commit(1, failures=(incident,)))
     await store.poll.commit_poll(make_commit(1, controller="apac"))
     version = (await store.poll.load_snapshot("emea")).version
     await store.poll.commit_poll(make_commit(version))
-    assert await store.ledger.incidents() == []
+    assert await store.ledger.failures() == []
 
 
 async def test_secret(store: Store, open_another: OpenAnother) -> None:

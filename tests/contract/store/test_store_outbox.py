@@ -210,7 +210,7 @@ async def test_one_message_takes_over_from_all_tickets_of_an_event(
     store: Store, tell: Tell, hands: SimpleNamespace
 ) -> None:
     """It shows what each of them would have, less what its sink shows anyhow; written at the first death."""
-    keys = [f"incident:emea:{number}:3" for number in range(3)]
+    keys = [f"failure:emea:{number}:3" for number in range(3)]
     tickets = [{"sink": "desk", "subject": key, "ordering_key": key} for key in keys]
     mail, one, two, three = await tell(
         {"sink": "mail", "subject": "job-1", "shown": (0, 3)},
@@ -224,7 +224,7 @@ async def test_one_message_takes_over_from_all_tickets_of_an_event(
             sink="mail",
             subject=f"event:{event}",
             ordering_key=f"event:{event}",
-            unless_told=True,
+            unless_notified=True,
             due_at=hands.now,
             deadline_at=hands.now + 10,
         )

@@ -427,10 +427,10 @@ async def test_what_another_replica_serves_is_not_called_dead(
 ) -> None:
     """However long it has been due, as behind a blocked sink; nor while that replica may be restarting."""
     (held,) = await tell({"sink": "pager"})
-    await store.leadership.attend("other", ["poll:emea", "sink:pager"], ttl=5000)
+    await store.leadership.register("other", ["poll:emea", "sink:pager"], ttl=5000)
     hands.now += UNSERVED_AFTER
     assert await store.housekeeping.end_unserved(["chat"]) == {}
-    await store.leadership.leave("other")
+    await store.leadership.unregister("other")
     assert await store.housekeeping.end_unserved(["chat"]) == {}
     assert await states(store, held) == ["pending"]
     monkeypatch.setattr(leadership, "KNOWN_FOR", 0.0)

@@ -163,24 +163,24 @@ async def test_incidents(
         make_incident("f", **nameless, opened_at=hands.now - 1),
     )
     elsewhere = make_incident("g", controller="apac")
-    await store.poll.commit_poll(make_commit(0, incidents=written))
-    await store.poll.commit_poll(make_commit(0, controller="apac", incidents=(elsewhere,)))
+    await store.poll.commit_poll(make_commit(0, failures=written))
+    await store.poll.commit_poll(make_commit(0, controller="apac", failures=(elsewhere,)))
     pairs = {Pair("V2AB0001", 3), Pair(None, None), Pair("never", 1)}
-    found = await store.poll.load_incidents("emea", pairs)
+    found = await store.poll.load_failures("emea", pairs)
     assert found[:2] == [written[5], written[4]]
     assert {incident.id: incident for incident in found[2:]} == {"b": written[1], "d": written[3]}
-    assert [incident.id for incident in await store.poll.load_incidents("apac", ())] == ["g"]
+    assert [incident.id for incident in await store.poll.load_failures("apac", ())] == ["g"]
 
 
 async def test_incident_is_written_over(
     store: Store, make_commit: MakeCommit, make_incident: MakeIncident
 ) -> None:
     """An incident that changes or closes replaces what was known of it."""
-    await store.poll.commit_poll(make_commit(0, incidents=(make_incident("a"),)))
+    await store.poll.commit_poll(make_commit(0, failures=(make_incident("a"),)))
     closed = make_incident("a", error_text="still no route", closed_at=5.0, closed_by="job 2")
-    await store.poll.commit_poll(make_commit(1, incidents=(closed,)))
-    assert await store.poll.load_incidents("emea", [closed.pair]) == [closed]
-    assert await store.ledger.incidents() == []
+    await store.poll.commit_poll(make_commit(1, failures=(closed,)))
+    assert await store.poll.load_failures("emea", [closed.pair]) == [closed]
+    assert await store.ledger.failures() == []
 
 
 async def test_a_serial_number_without_end_stops_no_poll(
@@ -189,8 +189,8 @@ async def test_a_serial_number_without_end_stops_no_poll(
     """An index holds less than a controller may send; two that begin alike are two."""
     text = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(5000))
     one, two = make_incident("a", serial=text), make_incident("b", serial=f"{text}!", closed_at=1.0)
-    await store.poll.commit_poll(make_commit(0, incidents=(one, two)))
-    assert await store.poll.load_incidents("emea", [one.pair, two.pair]) == [one, two]
+    await store.poll.commit_poll(make_commit(0, failures=(one, two)))
+    assert await store.poll.load_failures("emea", [one.pair, two.pair]) == [one, two]
 
 
 async def test_tickets_of_single_incidents_cost_a_commit_no_questions(
@@ -206,7 +206,7 @@ async def test_tickets_of_single_incidents_cost_a_commit_no_questions(
     listen(Engine, "before_cursor_execute", note)
     try:
         for version, number in enumerate((1, 2000)):
-            keys = [f"incident:emea:V{serial}:3" for serial in range(number)]
+            keys = [f"failure:emea:V{serial}:3" for serial in range(number)]
             told = tuple({"subject": key, "ordering_key": key} for key in keys)
             state = make_state(1, of_state={"revision": version + 1})
             asked.clear()
@@ -225,7 +225,7 @@ async def test_many_pairs_and_uids(store: Store, make_state: MakeState, make_com
     uids = [f"{number}-x" for number in range(40_000)] + [state.uid]
     assert await store.poll.load_states("emea", uids) == {state.uid: state}
     pairs = {Pair(f"V{number}", 1) for number in range(40_000)}
-    assert await store.poll.load_incidents("emea", pairs) == []
+    assert await store.poll.load_failures("emea", pairs) == []
 
 
 async def test_first_poll_of_a_long_history(

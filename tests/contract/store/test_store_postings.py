@@ -47,7 +47,7 @@ async def test_a_retry_of_the_same_message_gets_it_too(store: Store, tell: Tell)
 async def test_tickets_of_a_job_come_with_the_other_messages_about_it(store: Store, tell: Tell) -> None:
     """Only what people have a name for, from other sinks, and of this job alone."""
     desk, chat, _mail = await tell(
-        {"sink": "desk", "subject": "incident:emea:V1:3"}, {"sink": "chat"}, {"sink": "mail"}, job_id=7
+        {"sink": "desk", "subject": "failure:emea:V1:3"}, {"sink": "chat"}, {"sink": "mail"}, job_id=7
     )
     await tell({"sink": "mail"}, job_id=8)
     await claim(store, "desk")
@@ -55,7 +55,7 @@ async def test_tickets_of_a_job_come_with_the_other_messages_about_it(store: Sto
     await store.outbox.record_part(desk, "ticket", "1", posting=TICKET)
     await store.outbox.record_part(chat, "message", "1", posting=MESSAGE)
     of_job, of_another = await claim(store, "mail")
-    expected = Ticket("desk", "incident:emea:V1:3", "INC0012345", TICKET.url, open=True)
+    expected = Ticket("desk", "failure:emea:V1:3", "INC0012345", TICKET.url, open=True)
     assert (of_job.tickets, of_another.tickets) == ((expected,), ())
 
 
@@ -63,7 +63,7 @@ async def test_a_purpose_survives_the_store(store: Store, tell: Tell) -> None:
     """And is to tell, where nothing else is said."""
     await tell({"purpose": Purpose.CLOSE}, {"purpose": Purpose.FOLLOW}, {})
     purposes = [each.delivery.purpose for each in await claim(store)]
-    assert purposes == [Purpose.CLOSE, Purpose.FOLLOW, Purpose.TELL]
+    assert purposes == [Purpose.CLOSE, Purpose.FOLLOW, Purpose.NOTIFY]
 
 
 async def test_a_jobs_ticket_stays_that_jobs_when_another_job_changes_it(store: Store, tell: Tell) -> None:

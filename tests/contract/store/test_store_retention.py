@@ -62,16 +62,16 @@ async def test_what_tells_an_open_incident_stays(
     await store.poll.commit_poll(make_commit(0, state, deliveries=({},), listed=frozenset()))
     opened = (await store.ledger.events())[0].id
     incident = make_incident("a", opened_event=opened, job_uid=state.uid, last_job_uid="later")
-    await store.poll.commit_poll(make_commit(1, incidents=(incident,)))
+    await store.poll.commit_poll(make_commit(1, failures=(incident,)))
     await send_all(store)
     hands.now += 1000
     assert await store.housekeeping.forget(before=hands.now) == 0
-    await store.ledger.close_incident("a", now=hands.now)
+    await store.ledger.close_failure("a", now=hands.now)
     # The event is no longer needed, the closed incident is still young.
     assert await store.housekeeping.forget(before=hands.now) == 3
-    assert await store.poll.load_incidents("emea", [incident.pair])
+    assert await store.poll.load_failures("emea", [incident.pair])
     assert await store.housekeeping.forget(before=hands.now + 1) == 1
-    assert await store.poll.load_incidents("emea", [incident.pair]) == []
+    assert await store.poll.load_failures("emea", [incident.pair]) == []
 
 
 async def test_a_listed_job_stays(

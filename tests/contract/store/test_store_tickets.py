@@ -42,7 +42,7 @@ async def test_tickets_are_found_by_what_people_know(
         store,
         tell,
         2,
-        ("snow", "incident:emea:V1:3", {"label": "INC2", "open": False}),
+        ("snow", "failure:emea:V1:3", {"label": "INC2", "open": False}),
         ("pager", "job:emea:2-1795420002", {"label": "P2"}),
         ("chat", "job:emea:2-1795420002", {}),
     )
@@ -51,7 +51,7 @@ async def test_tickets_are_found_by_what_people_know(
     assert await labels(store, open_only=True) == ["P2", "INC1"]
     assert await labels(store, job_id=2) == ["P2", "INC2"]
     assert await labels(store, job_id=2, controller="apac") == []
-    assert await labels(store, subjects=["job:emea:1-1795420001", "incident:emea:V1:3", "x"]) == [
+    assert await labels(store, subjects=["job:emea:1-1795420001", "failure:emea:V1:3", "x"]) == [
         "INC2",
         "INC1",
     ]
@@ -69,7 +69,7 @@ async def test_tickets_are_found_by_what_people_know(
 
 async def test_a_ticket_says_what_it_is_about(store: Store, tell: Tell) -> None:
     """The job, or the appliance's serial number with the job that changed it last."""
-    both = [("snow", "job:emea:1-1795420001", "INC1"), ("pager", "incident:emea:V:1:3", "P1")]
+    both = [("snow", "job:emea:1-1795420001", "INC1"), ("pager", "failure:emea:V:1:3", "P1")]
     await stand(store, tell, 1, *((sink, subject, {"label": label}) for sink, subject, label in both))
     shut = [(sink, subject, {"label": label, "open": False}) for sink, subject, label in both]
     await stand(store, tell, 2, *shut)

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from cmc_notify.boundaries import Boundary
 from cmc_notify.simulator import Simulator
-from cmc_notify.simulator.receiver import Answer
+from cmc_notify.simulator.receiver import ScriptedResponse
 from cmc_notify.simulator.wire import Row
 from support.crash.receivers import Receivers
 
-POLL = frozenset({Boundary.POLL_ASKED, Boundary.POLL_WRITTEN, Boundary.POLL_COMMITTED})
+POLL = frozenset({Boundary.POLL_FETCHED, Boundary.POLL_WRITTEN, Boundary.POLL_COMMITTED})
 PART = frozenset({Boundary.DELIVERY_PART_ACCEPTED, Boundary.DELIVERY_PART_RECORDED})
-NEWS = frozenset({Boundary.NEWS_WRITTEN, Boundary.NEWS_COMMITTED})
-LEAD = frozenset({Boundary.LEAD_TAKEN, Boundary.LEAD_GIVEN_UP})
+NEWS = frozenset({Boundary.SINK_EVENT_WRITTEN, Boundary.SINK_EVENT_COMMITTED})
+LEAD = frozenset({Boundary.LEADERSHIP_TAKEN, Boundary.LEADERSHIP_RELEASED})
 DELIVERY = frozenset(
     {
         Boundary.DELIVERY_CLAIMED,
-        Boundary.DELIVERY_ANSWERED,
+        Boundary.DELIVERY_ATTEMPTED,
         Boundary.DELIVERY_WRITTEN,
         Boundary.DELIVERY_RECORDED,
     }
@@ -120,12 +120,12 @@ class Story:
 
     def a_message_is_rejected(self) -> None:
         """A dead letter, and a mail in its place."""
-        self._receivers.hook.otherwise = Answer(status=400)
+        self._receivers.hook.otherwise = ScriptedResponse(status=400)
         self._add(site_ids=[1], status="Failed", error_text="locked by another administrator")
 
     def the_hook_wants_another_token(self) -> None:
         """A delivery that is held, and news of it for the other receiver."""
-        self._receivers.hook.otherwise = Answer(status=401)
+        self._receivers.hook.otherwise = ScriptedResponse(status=401)
         with self._first.change():
             for serial in ("V2AB00001", "V2AB00002"):
                 self._first.set_row(serial, 3, "Success")
@@ -133,7 +133,7 @@ class Story:
 
     def the_hook_takes_all_again(self) -> None:
         """What was held goes out, and the other receiver hears of it."""
-        self._receivers.hook.otherwise = Answer()
+        self._receivers.hook.otherwise = ScriptedResponse()
 
     def one_is_canceled(self) -> None:
         """An end after all."""

@@ -224,7 +224,7 @@ class ModelHarness:
         """An operator closes one open failure."""
         standing = [i for i, one in (await self.written.incidents()).items() if one["closed_at"] is None]
         if standing:
-            assert await self.store.ledger.close_incident(standing[pick % len(standing)], now=self.clock.now)
+            assert await self.store.ledger.close_failure(standing[pick % len(standing)], now=self.clock.now)
             self.telling.standing.closed_by_hand(await self.written.incidents())
 
     async def forget(self, *, age: float) -> None:

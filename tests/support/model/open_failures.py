@@ -67,7 +67,7 @@ class Standing:
         due = Counter((one["serial"], one["feature_id"], one["job_id"], one["closed_by"]) for one in closed)
         assert ended == due, f"ends told: {ended}; failures closed: {due}"
         standing = {
-            _key(one): {sink: set(ids) for sink, ids in one["audience"].items()}
+            _key(one): {sink: set(ids) for sink, ids in one["notified"].items()}
             for one in incidents.values()
             if one["closed_at"] is None
         }
