@@ -43,7 +43,7 @@ from cmc_notify.core.delivery import NewDelivery
 from cmc_notify.core.events import Event, EventType, event_id, rfc3339
 from cmc_notify.ports import ControllerMeta, PollCommit
 from cmc_notify.simulator import OPEN, Row, Simulator
-from cmc_notify.simulator.receiver import Answer, Received, Receiver
+from cmc_notify.simulator.receiver import Received, Receiver, ScriptedResponse
 from cmc_notify.store import open_store
 
 TARGET = 1.2
@@ -146,9 +146,9 @@ class Arrivals:
         for name in ORDER if run.more else GOOD:
             receiver = Receiver(on_request=self._note(name) if name in GOOD else None)
             if run.failing and name == DEAD:
-                receiver.otherwise = Answer(manner="hang")
+                receiver.otherwise = ScriptedResponse(action="hang")
             if run.failing and name == THROTTLED:
-                receiver.otherwise = Answer(429, headers={"Retry-After": str(retry_after)})
+                receiver.otherwise = ScriptedResponse(429, headers={"Retry-After": str(retry_after)})
             self.receivers[name] = await stack.enter_async_context(receiver)
 
     def _note(self, sink: str) -> Callable[[Received], None]:

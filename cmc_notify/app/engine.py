@@ -9,8 +9,15 @@ from datetime import datetime
 
 import structlog
 
-from cmc_notify.app.factories import Plugins, make_plan, make_renderer, make_route, make_rule, make_sink
-from cmc_notify.chatops import ChatOps, Present
+from cmc_notify.app.factories import (
+    Plugins,
+    make_renderer,
+    make_route,
+    make_sink,
+    make_sink_policy,
+    make_sink_profile,
+)
+from cmc_notify.chatops import ChatOps, CommandContext
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import Event
 from cmc_notify.core.links import Links
@@ -19,23 +26,22 @@ from cmc_notify.errors import TemplateError
 from cmc_notify.heartbeat import Heartbeat
 from cmc_notify.housekeeping import Housekeeper
 from cmc_notify.leadership import LeaderElection
-from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import NotifyRules
+from cmc_notify.poller import NotifyRules, Poller
 from cmc_notify.ports import Clock
 from cmc_notify.scheduler import Scheduler
 from cmc_notify.settings import Settings
-from cmc_notify.settings.cautions import cautions
+from cmc_notify.settings.config_warnings import config_warnings
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-KEEP_EVERY = 3600.0
-KEEP_FIRST = 60.0
+HOUSEKEEPING_EVERY = 3600.0
+HOUSEKEEPING_FIRST = 60.0
 """Seconds: the first polls after a start have the store to themselves."""
-LOOK_UNSERVED_EVERY = 600.0
+UNSERVED_EVERY = 600.0
 """Seconds; first of all at the start, as a reload is when sinks are removed."""
-CLOSE_WITHIN = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds that sinks and controllers get to say goodbye; containers are killed soon after the grace."""
 
 
@@ -60,31 +66,31 @@ class Engine:
         self._metrics = metrics
         renderer = make_renderer(settings, self._count_fallback, plugins=plugins)
         self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
-        telling = NotifyRules(
+        notify_rules = NotifyRules(
             routes=tuple(make_route(route) for route in settings.routes),
-            sinks={name: make_rule(sink) for name, sink in settings.sinks.items()},
+            sinks={name: make_sink_profile(sink) for name, sink in settings.sinks.items()},
             redact=settings.redact,
         )
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.dispatcher = Dispatcher(
             store.outbox,
             self.sinks,
-            {name: make_plan(sink) for name, sink in settings.sinks.items()},
+            {name: make_sink_policy(sink) for name, sink in settings.sinks.items()},
             owner=owner,
             clock=clock,
             metrics=metrics,
             sign_link=self._sign_link,
-            health=SinkEventRules(store=store.announcements, routes=telling.routes, sinks=telling.sinks),
+            sink_events=SinkEventRules(store=store.announcements, routes=notify_rules.routes, sinks=notify_rules.sinks),
         )
         self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
         self.chat = ChatOps(
             settings.sinks,
             self.controllers,
-            Present(tuple(settings.controllers), self._troubles, settings.http.external_url),
-            acting=store.acting,
+            CommandContext(tuple(settings.controllers), self._sink_troubles, settings.http.external_url),
+            actions=store.acting,
             ledger=store.ledger,
             silences=store.silences,
-            wake=self.dispatcher.wake,
+            on_message_due=self.dispatcher.wake,
             metrics=metrics,
             clock=clock,
         )
@@ -99,18 +105,18 @@ class Engine:
                 controller,
                 store.poll,
                 settings.controllers[name],
-                telling,
+                notify_rules,
                 clock=clock,
                 metrics=metrics,
-                committed=self.dispatcher.wake,
-                polled=self._heartbeat.polled if self._heartbeat else lambda: None,
+                on_committed=self.dispatcher.wake,
+                on_polled=self._heartbeat.on_polled if self._heartbeat else lambda: None,
             )
             for name, controller in self.controllers.items()
         }
-        self.leading: LeaderElection | None = predecessor.leading if predecessor else None
-        if store.shared and self.leading is None:
-            self.leading = LeaderElection(store.leadership, owner=owner, metrics=metrics)
-        self._scheduler = Scheduler(self.leading.stand_back if self.leading else lambda _controller: None)
+        self.election: LeaderElection | None = predecessor.election if predecessor else None
+        if store.shared and self.election is None:
+            self.election = LeaderElection(store.leadership, owner=owner, metrics=metrics)
+        self._scheduler = Scheduler(self.election.step_down if self.election else lambda _controller: None)
         self._housekeeper = Housekeeper(
             store.housekeeping, retention=settings.store.retention, sinks=settings.sinks, clock=clock
         )
@@ -121,13 +127,13 @@ class Engine:
             _log.warning("config.caution", caution=line)
         for name, poller in self.pollers.items():
             self._scheduler.poll(poller, self.settings.controllers[name].poll)
-            if self.leading is None:  # the store is ours alone, and so is every controller
+            if self.election is None:  # the store is ours alone, and so is every controller
                 self._metrics.leads.labels(name).set(1)
-                self._scheduler.lead(name, None)
-        if self.leading:
-            self.leading.serve(self.pollers, self._scheduler, sinks=self.sinks)
-        self._scheduler.every(KEEP_EVERY, self._housekeeper.keep, "housekeeping", first=KEEP_FIRST)
-        self._scheduler.every(LOOK_UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
+                self._scheduler.start_polling(name, None)
+        if self.election:
+            self.election.serve(self.pollers, self._scheduler, sinks=self.sinks)
+        self._scheduler.every(HOUSEKEEPING_EVERY, self._housekeeper.delete_old, "housekeeping", first=HOUSEKEEPING_FIRST)
+        self._scheduler.every(UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()
         self.chat.start()
         if self._heartbeat:
@@ -136,7 +142,7 @@ class Engine:
 
     def polls(self, controller: str) -> bool:
         """Whether this process polls it."""
-        return self.leading is None or self.leading.leads(controller)
+        return self.election is None or self.election.is_leader(controller)
 
     async def stop(self, *, replaced: bool = False) -> None:
         """Stop polling, finish what is in flight within the grace, leave the rest in the outbox.
@@ -147,8 +153,8 @@ class Engine:
         # Side by side: a store that hangs must not cost the deliveries their time, nor us the time after it.
         grace = self.settings.shutdown_grace
         ends = [self.dispatcher.stop(grace), self.chat.stop(grace)]
-        if self.leading and not replaced:
-            ends.append(self.leading.stop())
+        if self.election and not replaced:
+            ends.append(self.election.stop())
         if self._heartbeat:
             ends.append(self._heartbeat.stop())
         await asyncio.gather(*ends)
@@ -160,7 +166,7 @@ class Engine:
         closing += [controller.close() for controller in self.controllers.values()]
         closing.append(self.chat.close())
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await asyncio.gather(*closing, return_exceptions=True)
 
     def forget_metrics(self, successor: Settings) -> None:
@@ -181,14 +187,14 @@ class Engine:
             for gauge in (metrics.sink_blocked, metrics.sink_paused, metrics.chat_sockets):
                 gauge.remove(name)
 
-    def _troubles(self) -> dict[str, str]:
+    def _sink_troubles(self) -> dict[str, str]:
         """By sink, why it takes nothing just now."""
         return self.dispatcher.resting | self.dispatcher.blocked
 
     def _cautions(self) -> list[str]:
         """One line for each weak key: the controllers' own words say more than the general ones."""
         lines = [warning for controller in self.controllers.values() for warning in controller.warnings]
-        lines += cautions(self.settings)
+        lines += config_warnings(self.settings)
         by_key: dict[str, str] = {}
         for line in lines:
             by_key.setdefault(line.split(" ")[0].rstrip(":"), line)

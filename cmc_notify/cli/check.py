@@ -10,19 +10,19 @@ import typer
 from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, single
-from cmc_notify.cli.output import FAILED, say, warn
+from cmc_notify.cli.output import FAILED, print_lines, warn
 from cmc_notify.controller import Controller
 from cmc_notify.core.outcome import Sent
 from cmc_notify.errors import CmcNotifyError, ConfigError, TemplateError
-from cmc_notify.rendering import check as check_templates
+from cmc_notify.rendering import check_templates
 from cmc_notify.settings import Settings
-from cmc_notify.settings.cautions import cautions
+from cmc_notify.settings.config_warnings import config_warnings
 from cmc_notify.settings.suggestions import did_you_mean
 
-SLACK = 5.0
+EXTRA_TIME = 5.0
 """Seconds that a sink gets beyond its own time-out to say what went wrong."""
 
-Result = tuple[bool, str]
+CheckResult = tuple[bool, str]
 """Whether it works, and a line about it."""
 
 
@@ -41,15 +41,15 @@ def check(
         raise ConfigError(*dict.fromkeys(problems))
     for line in _warnings(settings):
         warn(line)
-    say(
-        f"ok: {_several('controller', settings.controllers)}; {_several('sink', settings.sinks)}; "
+    print_lines(
+        f"ok: {_count_and_names('controller', settings.controllers)}; {_count_and_names('sink', settings.sinks)}; "
         f"{len(settings.routes)} {'route' if len(settings.routes) == 1 else 'routes'}; every template renders"
     )
     if online and not run_async(_online(settings, plugins)):
         raise SystemExit(FAILED)
 
 
-def _several(word: str, names: object) -> str:
+def _count_and_names(word: str, names: object) -> str:
     listed = list(names) if isinstance(names, dict) else []
     return f"{word}{'' if len(listed) == 1 else 's'} {', '.join(listed)}"
 
@@ -66,10 +66,10 @@ def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
             return
     for kind, extensions in sorted({plugins[each.type].documents(each) for each in settings.sinks.values()}):
         for fault in check_templates(renderer, kind, extensions):
-            yield _placed(fault, folder)
+            yield _with_location(fault, folder)
 
 
-def _placed(fault: TemplateError, folder: Path | None) -> str:
+def _with_location(fault: TemplateError, folder: Path | None) -> str:
     """The fault with its file as the user can open it."""
     file = fault.template
     if folder is not None and (folder / file).exists():
@@ -98,7 +98,7 @@ def _warnings(settings: Settings) -> list[str]:
     """What is valid but dangerous, one line for each key."""
     lines = [
         line for name, each in settings.controllers.items() for line in Controller(name, each).warnings
-    ] + [*cautions(settings)]
+    ] + [*config_warnings(settings)]
     by_key: dict[str, str] = {}
     for line in lines:
         by_key.setdefault(line.split(" ")[0].rstrip(":"), line)
@@ -106,16 +106,16 @@ def _warnings(settings: Settings) -> list[str]:
 
 
 async def _online(settings: Settings, plugins: Plugins) -> bool:
-    """Everything is asked at once; the lines come in the order of the config."""
-    asked = [_sign_in(name, settings) for name in settings.controllers]
-    asked += [_probe(name, settings, plugins) for name in settings.sinks]
-    results = await asyncio.gather(*asked)
+    """Everything is checks at once; the lines come in the order of the config."""
+    checks = [_check_controller(name, settings) for name in settings.controllers]
+    checks += [_check_sink(name, settings, plugins) for name in settings.sinks]
+    results = await asyncio.gather(*checks)
     for works, line in results:
-        say(f"{'ok' if works else 'failed'}: {line}")
+        print_lines(f"{'ok' if works else 'failed'}: {line}")
     return all(works for works, _ in results)
 
 
-async def _sign_in(name: str, settings: Settings) -> Result:
+async def _check_controller(name: str, settings: Settings) -> CheckResult:
     async with Controller(name, settings.controllers[name]) as controller:
         try:
             await controller.sign_in()
@@ -124,11 +124,11 @@ async def _sign_in(name: str, settings: Settings) -> Result:
     return True, f"controllers.{name}: signed in; jobs and features can be read"
 
 
-async def _probe(name: str, settings: Settings, plugins: Plugins) -> Result:
+async def _check_sink(name: str, settings: Settings, plugins: Plugins) -> CheckResult:
     renderer = make_renderer(settings, lambda _error: None, plugins=plugins)
     sink = make_sink(name, settings.sinks[name], plugins, renderer)
     try:
-        async with asyncio.timeout(settings.sinks[name].timeout + SLACK):
+        async with asyncio.timeout(settings.sinks[name].timeout + EXTRA_TIME):
             outcome = await sink.probe()
     except TimeoutError:
         return False, f"sinks.{name}: no answer within {settings.sinks[name].timeout:g} s"

@@ -6,6 +6,6 @@ what arrives is handed on, and ``cli`` shows it.
 
 from cmc_notify.demo.checks import Check, Summary
 from cmc_notify.demo.received import Arrival, Piece
-from cmc_notify.demo.stage import SPEED, BridgeEnded, Demo
+from cmc_notify.demo.runner import SPEED, BridgeEnded, Demo
 
 __all__ = ["SPEED", "Arrival", "BridgeEnded", "Check", "Demo", "Piece", "Summary"]

@@ -18,7 +18,7 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from cmc_notify.demo.checks import CHAT_EVENTS, MAIL_EVENTS, TICKET_EVENTS, Got, Summary, judge
+from cmc_notify.demo.checks import CHAT_EVENTS, MAIL_EVENTS, TICKET_EVENTS, AllReceived, Summary, summarize
 from cmc_notify.demo.received import Arrival, chat_arrival, chat_update, mail_arrival, ticket_arrival
 from cmc_notify.errors import CmcNotifyError
 from cmc_notify.simulator import Auth, Simulator, Version
@@ -33,9 +33,9 @@ SPEED = 56.0
 """The night's 42 minutes pass in 45 seconds."""
 INTERVAL = 2.0
 """Seconds between polls: almost two minutes of the night."""
-_START = 15.0
-_STOP = 12.0
-_LOOK = 0.2
+_START_TIMEOUT = 15.0
+_STOP_TIMEOUT = 12.0
+_CHECK_EVERY = 0.2
 _ALL = 100_000
 
 
@@ -44,24 +44,24 @@ class BridgeEnded(CmcNotifyError):
 
 
 class Demo:
-    """``async with Demo(tell) as demo``; ``tell`` is called with each thing that reaches a receiver."""
+    """``async with Demo(on_arrival) as demo``; ``on_arrival`` is called with each thing that reaches a receiver."""
 
-    def __init__(self, tell: Callable[[Arrival], None], *, speed: float = SPEED) -> None:
-        self._tell = tell
+    def __init__(self, on_arrival: Callable[[Arrival], None], *, speed: float = SPEED) -> None:
+        self._on_arrival = on_arrival
         self._speed = speed
         self._exits = AsyncExitStack()
-        self._words: deque[str] = deque(maxlen=5)
+        self._last_lines: deque[str] = deque(maxlen=5)
         self._serving = asyncio.Event()
         self._slack = SlackServer(
             channels={CHANNEL: "C0NETOPS001"},
-            on_message=lambda message: tell(chat_arrival(message, CHANNEL)),
-            on_update=lambda message: tell(chat_update(message, CHANNEL)),
+            on_message=lambda message: on_arrival(chat_arrival(message, CHANNEL)),
+            on_update=lambda message: on_arrival(chat_update(message, CHANNEL)),
         )
         self._secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         self._tickets = Receiver(
-            secrets=[self._secret], on_request=lambda request: tell(ticket_arrival(request))
+            secrets=[self._secret], on_request=lambda request: on_arrival(ticket_arrival(request))
         )
-        self._mailbox = Mailbox(on_mail=lambda mail: tell(mail_arrival(mail)))
+        self._mailbox = Mailbox(on_mail=lambda mail: on_arrival(mail_arrival(mail)))
         self._sim = Simulator("night-push", speed=speed, auth=Auth())
         self.config = Path()
         """The config file that the bridge runs with."""
@@ -96,10 +96,12 @@ class Demo:
         """Wait until the bridge ends, and raise BridgeEnded; normally cancelled."""
         assert self._bridge
         code = await self._bridge.wait()
-        raise BridgeEnded(f"the bridge ended with exit code {code}: {' / '.join(self._words) or 'silently'}")
+        raise BridgeEnded(
+            f"the bridge ended with exit code {code}: {' / '.join(self._last_lines) or 'silently'}"
+        )
 
     async def play(self) -> Summary:
-        """Wait for the scenario's end and until everything is delivered; judge it."""
+        """Wait for the scenario's end and until everything is delivered; summarize it."""
         await self._sim.wait_finished()
         ended = time.time()
         seen: set[float] = set()
@@ -115,15 +117,15 @@ class Demo:
                 # The first poll that ends after the scenario may have begun before; the second has not.
                 if len(seen) > 1 and not still_open and not any(depth.pending for depth in depths):
                     events = await ledger.events(limit=_ALL)
-                    got = Got(self._slack.messages, self._tickets.requests, self._mailbox.mails)
-                    return judge(self._visible(), self._sim.clock.start, events, depths, got)
+                    received = AllReceived(self._slack.messages, self._tickets.requests, self._mailbox.mails)
+                    return summarize(self._visible(), self._sim.clock.start, events, depths, received)
             finally:
                 await store.close()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CHECK_EVERY)
 
     def _visible(self) -> list[Version]:
         """The job states that the controller served, and the last of each job whether served or not."""
-        served = {look for request in self._sim.served for look in request.looks}
+        served = {version for request in self._sim.served for version in request.versions}
         last = {version.key: version for version in self._sim.history}
         return [
             version
@@ -201,17 +203,19 @@ class Demo:
         listening = asyncio.create_task(self._listen(self._bridge))
         self._exits.callback(listening.cancel)
         serving = asyncio.create_task(self._serving.wait())
-        await asyncio.wait((serving, listening), timeout=_START, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, listening), timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()
         if not self._serving.is_set():
-            raise BridgeEnded(f"the bridge did not start: {' / '.join(self._words) or 'no word from it'}")
+            raise BridgeEnded(
+                f"the bridge did not start: {' / '.join(self._last_lines) or 'no word from it'}"
+            )
 
     async def _listen(self, bridge: asyncio.subprocess.Process) -> None:
         """Read the bridge's log to its end; an unread pipe would stop it."""
         assert bridge.stderr
         async for raw in bridge.stderr:
             line = raw.decode(errors="replace").strip()
-            self._words.append(line)
+            self._last_lines.append(line)
             with suppress(msgspec.DecodeError):
                 entry = msgspec.json.decode(line)
                 if isinstance(entry, dict) and entry.get("event") == "bridge.started":
@@ -224,7 +228,7 @@ class Demo:
         with suppress(ProcessLookupError):
             bridge.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(_STOP):
+            async with asyncio.timeout(_STOP_TIMEOUT):
                 await bridge.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):

@@ -1,6 +1,6 @@
 """Rendering: an event and its message become one document of a medium."""
 
-from cmc_notify.rendering.check import check
+from cmc_notify.rendering.check import check_templates
 from cmc_notify.rendering.renderer import Renderer, builtin_templates
 
-__all__ = ["Renderer", "builtin_templates", "check"]
+__all__ = ["Renderer", "builtin_templates", "check_templates"]

@@ -14,7 +14,7 @@ from cmc_notify.errors import TemplateError
 from cmc_notify.rendering.environment import FormatEnvironment
 
 
-def stray_blocks(environment: FormatEnvironment, template: str) -> Iterator[TemplateError]:
+def unused_blocks(environment: FormatEnvironment, template: str) -> Iterator[TemplateError]:
     """A fault for each block of ``template`` that no template above it defines, with its line.
 
     A block inside another one counts as part of it. What can't be read at all is rendering's to report.

@@ -34,7 +34,7 @@ def context_of(
     if room:
         groups, recoveries = every[: room.groups], recovered[: room.groups]
     elif brief:
-        groups = shown(every, form)
+        groups = brief_groups(every, form)
     bounds = room or (BRIEF if brief else None)
     new = sum(group.new for group in every)
     return {
@@ -73,7 +73,7 @@ def _silenced(message: Message) -> dict[str, object] | None:
     return {"by": found.by, "until": rfc3339(found.until), "with_job": found.with_job} if found else None
 
 
-def shown(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:
+def brief_groups(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:
     """What of the groups a brief document shows: the first, as many as count and size allow; at least one."""
     size = _BRIEF_SIZE.get(form.name)
     chosen: list[Group] = []

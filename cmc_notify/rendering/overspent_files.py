@@ -15,13 +15,13 @@ from cmc_notify.core.events import Event
 from cmc_notify.errors import TemplateError
 from cmc_notify.rendering.budget import Budget
 
-REST = 300.0
+SUSPENSION = 300.0
 """Seconds that a file which overspent is left alone."""
 _SMALLER = 2
 """An event so many times smaller may come out well, and is tried."""
 
 
-class Resting(Exception):
+class FileSuspended(Exception):
     """A file is left alone for now; ``fault`` is what it did."""
 
     def __init__(self, fault: TemplateError) -> None:
@@ -29,20 +29,20 @@ class Resting(Exception):
         self.fault = fault
 
 
-class _Rest(Struct, frozen=True):
+class _Suspension(Struct, frozen=True):
     until: float
     size: int
     fault: TemplateError
 
 
 class Spending(threading.local):
-    """The rendering that goes on in this thread. ``resting`` is shared by all threads of a renderer."""
+    """The rendering that goes on in this thread. ``suspended`` is shared by all threads of a renderer."""
 
-    def __init__(self, resting: "RestingFiles") -> None:
+    def __init__(self, suspended: "SuspendedFiles") -> None:
         self.budget: Budget | None = None
         """None until a user's template begins to run."""
         self._event: Event | None = None
-        self._resting = resting
+        self._suspended = suspended
 
     @contextmanager
     def on(self, event: Event) -> Iterator[None]:
@@ -61,18 +61,18 @@ class Spending(threading.local):
         return self.budget
 
     def enter(self, file: str) -> Budget:
-        """The budget, for a body of this file. Raises Resting."""
+        """The budget, for a body of this file. Raises FileSuspended."""
         budget = self.budget or self.now()
-        if self._resting:
-            self._resting.ask(file, budget)
+        if self._suspended:
+            self._suspended.ask(file, budget)
         return budget
 
 
-class RestingFiles:
-    """The files that overspent, for ``REST`` seconds each."""
+class SuspendedFiles:
+    """The files that overspent, for ``SUSPENSION`` seconds each."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._files: dict[str, _Rest] = {}
+        self._files: dict[str, _Suspension] = {}
         self._clock = clock
 
     def __bool__(self) -> bool:
@@ -80,13 +80,13 @@ class RestingFiles:
 
     def put(self, file: str, size: int, fault: TemplateError) -> None:
         """Leave this file alone, for events of ``size`` characters and up."""
-        self._files[file] = _Rest(self._clock() + REST, size, fault)
+        self._files[file] = _Suspension(self._clock() + SUSPENSION, size, fault)
 
     def ask(self, file: str, budget: Budget) -> None:
-        """Raise Resting where the file is to be left alone."""
+        """Raise FileSuspended where the file is to be left alone."""
         rest = self._files.get(file)
         if rest is None or budget.size * _SMALLER < rest.size:
             return
         if self._clock() < rest.until:
-            raise Resting(rest.fault)
+            raise FileSuspended(rest.fault)
         self._files.pop(file, None)

@@ -8,7 +8,7 @@ from cmc_notify.core.events import Event, JobInfo
 from cmc_notify.core.grouping import group_failures, group_recoveries
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message, Room
-from cmc_notify.rendering.context import BRIEF, shown
+from cmc_notify.rendering.context import BRIEF, brief_groups
 from cmc_notify.rendering.filters import listing, oneline, plural, shorten
 from cmc_notify.rendering.formats import Format
 
@@ -77,7 +77,7 @@ def _job(job: JobInfo, room: Room | None) -> Iterator[str]:
 def _pairs(event: Event, form: Format, *, brief: bool, room: Room | None) -> Iterator[str]:
     every = group_failures(event.failures)
     recovered = group_recoveries(event.recoveries)
-    groups = shown(every, form) if brief else every
+    groups = brief_groups(every, form) if brief else every
     if room:
         groups, recovered = every[: room.groups], recovered[: room.groups]
     bounds = room or (BRIEF if brief else None)

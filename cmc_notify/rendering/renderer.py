@@ -17,9 +17,9 @@ from cmc_notify.rendering.context import context_of
 from cmc_notify.rendering.environment import FormatEnvironment, candidates
 from cmc_notify.rendering.filters import all_filters
 from cmc_notify.rendering.formats import Format, format_of
-from cmc_notify.rendering.overspent_files import Resting, RestingFiles, Spending
+from cmc_notify.rendering.overspent_files import FileSuspended, Spending, SuspendedFiles
 from cmc_notify.rendering.plain_message import plain_message
-from cmc_notify.rendering.template_errors import place, translate
+from cmc_notify.rendering.template_errors import template_position, translate
 
 
 def builtin_templates() -> Path:
@@ -62,8 +62,8 @@ class Renderer:
         self._timezone = timezone
         self._filters = all_filters(zone)
         self._on_fallback = on_fallback
-        self._resting = RestingFiles(clock)
-        self._spending = Spending(self._resting)
+        self._suspended = SuspendedFiles(clock)
+        self._spending = Spending(self._suspended)
         self._environments: dict[str, FormatEnvironment] = {}
 
     def render(
@@ -103,15 +103,15 @@ class Renderer:
                 used = template.name or wanted
                 document = template.render(context_of(message, form, brief=brief, room=room))
                 return form.finish(document.encode("utf-8", "replace").decode())
-            except Resting as rests:
-                fault = rests.fault
-                raise TemplateError(fault.template, fault.line, fault.message) from rests
+            except FileSuspended as suspended:
+                fault = suspended.fault
+                raise TemplateError(fault.template, fault.line, fault.message) from suspended
             except Exception as error:
                 folders = (*self.templates_dirs, *self._plugin_dirs.values(), self._builtin)
                 fault = translate(error, used, folders)
-                file, _ = place(error)
+                file, _ = template_position(error)
                 if file and time.thread_time() - began > _COSTLY:
-                    self._resting.put(file, self._spending.now().size, fault)
+                    self._suspended.put(file, self._spending.now().size, fault)
                 raise fault from error
 
     def environment(self, form: Format) -> FormatEnvironment:

@@ -32,13 +32,13 @@ _MESSAGES: dict[type[Exception], str] = {
 
 def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> TemplateError:
     """The TemplateError for any exception of loading or rendering ``wanted``."""
-    file, line = place(error)
+    file, line = template_position(error)
     if isinstance(error, TemplateSyntaxError):
         file, line = error.filename or file, error.lineno
     return TemplateError(_name(file, folders) if file else wanted, line, _message(error))
 
 
-def place(error: Exception) -> tuple[str | None, int | None]:
+def template_position(error: Exception) -> tuple[str | None, int | None]:
     """File and line of the innermost template in the traceback, as Jinja rewrote it; None where none is."""
     found: tuple[str | None, int | None] = (None, None)
     trace = error.__traceback__

@@ -231,7 +231,7 @@ class SinkSettings(Part):
 SinkType = type[SinkSettings]
 
 
-def chosen(kind: SinkType, written: Mapping[Any, Any]) -> SinkType:
+def settings_class(kind: SinkType, written: Mapping[Any, Any]) -> SinkType:
     """The class that reads these settings of a sink of this type: its preset's, where they name one."""
     named = written.get("preset")
     return kind.presets.get(named, kind) if isinstance(named, str) else kind

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from cmc_notify.settings.base import SinkSettings, chosen, holds_secret
+from cmc_notify.settings.base import SinkSettings, holds_secret, settings_class
 from cmc_notify.settings.document import Path
 
 _ABSENT = object()
 
 
-class Shapes:
+class ConfigTypes:
     """The types of one config: its root model, the installed sink types, and the tree that names them."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Shapes:
         written = value_at(self._tree, path)
         named = value_at(written, ("type",))
         found = self._sink_types.get(named) if isinstance(named, str) else None
-        return chosen(found, written) if found else annotation
+        return settings_class(found, written) if found else annotation
 
 
 def value_at(tree: Any, path: Path) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cmc_notify.settings.root import Settings
 
 
-def cautions(settings: Settings) -> Iterator[str]:
+def config_warnings(settings: Settings) -> Iterator[str]:
     """One line each: the key, what it means, and what to do. Holds no secret."""
     for kind, parts in (("controllers", settings.controllers), ("sinks", settings.sinks)):
         for name, part in parts.items():
@@ -21,7 +21,7 @@ def cautions(settings: Settings) -> Iterator[str]:
         yield f"sinks.{name}: is in no route and nobody's fallback, so nothing goes there; route to it"
     tickets = {name for name, sink in settings.sinks.items() if sink.opens_tickets}
     for index, route in enumerate(settings.routes):
-        if route.per == "incident" and not tickets & set(route.sinks):
+        if route.per == "failure" and not tickets & set(route.sinks):
             yield (
                 f"routes.{index}.per: speaks of tickets, and none of this route's sinks opens any; "
                 "remove it, or name a sink with a ticket preset"

@@ -57,7 +57,7 @@ def parse(text: str) -> Document:
         node = yaml.compose(text, Loader=_Loader)
         value = reader.value(node, ()) if node is not None else None
     except yaml.MarkedYAMLError as error:
-        message, mark = _complaint(error)
+        message, mark = _explained(error)
         return Document(None, {}, (Problem((), message, mark.line + 1 if mark else None),))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -68,7 +68,7 @@ def parse(text: str) -> Document:
     return Document(value, MappingProxyType(reader.lines), tuple(reader.problems))
 
 
-_COMPLAINTS = (
+_MESSAGES = (
     ("while scanning a quoted scalar", "a quote that begins here is never closed; close it"),
     ("unknown escape", "a backslash in double quotes has a meaning in YAML; use single quotes"),
     ("undefined alias", "a value begins with * here; put it in quotes"),
@@ -85,15 +85,19 @@ _COMPLAINTS = (
 """What the parser says, and what we say: its own words can quote the text, and so a secret."""
 
 
-def _complaint(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
-    said = f"{error.context} {error.problem}"
-    for theirs, ours in _COMPLAINTS:
-        if theirs in said:
+def _explained(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
+    parser_message = f"{error.context} {error.problem}"
+    for parser_words, message in _MESSAGES:
+        if parser_words in parser_message:
             # A quote that is never closed is found at the end of the file; where it begins helps.
-            mark = error.context_mark if theirs == said[: len(theirs)] else error.problem_mark
-            return f"is no YAML: {ours}", mark or error.problem_mark
-    mended = "look at this line and the one before for indentation, quotes, and brackets"
-    return f"is no YAML: it can't be understood here; {mended}", error.problem_mark or error.context_mark
+            mark = (
+                error.context_mark
+                if parser_words == parser_message[: len(parser_words)]
+                else error.problem_mark
+            )
+            return f"is no YAML: {message}", mark or error.problem_mark
+    remedy = "look at this line and the one before for indentation, quotes, and brackets"
+    return f"is no YAML: it can't be understood here; {remedy}", error.problem_mark or error.context_mark
 
 
 class _Reader:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
 
+from cmc_notify.settings.config_types import ConfigTypes
 from cmc_notify.settings.document import Path, Problem, parse
-from cmc_notify.settings.shapes import Shapes
 
 PREFIX = "CMC_NOTIFY_"
 CONFIG_VARIABLE = "CMC_NOTIFY_CONFIG"
@@ -31,8 +31,8 @@ class Overlaid(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def overlay(tree: dict[str, Any], environ: Mapping[str, str], shapes: Shapes) -> Overlaid:
-    """Put the environment over a file's tree. ``shapes`` must look at ``tree`` itself, which is changed."""
+def overlay(tree: dict[str, Any], environ: Mapping[str, str], config_types: ConfigTypes) -> Overlaid:
+    """Put the environment over a file's tree. ``config_types`` must look at ``tree`` itself, which is changed."""
     variables: dict[Path, str] = {}
     problems: list[Problem] = []
     for path, name in _paths(environ):
@@ -42,9 +42,9 @@ def overlay(tree: dict[str, Any], environ: Mapping[str, str], shapes: Shapes) ->
             problems.append(Problem(path, placed))
             continue
         variables[placed] = name
-        value, complaint = _read(environ[name], placed, shapes)
-        if complaint:
-            problems.append(Problem(placed, complaint))
+        value, problem_text = _read(environ[name], placed, config_types)
+        if problem_text:
+            problems.append(Problem(placed, problem_text))
             continue
         _set(tree, placed, value, variables)
     return Overlaid(tree, variables, tuple(problems))
@@ -88,13 +88,13 @@ def _place(tree: dict[str, Any], path: Path) -> Path | str:
     return tuple(placed)
 
 
-def _read(text: str, path: Path, shapes: Shapes) -> tuple[Any, str | None]:
-    if shapes.collects(path):
+def _read(text: str, path: Path, config_types: ConfigTypes) -> tuple[Any, str | None]:
+    if config_types.collects(path):
         document = parse(text)
         for problem in document.problems:
             return None, f"{problem.message} (its text is read as YAML)"
         return deepcopy(document.value), None
-    if text.strip() in ("null", "~") and shapes.nullable(path):
+    if text.strip() in ("null", "~") and config_types.nullable(path):
         return None, None
     return text, None
 

@@ -11,13 +11,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import document, environment
-from cmc_notify.settings.base import SinkSettings, chosen
+from cmc_notify.settings.base import SinkSettings, settings_class
+from cmc_notify.settings.config_types import ConfigTypes, value_at
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.files import Digests, digests, named_files
-from cmc_notify.settings.references import disagreements, unfit_fallbacks
+from cmc_notify.settings.references import reference_problems, ticket_fallback_problems
 from cmc_notify.settings.root import Name, Settings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
-from cmc_notify.settings.shapes import Shapes, value_at
 from cmc_notify.settings.suggestions import closest
 from cmc_notify.settings.validation_errors import explain, shown
 
@@ -87,8 +87,8 @@ class _Source(NamedTuple):
 def _build(source: _Source) -> Loaded:
     file, text, environ, sink_types = source
     tree, lines, problems = _parsed(file, text) if file else ({}, {}, [])
-    shapes = Shapes(Settings, sink_types, tree)
-    overlaid = environment.overlay(tree, environ, shapes)
+    config_types = ConfigTypes(Settings, sink_types, tree)
+    overlaid = environment.overlay(tree, environ, config_types)
     if file is None and not overlaid.variables:
         raise ConfigError(_nothing_found())
     problems += overlaid.problems
@@ -99,10 +99,10 @@ def _build(source: _Source) -> Loaded:
     try:
         loaded = _loaded_type(tree, sink_types)()
     except ValidationError as error:
-        problems += explain(error, tree, shapes)
-    problems += disagreements(*_parts(tree))
+        problems += explain(error, tree, config_types)
+    problems += reference_problems(*_parts(tree))
     if loaded is not None:
-        problems += unfit_fallbacks(loaded.sinks)
+        problems += ticket_fallback_problems(loaded.sinks)
     if loaded is None or problems:
         places = _Places(file, lines, overlaid.variables)
         raise ConfigError(*(_line(problem, places) for problem in _sorted(problems, places)))
@@ -192,7 +192,7 @@ def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSe
         raise ValueError(f"type: is missing; write one of {known}")
     if not isinstance(name, str) or name not in sink_types:
         raise ValueError(f"type: no such sink type; {_remedy(str(name), sink_types)}")
-    return chosen(sink_types[name], value).model_validate(value)
+    return settings_class(sink_types[name], value).model_validate(value)
 
 
 def _remedy(name: str, sink_types: Mapping[str, type[SinkSettings]]) -> str:

@@ -16,7 +16,7 @@ _EVENT_TYPES = frozenset(event_type.value for event_type in EventType)
 _ABOUT_SINKS = frozenset({EventType.SINK_FAILING.value, EventType.SINK_RECOVERED.value})
 
 
-def disagreements(
+def reference_problems(
     controllers: Collection[str],
     fallbacks: Mapping[str, str | None],
     routes: Mapping[int, RouteSettings],
@@ -84,7 +84,7 @@ def _bad_fallbacks(fallbacks: Mapping[str, str | None]) -> Iterator[Problem]:
             yield Problem(place, f"falls back in a circle ({' → '.join([*chain, name])}); end it with a sink")
 
 
-def unfit_fallbacks(sinks: Mapping[str, SinkSettings]) -> Iterator[Problem]:
+def ticket_fallback_problems(sinks: Mapping[str, SinkSettings]) -> Iterator[Problem]:
     """Fallbacks whose tickets nothing would close: only who opens tickets is told when each is over."""
     for name, sink in sinks.items():
         other = sinks.get(sink.fallback or "")

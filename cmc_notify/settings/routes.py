@@ -39,6 +39,12 @@ def _known_event(pattern: str) -> str:
     return pattern
 
 
+def _renamed_per(value: Any) -> Any:
+    if value == "incident":
+        raise ValueError("`incident` was renamed; write `per: failure`")
+    return value
+
+
 def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 
@@ -76,11 +82,11 @@ class RouteSettings(Part):
 
     match: MatchSettings = MatchSettings()
     sinks: SinkNames
-    per: Literal["job", "incident"] = "job"
-    """What one ticket is about, for those of ``sinks`` that open tickets: a job with all its failures, or one
-    incident (controller, serial, feature).
+    per: Annotated[Literal["job", "failure"], BeforeValidator(_renamed_per)] = "job"
+    """The subject of one ticket, for those of ``sinks`` that open tickets: a job with all its failures, or one
+    failure (controller, serial, feature).
     """
     max_per_job: Annotated[int, Field(ge=1)] = 50
-    """With ``per: incident``: a job with more failures than this gets one ticket, its job's."""
+    """With ``per: failure``: a job with more failures than this gets one ticket, its job's."""
     continue_: bool = Field(default=False, alias="continue")
     """Whether the routes below are asked too."""

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cmc_notify.settings.config_types import ConfigTypes, child, has, value_at
 from cmc_notify.settings.document import Path, Problem
-from cmc_notify.settings.shapes import Shapes, child, has, value_at
 from cmc_notify.settings.suggestions import did_you_mean
 
 _OWN_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*): (.+)", re.DOTALL)
@@ -33,14 +33,14 @@ def shown_key(key: str | int) -> str:
     return f"{found[0] if found else ''}…"
 
 
-def explain(error: ValidationError, tree: Any, shapes: Shapes) -> Iterable[Problem]:
+def explain(error: ValidationError, tree: Any, config_types: ConfigTypes) -> Iterable[Problem]:
     """One problem for each place. Where every alternative of a place failed, their messages are joined."""
     messages: dict[Path, list[str]] = {}
     for details in error.errors(include_input=False, include_url=False):
         path = _path(details, tree)
-        message = _message(details, path, tree, shapes)
+        message = _message(details, path, tree, config_types)
         own = _OWN_KEY.fullmatch(message)
-        if own and own[1] in shapes.keys(path):
+        if own and own[1] in config_types.keys(path):
             path, message = (*path, own[1]), own[2]
         kept = messages.setdefault(path, [])
         if message not in kept:
@@ -63,16 +63,16 @@ def _path(details: ErrorDetails, tree: Any) -> Path:
     return tuple(path)
 
 
-def _message(details: ErrorDetails, path: Path, tree: Any, shapes: Shapes) -> str:
+def _message(details: ErrorDetails, path: Path, tree: Any, config_types: ConfigTypes) -> str:
     kind, context = details["type"], details.get("ctx", {})
     value = value_at(tree, path)
     message = details["msg"].removeprefix("Input ")
     match kind:
         case "missing":
-            either = f" (or {path[-1]}_file)" if f"{path[-1]}_file" in shapes.keys(path[:-1]) else ""
-            message = f"is missing; add `{path[-1]}: …`{either}{_known(shapes.keys(path))}"
+            either = f" (or {path[-1]}_file)" if f"{path[-1]}_file" in config_types.keys(path[:-1]) else ""
+            message = f"is missing; add `{path[-1]}: …`{either}{_known(config_types.keys(path))}"
         case "extra_forbidden":
-            message = unknown_key(str(path[-1]), shapes.keys(path[:-1]))
+            message = unknown_key(str(path[-1]), config_types.keys(path[:-1]))
         case "value_error":
             message = str(context["error"])
         case "literal_error" | "enum":
@@ -82,7 +82,7 @@ def _message(details: ErrorDetails, path: Path, tree: Any, shapes: Shapes) -> st
         case "string_type" if isinstance(value, int | float):
             message = "must be a text; put the value in quotes"
         case "model_type" | "dict_type" | "model_attributes_type":
-            message = f"must be a mapping, `key: value` in lines of its own{_known(shapes.keys(path))}"
+            message = f"must be a mapping, `key: value` in lines of its own{_known(config_types.keys(path))}"
         case _ if kind in _TEXTS:
             message = _TEXTS[kind].format(**context)
     return message

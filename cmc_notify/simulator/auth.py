@@ -29,7 +29,7 @@ class Auth:
     access_code: str = "simulated-access-code"
     lifetime: float = 3600.0
     """Real seconds that a token or session lives."""
-    tell_expiry: bool = True
+    send_expires_in: bool = True
     """Whether the token answer has ``expires_in``."""
     signed_tokens: bool = False
     """Tokens have three parts and must come as ``SignedBearer``."""
@@ -93,7 +93,7 @@ class SignIn:
         answer: dict[str, object] = {"access_token": token, "token_type": "bearer", "state": form["state"]}
         if self.auth.wrong_state:
             answer["state"] = "forged"
-        if self.auth.tell_expiry:
+        if self.auth.send_expires_in:
             answer["expires_in"] = max(1, int(self.auth.lifetime))
         return answer
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from cmc_notify.simulator.auth import Auth, SignIn
 from cmc_notify.simulator.catalog import Catalog
 from cmc_notify.simulator.clock import START, Change, VirtualClock
-from cmc_notify.simulator.faults import Faults, Kind, Outage
+from cmc_notify.simulator.faults import FaultKind, Faults, Outage
 from cmc_notify.simulator.jobs import Jobs, Version
 from cmc_notify.simulator.quirks import Quirks
 from cmc_notify.simulator.scenarios import Scenario, find_scenario
@@ -140,11 +140,11 @@ class Simulator:
         """Plan a change, in virtual seconds after the start."""
         self.clock.at(self.clock.start + seconds, change)
 
-    def fail_next(self, kind: Kind, count: int = 1, *, path: str = "") -> None:
+    def fail_next(self, kind: FaultKind, count: int = 1, *, path: str = "") -> None:
         """Let the next ``count`` requests whose path and query contain ``path`` meet a fault."""
         self.faults.fail_next(kind, count, path=path)
 
-    def outage(self, kind: Kind) -> AbstractContextManager[Outage]:
+    def outage(self, kind: FaultKind) -> AbstractContextManager[Outage]:
         """Every request meets this fault for as long as the block runs."""
         return self.faults.outage(kind, lambda: self.clock.now)
 

@@ -5,18 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["timeout", "500", "503", "401", "cut", "refuse", "garbage", "slow"]
+FaultKind = Literal["timeout", "500", "503", "401", "cut", "refuse", "garbage", "slow"]
 """``timeout``: no answer ever. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once
 (aiohttp's client repeats such a GET once by itself: plan two). ``garbage``: 200 with a body that is no
 JSON. ``slow``: the whole body, in pieces over ``slow_for`` seconds.
 """
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 
 @dataclass(slots=True)
 class _Planned:
-    kind: Kind
+    kind: FaultKind
     count: int
     path: str
 
@@ -25,7 +25,7 @@ class _Planned:
 class Outage:
     """One outage. Times are virtual Unix seconds; ``hits`` counts the requests that met it."""
 
-    kind: Kind
+    kind: FaultKind
     began: float
     ended: float | None = None
     hits: int = 0
@@ -40,18 +40,18 @@ class Faults:
         """Real seconds that a slow body takes."""
         self._planned: list[_Planned] = []
 
-    def fail_next(self, kind: Kind, count: int = 1, *, path: str = "") -> None:
+    def fail_next(self, kind: FaultKind, count: int = 1, *, path: str = "") -> None:
         """Let the next ``count`` requests whose path and query contain ``path`` meet this fault."""
         self._planned.append(_Planned(_checked(kind), count, path))
 
-    def begin(self, kind: Kind, now: float) -> Outage:
+    def begin(self, kind: FaultKind, now: float) -> Outage:
         """Let every request meet this fault from now on; several outages at once: the newest decides."""
         outage = Outage(_checked(kind), now)
         self.outages.append(outage)
         return outage
 
     @contextmanager
-    def outage(self, kind: Kind, now: Callable[[], float]) -> Iterator[Outage]:
+    def outage(self, kind: FaultKind, now: Callable[[], float]) -> Iterator[Outage]:
         """An outage for as long as the block runs; ``now`` gives virtual Unix seconds."""
         outage = self.begin(kind, now())
         try:
@@ -59,7 +59,7 @@ class Faults:
         finally:
             outage.ended = now()
 
-    def meet(self, target: str) -> Kind | None:
+    def next_fault(self, target: str) -> FaultKind | None:
         """The fault that a request for this path and query meets now, if any."""
         for planned in self._planned:
             if planned.count and planned.path in target:
@@ -72,7 +72,7 @@ class Faults:
         return None
 
 
-def _checked(kind: Kind) -> Kind:
-    if kind not in KINDS:
-        raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)}")
+def _checked(kind: FaultKind) -> FaultKind:
+    if kind not in FAULT_KINDS:
+        raise ValueError(f"no fault is called {kind!r}; there are {', '.join(FAULT_KINDS)}")
     return kind

@@ -40,7 +40,7 @@ class Version:
 class SimulatedJob:
     """A push job on the controller. ``key`` names it for good: an id alone can come back."""
 
-    def __init__(self, board: "Jobs", key: str, fields: dict[str, Any], *, raw: bytes | None = None) -> None:
+    def __init__(self, jobs: "Jobs", key: str, fields: dict[str, Any], *, raw: bytes | None = None) -> None:
         self.key = key
         self.rows: list[Row] = []
         self.overrides: dict[str, Any] = {}
@@ -50,7 +50,7 @@ class SimulatedJob:
         """This job's own reading of the page, where it differs from the controller's."""
         self.raw = raw
         """The literal item, where it is no job at all."""
-        self._board = board
+        self._jobs = jobs
         self._fields = fields
         self._shown_rows: Sequence[Row] = ()
         self._depth = 0
@@ -88,7 +88,7 @@ class SimulatedJob:
         finally:
             self._depth -= 1
         if not self._depth:
-            self._board.publish(self)
+            self._jobs.publish(self)
 
     def set(self, **fields: Any) -> None:
         """Change properties by wire name (``status`` for job_status)."""
@@ -127,11 +127,11 @@ class SimulatedJob:
 
     def start(self) -> None:
         """The push begins: InProgress, push time now."""
-        self.set(status="InProgress", push_time=self._board.now)
+        self.set(status="InProgress", push_time=self._jobs.now)
 
     def finish(self, status: str, *, error_text: str | None = None) -> None:
         """The push ends now with this status; ``error_text`` is a pre-push failure's."""
-        self.set(status=status, completion_time=self._board.now, error_text=error_text)
+        self.set(status=status, completion_time=self._jobs.now, error_text=error_text)
 
     def cancel(self) -> None:
         """Cancel now. Raises ValueError where it is finished."""
@@ -145,11 +145,11 @@ class SimulatedJob:
             self.rows = [Row(row.serial, row.feature_id) for row in self.rows]
             self.set(status=status, completion_time=None, error_text=None, push_time=None)
             if status == "InProgress":
-                self.set(push_time=self._board.now)
+                self.set(push_time=self._jobs.now)
 
     def purge(self) -> None:
         """The controller forgets the job; its history stays here."""
-        self._board.purge(self)
+        self._jobs.purge(self)
 
     def encoded(self, quirks: Quirks) -> bytes:
         """The wire document as it is now, with the rows that are shown now."""

@@ -23,13 +23,13 @@ TOLERANCE = 300
 LARGEST_BODY = 64 * 1024 * 1024
 
 
-class Answer(Struct, frozen=True):
+class ScriptedResponse(Struct, frozen=True):
     """What to do with one request: ``reset`` cuts the connection after the body, ``hang`` says nothing."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
     body: str = ""
-    manner: Literal["answer", "reset", "hang"] = "answer"
+    action: Literal["respond", "reset", "hang"] = "respond"
 
 
 class Received(Struct, frozen=True):
@@ -58,8 +58,8 @@ class Received(Struct, frozen=True):
 class Receiver:
     """Listens on loopback. Requests are answered from ``script`` first, then with ``otherwise``.
 
-    HEAD requests, by which a sender may look whether somebody listens, are kept apart in ``looks`` and are
-    answered with ``look_status``.
+    HEAD requests, by which a sender may check whether somebody listens, are kept apart in ``probes`` and are
+    answered with ``probe_status``.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Receiver:
     ) -> None:
         """With ``secrets`` (``whsec_…``) a request that none of them has signed is answered 401."""
         self.requests: list[Received] = []
-        self.looks: list[Received] = []
-        self.script: deque[Answer] = deque()
-        self.otherwise = Answer()
-        self.look_status = 200
+        self.probes: list[Received] = []
+        self.script: deque[ScriptedResponse] = deque()
+        self.otherwise = ScriptedResponse()
+        self.probe_status = 200
         self._secrets = tuple(secrets)
         self._on_request = on_request
         self._changed = asyncio.Condition()
@@ -128,19 +128,21 @@ class Receiver:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         problem = signature_problem(headers, body, self._secrets, now=time.time()) if self._secrets else None
-        look = request.method == "HEAD"
-        if look:
-            answer = Answer(self.look_status)
+        is_probe = request.method == "HEAD"
+        if is_probe:
+            answer = ScriptedResponse(self.probe_status)
         elif problem:
-            answer = Answer(401, body=problem)
+            answer = ScriptedResponse(401, body=problem)
         else:
             answer = self.script.popleft() if self.script else self.otherwise
-        status = answer.status if answer.manner == "answer" else None
-        received = Received(request.method, request.path_qs, headers, body, status, None if look else problem)
-        await self._note(received, self.looks if look else self.requests)
-        if answer.manner == "hang":
+        status = answer.status if answer.action == "respond" else None
+        received = Received(
+            request.method, request.path_qs, headers, body, status, None if is_probe else problem
+        )
+        await self._note(received, self.probes if is_probe else self.requests)
+        if answer.action == "hang":
             await self._stopping.wait()
-        if answer.manner != "answer" and request.transport is not None:
+        if answer.action != "respond" and request.transport is not None:
             request.transport.abort()
         return web.Response(status=answer.status, headers=answer.headers, text=answer.body)
 

@@ -6,10 +6,10 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from cmc_notify.simulator.faults import Kind
+from cmc_notify.simulator.faults import FaultKind
 
 
-class Problem(Exception):
+class ApiError(Exception):
     """The controller answers with an error document."""
 
     def __init__(self, status: int, error_id: str, text: str) -> None:
@@ -57,7 +57,7 @@ async def send_slowly(
     return response
 
 
-async def fail(request: web.Request, kind: Kind, body: bytes, stop: asyncio.Event) -> web.StreamResponse:
+async def fail(request: web.Request, kind: FaultKind, body: bytes, stop: asyncio.Event) -> web.StreamResponse:
     """Let a request meet a fault (any but ``slow``); ``stop`` lets a hanging one go."""
     response: web.StreamResponse = web.Response()
     match kind:

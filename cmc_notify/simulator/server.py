@@ -19,7 +19,7 @@ from cmc_notify.simulator.clock import VirtualClock
 from cmc_notify.simulator.faults import Faults
 from cmc_notify.simulator.jobs import Jobs, SimulatedJob
 from cmc_notify.simulator.quirks import Quirks
-from cmc_notify.simulator.responses import Problem, connected, error_body, fail, send, send_slowly
+from cmc_notify.simulator.responses import ApiError, connected, error_body, fail, send, send_slowly
 
 COMMON = "/api/common/1.0"
 CONFIGURATOR = "/api/cmc.configurator/{version:1\\.[01]}"
@@ -30,7 +30,7 @@ SERVICES = [
     {"id": "cmc.appliance_inventory", "versions": ["1.0"]},
 ]
 
-Look = tuple[str, int]
+VersionKey = tuple[str, int]
 """A job's key and the number of its version."""
 
 
@@ -42,22 +42,22 @@ class Request:
     method: str
     target: str
     time: float
-    looks: tuple[Look, ...] = ()
+    versions: tuple[VersionKey, ...] = ()
     status: int = 0
     fault: str | None = None
     complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerResponse:
     """A good answer before it is sent."""
 
     body: bytes
-    looks: tuple[Look, ...] = ()
+    versions: tuple[VersionKey, ...] = ()
     cookie: tuple[str, str] | None = None
 
 
-Handler = Callable[[web.Request], Awaitable[Answer]]
+Handler = Callable[[web.Request], Awaitable[ServerResponse]]
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -83,17 +83,17 @@ class Server:
         self._sign_in = sign_in
         self._faults = faults
         self._quirks = quirks
-        self._lists: dict[tuple[object, ...], Answer] = {}
+        self._lists: dict[tuple[object, ...], ServerResponse] = {}
         self._lists_generation = -1
 
-    async def _tell_time(self, _request: web.Request, response: web.StreamResponse) -> None:
+    async def _set_date(self, _request: web.Request, response: web.StreamResponse) -> None:
         """The controller's own clock stands in each answer, as HTTP has it."""
         response.headers["Date"] = formatdate(self._clock.now, usegmt=True)
 
     def application(self) -> web.Application:
         """The routes of all three services."""
         app = web.Application(client_max_size=64 * 1024)
-        app.on_response_prepare.append(self._tell_time)
+        app.on_response_prepare.append(self._set_date)
         for method, path, handler, guarded in (
             ("GET", f"{COMMON}/auth_info", self._auth_info, False),
             ("GET", f"{COMMON}/services", self._services, False),
@@ -132,14 +132,14 @@ class Server:
             if guarded:
                 self._sign_in.check(request)
             answer = await handler(request)
-        except (Refused, Problem) as problem:
+        except (Refused, ApiError) as problem:
             entry.status = problem.status
             response = await send(request, problem.status, error_body(problem.error_id, str(problem)))
             entry.complete = connected(request)
             return response
         if fault == "cut":
             return await fail(request, fault, answer.body, self.stopping)
-        entry.looks = answer.looks
+        entry.versions = answer.versions
         entry.status = HTTPStatus.OK
         if fault == "slow":
             response = await send_slowly(request, answer.body, self._faults.slow_for, self.stopping)
@@ -150,44 +150,44 @@ class Server:
 
     # --- common -------------------------------------------------------------------------------------
 
-    async def _auth_info(self, _: web.Request) -> Answer:
+    async def _auth_info(self, _: web.Request) -> ServerResponse:
         if self._quirks.auth_info_404:
             raise _not_found("auth_info")
         return _json(self._sign_in.auth_info())
 
-    async def _services(self, _: web.Request) -> Answer:
+    async def _services(self, _: web.Request) -> ServerResponse:
         if self._quirks.services_404:
             raise _not_found("services")
         return _json(SERVICES)
 
-    async def _token(self, request: web.Request) -> Answer:
+    async def _token(self, request: web.Request) -> ServerResponse:
         return _json(self._sign_in.token(await request.post()))
 
-    async def _login(self, request: web.Request) -> Answer:
+    async def _login(self, request: web.Request) -> ServerResponse:
         try:
             document = json.loads(await request.read())
         except ValueError:
-            raise Problem(400, "REQUEST_INVALID_INPUT", "The body is no JSON") from None
+            raise ApiError(400, "REQUEST_INVALID_INPUT", "The body is no JSON") from None
         session = self._sign_in.login(document)
-        return Answer(b"{}", cookie=(COOKIE, session))
+        return ServerResponse(b"{}", cookie=(COOKIE, session))
 
-    async def _nothing(self, request: web.Request) -> Answer:
+    async def _nothing(self, request: web.Request) -> ServerResponse:
         raise _not_found(request.path)
 
     # --- inventory ----------------------------------------------------------------------------------
 
-    async def _appliances(self, request: web.Request) -> Answer:
+    async def _appliances(self, request: web.Request) -> ServerResponse:
         if self._quirks.inventory == "404":
             raise _not_found("brief_appliances")
         if self._quirks.inventory == "403":
-            raise Problem(403, "AUTH_INSUFFICIENT_PRIVILEGES", "This account can't read the inventory")
+            raise ApiError(403, "AUTH_INSUFFICIENT_PRIVILEGES", "This account can't read the inventory")
         documents = [appliance.document() for appliance in self._catalog.appliances]
         wanted = {name: request.query[name] for name in ("serial", "uuid", "health") if name in request.query}
         return _json([doc for doc in documents if all(doc[name] == wanted[name] for name in wanted)])
 
     # --- configurator -------------------------------------------------------------------------------
 
-    async def _job_list(self, request: web.Request) -> Answer:
+    async def _job_list(self, request: web.Request) -> ServerResponse:
         status = request.query.get("job_status")
         feature_id, after, before = (_number(request, name) for name in ("feature_id", "after", "before"))
         filters = (status, feature_id, after, before)
@@ -197,28 +197,28 @@ class Server:
         if filters not in self._lists:
             found = self._jobs.select(status=status, feature_id=feature_id, after=after, before=before)
             body = b"[" + b",".join(job.body for job in found) + b"]"
-            self._lists[filters] = Answer(body, tuple(_look(job) for job in found))
+            self._lists[filters] = ServerResponse(body, tuple(_version_key(job) for job in found))
         return self._lists[filters]
 
-    async def _job(self, request: web.Request) -> Answer:
+    async def _job(self, request: web.Request) -> ServerResponse:
         job = self._find(request)
-        return Answer(job.body, (_look(job),))
+        return ServerResponse(job.body, (_version_key(job),))
 
-    async def _cancel(self, request: web.Request) -> Answer:
+    async def _cancel(self, request: web.Request) -> ServerResponse:
         job = self._find(request)
         try:
             job.cancel()
         except ValueError:
-            raise Problem(
+            raise ApiError(
                 409, "JOB_ALREADY_FINISHED", f"Job {job.id} can't be canceled: it is {job.status}"
             ) from None
-        return Answer(job.body, (_look(job),))
+        return ServerResponse(job.body, (_version_key(job),))
 
-    async def _features(self, request: web.Request) -> Answer:
+    async def _features(self, request: web.Request) -> ServerResponse:
         name = request.query.get("name")
         return _json([item for item in self._catalog.features if name is None or item["name"] == name])
 
-    async def _feature(self, request: web.Request) -> Answer:
+    async def _feature(self, request: web.Request) -> ServerResponse:
         number = _id(request, "feature")
         for item in self._catalog.features:
             if item["id"] == number:
@@ -233,11 +233,11 @@ class Server:
         return job
 
 
-def _json(document: object) -> Answer:
-    return Answer(json.dumps(document).encode())
+def _json(document: object) -> ServerResponse:
+    return ServerResponse(json.dumps(document).encode())
 
 
-def _look(job: SimulatedJob) -> Look:
+def _version_key(job: SimulatedJob) -> VersionKey:
     return job.key, len(job.versions)
 
 
@@ -248,7 +248,7 @@ def _number(request: web.Request, name: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise Problem(400, "REQUEST_INVALID_INPUT", f"{name}: {text!r} is not an integer") from None
+        raise ApiError(400, "REQUEST_INVALID_INPUT", f"{name}: {text!r} is not an integer") from None
 
 
 def _id(request: web.Request, what: str) -> int:
@@ -258,5 +258,5 @@ def _id(request: web.Request, what: str) -> int:
     return int(text)
 
 
-def _not_found(what: str) -> Problem:
-    return Problem(404, "RESOURCE_NOT_FOUND", f"There is no {what}")
+def _not_found(what: str) -> ApiError:
+    return ApiError(404, "RESOURCE_NOT_FOUND", f"There is no {what}")

@@ -30,7 +30,7 @@ class Fault:
     With ``done`` the call has its effect first. ``answer`` gives ``status`` and ``body`` instead.
     """
 
-    kind: Literal["drop", "hang", "answer"]
+    kind: Literal["drop", "hang", "respond"]
     done: bool = False
     status: int = 200
     body: str = ""
@@ -40,7 +40,7 @@ class Fault:
 
 def refusal_with(code: str, **more: Any) -> Fault:
     """Slack's way to refuse: HTTP 200 with ``ok: false``."""
-    return Fault("answer", body=json.dumps({"ok": False, "error": code, **more}))
+    return Fault("respond", body=json.dumps({"ok": False, "error": code, **more}))
 
 
 class SlackServer(SlackWorkspace):
@@ -78,7 +78,7 @@ class SlackServer(SlackWorkspace):
     def rate_limit(self, method: str, *, seconds: int, count: int = 1) -> None:
         """Answer the next ``count`` calls of ``method`` with 429 and Retry-After."""
         limited = Fault(
-            "answer",
+            "respond",
             status=429,
             body=json.dumps({"ok": False, "error": "ratelimited"}),
             headers=(("Retry-After", str(seconds)),),
@@ -163,7 +163,7 @@ class SlackServer(SlackWorkspace):
             self._changed.notify_all()
         if fault is None:
             return response
-        if fault.kind == "answer":
+        if fault.kind == "respond":
             return web.Response(
                 status=fault.status,
                 body=fault.body.encode(),

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from cmc_notify.simulator.slack import SlackServer
 from cmc_notify.simulator.slack_rules import refusal
-from cmc_notify.simulator.slack_socket import PATIENCE, Ack, SlackSockets
+from cmc_notify.simulator.slack_socket import ACK_TIMEOUT, Ack, SlackSockets
 from cmc_notify.simulator.slack_workspace import SlackMessage
 
 __all__ = ["Ack", "Ephemeral", "InteractiveSlack", "Person", "buttons", "signature"]
@@ -93,7 +93,7 @@ class InteractiveSlack(SlackServer):
         """The texts that only this person has seen."""
         return [ephemeral.text for ephemeral in self.ephemerals if ephemeral.user == person.id]
 
-    async def told(self, person: Person, count: int = 1, *, seconds: float = 20) -> list[str]:
+    async def wait_shown_to(self, person: Person, count: int = 1, *, seconds: float = 20) -> list[str]:
         """The texts that only this person has seen, once there are ``count``; raises TimeoutError."""
         await self.wait(lambda slack: len(slack.shown_to(person)) >= count, seconds=seconds)
         return self.shown_to(person)
@@ -157,7 +157,7 @@ class InteractiveSlack(SlackServer):
         begun = time.monotonic()
         try:
             async with (
-                ClientSession(timeout=ClientTimeout(total=PATIENCE)) as session,
+                ClientSession(timeout=ClientTimeout(total=ACK_TIMEOUT)) as session,
                 session.post(url, data=body, headers=headers) as response,
             ):
                 carried = await response.json() if response.content_type == "application/json" else None

@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-MOST_CONNECTIONS = 10
-PATIENCE = 3.0
+MAX_CONNECTIONS = 10
+ACK_TIMEOUT = 3.0
 """Seconds until Slack shows an error to who pressed."""
 
 
@@ -33,7 +33,7 @@ class SlackSockets:
 
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
-        self.greeted = 0
+        self.opened_count = 0
         """Connections that were ever open."""
         self._tickets: set[str] = set()
         self._waiting: dict[str, asyncio.Future[Mapping[str, Any] | None]] = {}
@@ -49,15 +49,15 @@ class SlackSockets:
             "url": f"{base.replace('http', 'ws', 1)}/link/?ticket={ticket}&app_id=A0SIMULATED",
         }
 
-    async def connected(self, count: int = 1, *, seconds: float = 20) -> None:
+    async def wait_connected(self, count: int = 1, *, seconds: float = 20) -> None:
         """Return once ``count`` connections are open; raises TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len(self.connections) == count)
 
-    async def greeted_again(self, count: int, *, seconds: float = 20) -> None:
+    async def wait_opened(self, count: int, *, seconds: float = 20) -> None:
         """Return once ``count`` connections were opened in all; raises TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
-            await self._changed.wait_for(lambda: self.greeted >= count)
+            await self._changed.wait_for(lambda: self.opened_count >= count)
 
     async def deliver(self, kind: str, payload: object, *, answers: bool = False) -> Ack:
         """One envelope to one connection, and its acknowledgement."""
@@ -72,7 +72,7 @@ class SlackSockets:
         begun = time.monotonic()
         await self.send(json.dumps(envelope))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ACK_TIMEOUT):
                 carried = await waiting
         except TimeoutError:
             return Ack(time.monotonic() - begun, None)
@@ -105,7 +105,7 @@ class SlackSockets:
         self._tickets.discard(ticket)
         socket = web.WebSocketResponse(heartbeat=30)
         await socket.prepare(request)
-        if len(self.connections) >= MOST_CONNECTIONS:
+        if len(self.connections) >= MAX_CONNECTIONS:
             await socket.send_json({"type": "disconnect", "reason": "too_many_websockets"})
             await socket.close()
             return socket
@@ -136,7 +136,7 @@ class SlackSockets:
         async with self._changed:
             if joined:
                 self.connections.append(socket)
-                self.greeted += 1
+                self.opened_count += 1
             else:
                 self.connections.remove(socket)
             self._changed.notify_all()

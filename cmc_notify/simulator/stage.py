@@ -8,7 +8,7 @@ from typing import Any
 
 from cmc_notify.simulator.catalog import Catalog, SimulatedAppliance
 from cmc_notify.simulator.clock import Change, VirtualClock
-from cmc_notify.simulator.faults import Faults, Kind
+from cmc_notify.simulator.faults import FaultKind, Faults
 from cmc_notify.simulator.jobs import FINISHED, Jobs, SimulatedJob
 from cmc_notify.simulator.wire import Row
 
@@ -30,7 +30,7 @@ class Stage:
         """Plan a change, in virtual seconds after the start."""
         self.clock.at(self.clock.start + seconds, change)
 
-    def outage(self, kind: Kind, begin: float, end: float) -> None:
+    def outage(self, kind: FaultKind, begin: float, end: float) -> None:
         """Plan an outage, in virtual seconds after the start."""
 
         def start() -> None:

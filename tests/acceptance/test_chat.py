@@ -1,4 +1,4 @@
-"""People act from Slack on a real bridge: by SocketModeConnection Mode and by signed requests, and only who may."""
+"""People act from Slack on a real bridge: by Socket Mode and by signed requests, and only who may."""
 
 import json
 import os
@@ -137,7 +137,7 @@ async def test_people_act_from_slack(
         setting = config(tmp_path, sim, slack)
         async with bridge(tmp_path, setting) as process:
             desk = TicketServer(process, sim, slack)
-            await slack.sockets.connected()
+            await slack.sockets.wait_connected()
             for way in WAYS:
                 await silenced(desk, way)
                 job, card = await desk.running()
@@ -175,7 +175,7 @@ async def silenced(desk: TicketServer, way: str) -> None:
     job, card = await desk.running()
     told = len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, SILENCE, ANNA, "4h")
-    assert f"job {job.id} is silent for 4 h" in (await desk.slack.told(ANNA, told + 1))[-1]
+    assert f"job {job.id} is silent for 4 h" in (await desk.slack.wait_shown_to(ANNA, told + 1))[-1]
     await desk.slack.wait(lambda _slack: "Silenced:* anna, until" in " ".join(card.texts))
     await desk.process.polls(1)
     job.set_row("V2AB0002", 3, "Fail", "rule 13")
@@ -189,7 +189,7 @@ async def canceled(desk: TicketServer, way: str, job: SimulatedJob, card: SlackM
     before, told = desk.canceled(), len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, CANCEL, ANNA)
     answer = f"the controller answers: job {job.id} is Canceled"
-    assert answer in (await desk.slack.told(ANNA, told + 1))[-1]
+    assert answer in (await desk.slack.wait_shown_to(ANNA, told + 1))[-1]
     assert job.status == "Canceled"
     assert desk.canceled() == before + 1
     await desk.slack.wait(lambda _slack: any(answer in reply.text for reply in desk.slack.thread(card)))
@@ -210,7 +210,7 @@ async def refused_by_the_controller(
         patch.setattr(SimulatedJob, "cancel", refuse)
         await desk.press(way, card, CANCEL, ANNA)
         words = f"Job {job.id} can't be canceled: it is InProgress"
-        assert words in (await desk.slack.told(ANNA, told + 1))[-1]
+        assert words in (await desk.slack.wait_shown_to(ANNA, told + 1))[-1]
         await desk.slack.wait(lambda _slack: any(words in reply.text for reply in desk.slack.thread(card)))
     assert job.status == "InProgress"
 
@@ -224,14 +224,14 @@ async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, sla
         bridge(tmp_path, config(tmp_path, sim, slack)) as process,
     ):
         desk = TicketServer(process, sim, slack)
-        await slack.sockets.connected()
+        await slack.sockets.wait_connected()
         _, card = await desk.running()
         await process.polls(1)
         before = desk.state()
         for way in WAYS:
             for action, option in ((CANCEL, None), (ACKNOWLEDGE, None), (SILENCE, "1h")):
                 await desk.press(way, card, action, BERT, option)
-        assert all("you may not" in text for text in await slack.told(BERT, 6))
+        assert all("you may not" in text for text in await slack.wait_shown_to(BERT, 6))
         for ack in await forged(desk, card):
             assert ack.status == 401
         await process.polls(2)
@@ -249,8 +249,8 @@ async def test_who_may_not_and_what_is_forged_change_nothing(tmp_path: Path, sla
         setting["sinks"]["chat"]["allow"]["acknowledge"] = ["*"]
         process.configure(setting)
         os.kill(process.pid, signal.SIGHUP)
-        await slack.sockets.greeted_again(2)
-        await slack.sockets.connected()
+        await slack.sockets.wait_opened(2)
+        await slack.sockets.wait_connected()
         await desk.press("socket", card, ACKNOWLEDGE, BERT)
         await slack.wait(lambda _slack: "bert" in " ".join(card.texts))
         assert await process.stop() == 0

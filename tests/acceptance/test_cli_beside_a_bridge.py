@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from cmc_notify.simulator import OPEN, Row, Simulator
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from support.bridge_process import bridge
 from support.command_line import written
 
@@ -39,7 +39,7 @@ async def test_without_a_store_it_says_so(tmp_path: Path, in_thread: Any) -> Non
 async def test_a_dead_letter_is_mended(tmp_path: Path, in_thread: Any) -> None:
     """A dead letter is shown; its retry arrives under the same key, ``--again`` under a new one."""
     async with Receiver() as receiver, Simulator("empty", auth=OPEN) as sim:
-        receiver.script.append(Answer(status=422, body="no such queue"))
+        receiver.script.append(ScriptedResponse(status=422, body="no such queue"))
         sim.catalog.grow(4)
         job = sim.jobs.add(feature_ids=[3], rows=[Row(SERIAL, 3, "Completed", "Fail", TEXT)])
         job.start()

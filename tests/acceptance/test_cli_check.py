@@ -126,7 +126,7 @@ async def test_online_signs_in_everywhere(tmp_path: Path, in_thread: Any) -> Non
         assert [line.split(":")[0] for line in out.splitlines()[1:]] == ["ok", "ok"]
         assert not receiver.requests
 
-        receiver.look_status = 401
+        receiver.probe_status = 401
         file = written(tmp_path, {**setting, "controllers": {"good": good, "bad": bad}})
         code, out, err = await in_thread("check", "--online", "--config", str(file))
         assert code == 1

@@ -15,7 +15,7 @@ from cmc_notify.cli.main import COMMANDS
 from cmc_notify.core.events import EventType, encode
 from cmc_notify.core.samples import samples
 from cmc_notify.simulator.mailbox import Mailbox
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from support.command_line import environment, in_process, real_process, written
 
 SECRET = "s3cr3t"
@@ -108,7 +108,7 @@ async def test_a_test_is_sent_and_marked(tmp_path: Path, in_thread: Any) -> None
         code, out, _ = await in_thread("test", "tickets", "--config", file)
         assert (code, out) == (0, "tickets: sent; the other side answered HTTP 200\n")
         assert receiver.requests[0].document["test"] is True
-        receiver.otherwise = Answer(status=403)
+        receiver.otherwise = ScriptedResponse(status=403)
         code, out, _ = await in_thread("test", "tickets", "--config", file)
         assert code == 1
         assert "403" in out

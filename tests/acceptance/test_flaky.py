@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cmc_notify.simulator import Simulator
-from cmc_notify.simulator.faults import Kind
+from cmc_notify.simulator.faults import FaultKind
 from cmc_notify.simulator.receiver import Receiver
 from support.bridge_process import BridgeProcess, bridge
 from support.oracle.expected_events import compare, expected
@@ -79,7 +79,7 @@ Trouble = Callable[[Simulator], None]
 
 
 @pytest.mark.parametrize("kind", ["timeout", "500", "503", "cut", "refuse", "garbage", "401"])
-async def test_each_outage_is_told_once_and_its_end_once(kind: Kind, tmp_path: Path) -> None:
+async def test_each_outage_is_told_once_and_its_end_once(kind: FaultKind, tmp_path: Path) -> None:
     """Two outages: twice unreachable (or unauthorized), twice recovered, in turn, with reason and since;
     what happened meanwhile is told when the controller is back.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cmc_notify.simulator import OPEN, Simulator
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from support.bridge_process import BridgeProcess, bridge
 
 JOBS = 12
@@ -58,8 +58,8 @@ async def test_an_end_in_the_middle_loses_nothing(how: signal.Signals, tmp_path:
         add_failed_jobs(sim, JOBS)
         assert sim.url
         process = BridgeProcess(tmp_path, config(sim.url, receiver.url, concurrency=2, timeout="2s"))
-        receiver.script.extend([Answer()] * 3)
-        receiver.otherwise = Answer(manner="hang")
+        receiver.script.extend([ScriptedResponse()] * 3)
+        receiver.otherwise = ScriptedResponse(action="hang")
         await process.start()
         await receiver.wait(lambda r: len(r.requests) >= 5)
         code = await process.stop(how)
@@ -67,7 +67,7 @@ async def test_an_end_in_the_middle_loses_nothing(how: signal.Signals, tmp_path:
         in_flight = {request.id for request in receiver.requests if request.status is None}
         assert len(in_flight) == 2
 
-        receiver.otherwise = Answer()
+        receiver.otherwise = ScriptedResponse()
         await process.start()
         await receiver.wait(lambda r: len(r.accepted) == JOBS)
         await process.polls(3)
@@ -104,7 +104,7 @@ async def test_a_second_run_over_the_same_store_tells_nothing(tmp_path: Path) ->
 async def test_sigterm_ends_within_the_grace(tmp_path: Path) -> None:
     """A receiver that never answers does not hold the end up beyond the grace."""
     async with Receiver() as receiver, Simulator(auth=OPEN) as sim:
-        receiver.otherwise = Answer(manner="hang")
+        receiver.otherwise = ScriptedResponse(action="hang")
         add_failed_jobs(sim, 1)
         assert sim.url
         async with bridge(tmp_path, config(sim.url, receiver.url, timeout="60s")) as process:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cmc_notify.simulator import OPEN, Simulator
-from cmc_notify.simulator.receiver import Answer, Received, Receiver
+from cmc_notify.simulator.receiver import Received, Receiver, ScriptedResponse
 from support.bridge_process import BridgeProcess, Log, bridge
 
 BRIEF = {"initial": "100ms", "max": "500ms"}
@@ -94,14 +94,14 @@ async def test_what_is_wrong_with_others_costs_the_good_one_nothing(manner: Any,
     arrivals: list[float] = []
     limited = Receiver(on_request=lambda _request: arrivals.append(time.monotonic()))
     async with Receiver() as good, Receiver() as dead, limited, Simulator(auth=OPEN) as sim:
-        dead.otherwise = Answer(status=503, manner=manner)
-        limited.script.append(Answer(status=429, headers={"Retry-After": str(WISH)}))
+        dead.otherwise = ScriptedResponse(status=503, action=manner)
+        limited.script.append(ScriptedResponse(status=429, headers={"Retry-After": str(WISH)}))
         setting = config(sim, good=(good, {}), dead=(dead, {}), limited=(limited, {"timeout": "5s"}))
         async with bridge(tmp_path, setting) as process:
             await play(sim, good, JOBS)
-            await process.wait(lambda log: bool(named(log, "sink.circuit_open", sink="dead")))
+            await process.wait(lambda log: bool(named(log, "sink.circuit_opened", sink="dead")))
             assert not dead.accepted
-            dead.otherwise = Answer()
+            dead.otherwise = ScriptedResponse()
             await dead.wait(lambda r: len(r.accepted) == 3 * JOBS, timeout=30)
             await limited.wait(lambda r: len(r.accepted) == 3 * JOBS, timeout=30)
             await process.drained()
@@ -110,9 +110,9 @@ async def test_what_is_wrong_with_others_costs_the_good_one_nothing(manner: Any,
         assert len(rows) == 3 * JOBS
         assert max(lasted(row) for row in rows) < IN_TIME
         assert arrivals[1] - arrivals[0] >= WISH
-        assert len(named(process.log, "sink.paused", sink="limited")) == 1
+        assert len(named(process.log, "sink.throttled", sink="limited")) == 1
         assert named(process.log, "sink.circuit_closed", sink="dead")
-        assert not named(process.log, "sink.circuit_open", sink="good")
+        assert not named(process.log, "sink.circuit_opened", sink="good")
         for receiver in (good, dead, limited):
             assert by_job(receiver.accepted) == by_job(good.accepted)
             assert len(answered(receiver)) == 3 * JOBS
@@ -124,7 +124,7 @@ async def test_what_is_wrong_with_others_costs_the_good_one_nothing(manner: Any,
 async def test_deadlines_pass_in_time_while_a_dead_sink_rests(tmp_path: Path) -> None:
     """What is not told by its deadline is a dead letter then, unsent if need be, and the fallback is told."""
     async with Receiver() as good, Receiver() as dead, Receiver() as backup, Simulator(auth=OPEN) as sim:
-        dead.otherwise = Answer(status=503)
+        dead.otherwise = ScriptedResponse(status=503)
         # The circuit opens at the fifth failure, and rests for longer than anything may wait.
         patience = {"initial": "20s", "max": "60s", "deadline": "3s"}
         setting = config(
@@ -133,7 +133,7 @@ async def test_deadlines_pass_in_time_while_a_dead_sink_rests(tmp_path: Path) ->
         setting["routes"][0]["sinks"] = ["good", "dead"]
         async with bridge(tmp_path, setting) as process:
             await play(sim, good, 5)
-            await process.wait(lambda log: bool(named(log, "sink.circuit_open", sink="dead")))
+            await process.wait(lambda log: bool(named(log, "sink.circuit_opened", sink="dead")))
             tried = len(dead.requests)
             await play(sim, good, 2)
             await backup.wait(lambda r: len(r.accepted) == 21, timeout=30)
@@ -152,7 +152,7 @@ async def test_deadlines_pass_in_time_while_a_dead_sink_rests(tmp_path: Path) ->
 async def test_what_waits_for_a_removed_sink_is_a_dead_letter_until_the_sink_is_back(tmp_path: Path) -> None:
     """A reload without the sink tells how much that is; with it again, a retry sends it all, in order."""
     async with Receiver() as good, Receiver() as gone, Simulator(auth=OPEN) as sim:
-        gone.otherwise = Answer(status=503)
+        gone.otherwise = ScriptedResponse(status=503)
         both = config(sim, good=(good, {}), gone=(gone, {}))
         async with bridge(tmp_path, both) as process:
             await play(sim, good, 2)
@@ -166,7 +166,7 @@ async def test_what_waits_for_a_removed_sink_is_a_dead_letter_until_the_sink_is_
             assert [(row["sink"], row["last_error"]) for row in rows] == [
                 ("gone", "sink gone is not in the config any more")
             ] * 6
-            gone.otherwise = Answer()
+            gone.otherwise = ScriptedResponse()
             process.configure(both)
             os.kill(process.pid, signal.SIGHUP)
             await process.wait(lambda log: len(named(log, "bridge.reloaded")) == 2)

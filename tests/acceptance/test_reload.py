@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_notify.simulator import OPEN, Simulator
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from support.bridge_process import BridgeProcess, Log, bridge
 
 POLL = {"interval": "100ms", "idle_interval": "100ms"}
@@ -142,7 +142,7 @@ async def test_sigterm_while_it_starts_is_an_end_like_any_other(tmp_path: Path) 
 async def test_a_second_sigterm_changes_nothing(tmp_path: Path) -> None:
     """Who is impatient gets the same orderly end."""
     async with Receiver() as receiver, Simulator(auth=OPEN) as sim:
-        receiver.otherwise = Answer(manner="hang")
+        receiver.otherwise = ScriptedResponse(action="hang")
         async with bridge(tmp_path, config({"emea": sim}, hook=receiver)) as process:
             fail_a_job(sim)
             await receiver.wait(lambda r: len(r.requests) == 1)

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 
 from cmc_notify.simulator import OPEN, Simulator
 from cmc_notify.simulator.receiver import Receiver
-from cmc_notify.telemetry import Reasons
+from cmc_notify.telemetry import LoggedReasons
 from support.bridge_process import BridgeProcess, Log
 from support.postgres import PostgresServer
 
@@ -243,6 +243,6 @@ async def test_a_store_that_goes_away_and_comes_back(
         assert sum(map(len, map(led_by, (first, second)))) == 1
         fleet.told_once()
         for bridge in (first, second):
-            reasons = [line["error"] for line in bridge.log if line.get("event") == "leading.failed"]
-            assert len(reasons) == len(set(reasons)) <= Reasons.MOST
+            reasons = [line["error"] for line in bridge.log if line.get("event") == "leadership.failed"]
+            assert len(reasons) == len(set(reasons)) <= LoggedReasons.MOST
             assert await bridge.stop() == 0

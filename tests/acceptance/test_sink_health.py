@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_notify.simulator import OPEN, Simulator
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from support.bridge_process import bridge
 
 
@@ -40,7 +40,7 @@ async def test_a_failing_sink_and_its_recovery_are_told_once_each(tmp_path: Path
     async with Receiver() as tickets, Receiver() as chat, Simulator(auth=OPEN) as sim:
         assert sim.url
         setting = config(sim.url, tickets.url, chat.url)
-        tickets.otherwise = Answer(status=401)
+        tickets.otherwise = ScriptedResponse(status=401)
         fail_job(sim)
         async with bridge(tmp_path, setting) as process:
             await chat.wait(lambda r: len(r.accepted) == 1)
@@ -62,7 +62,7 @@ async def test_a_failing_sink_and_its_recovery_are_told_once_each(tmp_path: Path
             await tickets.wait(lambda r: len(r.requests) > refused, timeout=40)
             assert len(chat.requests) == 1
 
-            tickets.otherwise = Answer()
+            tickets.otherwise = ScriptedResponse()
             await chat.wait(lambda r: len(r.accepted) == 2, timeout=60)
             await process.drained(within=60)
             assert await process.stop() == 0

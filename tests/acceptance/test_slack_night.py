@@ -121,7 +121,7 @@ def ends(sim: Simulator) -> dict[int, str]:
 
 def failures(sim: Simulator) -> dict[Failed, str]:
     """What failed in any state that the controller served, or left at the end, with its text."""
-    served = {look for request in sim.served for look in request.looks}
+    served = {version for request in sim.served for version in request.versions}
     last = {version.key: version for version in sim.history}
     return {
         Failed(version.document["id"], row["serialnum"], row["feature_id"]): row["error_text"]

@@ -11,9 +11,9 @@ from cmc_notify.core.samples import HOSTILE_TEXT, samples
 from cmc_notify.core.text import markdown, visible
 from cmc_notify.ports import Message, Previewing, Sink
 from cmc_notify.rendering import Renderer
-from cmc_notify.settings.base import chosen
+from cmc_notify.settings.base import settings_class
 from cmc_notify.simulator.chat import DiscordMessage, DiscordServer, TeamsServer
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import ServiceFault
 from cmc_notify.sinks.webhook import PLUGIN
 from support.recorded_parts import Parts
 
@@ -42,7 +42,7 @@ def sink_for(server: Server, **more: Any) -> Sink:
     """A sink built as the application builds it."""
     preset = "discord" if isinstance(server, DiscordServer) else "teams"
     given = {"type": "webhook", "preset": preset, "url": server.webhook_url, **more}
-    settings = chosen(PLUGIN.settings, given).model_validate(given)
+    settings = settings_class(PLUGIN.settings, given).model_validate(given)
     return PLUGIN.build("chat", settings, Renderer())
 
 
@@ -120,17 +120,17 @@ async def test_teams_lets_no_more_than_four_a_second(make_message: MakeMessage) 
 @pytest.mark.parametrize(
     ("trouble", "expected"),
     [
-        (Trouble("drop"), Unclear),
-        (Trouble("answer", status=400, body='{"message": "no", "code": 50035}'), Rejected),
-        (Trouble("answer", status=401), Blocked),
-        (Trouble("answer", status=404, body='{"message": "Unknown Webhook", "code": 10015}'), Blocked),
-        (Trouble("answer", status=413), Rejected),
-        (Trouble("answer", status=429, headers=(("Retry-After", "7"),)), RetryLater),
-        (Trouble("answer", status=502), RetryLater),
+        (ServiceFault("drop"), Unclear),
+        (ServiceFault("respond", status=400, body='{"message": "no", "code": 50035}'), Rejected),
+        (ServiceFault("respond", status=401), Blocked),
+        (ServiceFault("respond", status=404, body='{"message": "Unknown Webhook", "code": 10015}'), Blocked),
+        (ServiceFault("respond", status=413), Rejected),
+        (ServiceFault("respond", status=429, headers=(("Retry-After", "7"),)), RetryLater),
+        (ServiceFault("respond", status=502), RetryLater),
     ],
 )
 async def test_each_answer_has_its_outcome(
-    server: Server, make_message: MakeMessage, trouble: Trouble, expected: type
+    server: Server, make_message: MakeMessage, trouble: ServiceFault, expected: type
 ) -> None:
     """And no reason holds the secret address."""
     sink = sink_for(server)
@@ -144,7 +144,7 @@ async def test_each_answer_has_its_outcome(
 async def test_a_repeat_says_that_it_may_be_one(server: Server, make_message: MakeMessage) -> None:
     """Neither can be asked what arrived."""
     parts, message, sink = Parts(), make_message(), sink_for(server)
-    server.fail_next("execute" if isinstance(server, DiscordServer) else "card", Trouble("drop", done=True))
+    server.fail_next("execute" if isinstance(server, DiscordServer) else "card", ServiceFault("drop", done=True))
     assert isinstance(await sink.send(message, parts), Unclear)
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
     assert ["may be a repeat" in text for text in posted(server)] == [False, True]
@@ -155,7 +155,7 @@ async def test_a_page_for_people_is_no_success(server: Server, make_message: Mak
     """A proxy that wants a log-in answers 200 to everything: nobody was told, so it is tried again."""
     sink, page = sink_for(server), "<!DOCTYPE html><title>Please sign in</title>"
     server.fail_next(
-        "execute" if isinstance(server, DiscordServer) else "card", Trouble("answer", status=200, body=page)
+        "execute" if isinstance(server, DiscordServer) else "card", ServiceFault("respond", status=200, body=page)
     )
     assert isinstance(await sink.send(make_message(), Parts()), RetryLater)
     assert posted(server) == []
@@ -207,7 +207,7 @@ async def test_the_discord_server_refuses_what_discord_refuses(
     folder.mkdir()
     (folder / "default.json.j2").write_text(msgspec.json.encode(broken).decode())
     given = {"type": "webhook", "preset": "discord", "url": discord.webhook_url}
-    settings = chosen(PLUGIN.settings, given).model_validate(given)
+    settings = settings_class(PLUGIN.settings, given).model_validate(given)
     sink = PLUGIN.build("chat", settings, Renderer([tmp_path]))
     outcome = await sink.send(make_message(), Parts())
     assert isinstance(outcome, Rejected)

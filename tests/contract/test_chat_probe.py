@@ -35,8 +35,8 @@ async def test_all_is_well(slack: InteractiveSlack) -> None:
     outcome = await probed(slack, app_token=slack.app_token, allow={"cancel": ["S0ONCALL", "U0BERT"]})
     assert isinstance(outcome, Sent)
     assert outcome.receipt
-    assert outcome.receipt.endswith("SocketModeConnection Mode works")
-    assert slack.sockets.greeted == 0
+    assert outcome.receipt.endswith("Socket Mode works")
+    assert slack.sockets.opened_count == 0
     slack.scopes.discard("commands")
     outcome = await probed(slack, signing_secret="x", allow={"silence": ["*"]})
     assert isinstance(outcome, Sent)

@@ -1,4 +1,4 @@
-"""The SocketModeConnection Mode connection: kept, replaced, opened again after an outage, and never in anybody's way."""
+"""The Socket Mode connection: kept, replaced, opened again after an outage, and never in anybody's way."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -24,8 +24,8 @@ OPEN = "apps.connections.open"
 @pytest.fixture
 async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ChatHarness]:
     """Connected; waits are short."""
-    monkeypatch.setattr(sockets, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(sockets, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(sockets, "FIRST_RETRY", 0.01)
+    monkeypatch.setattr(sockets, "MAX_RETRY", 0.05)
     async with chat_harness(tmp_path) as made:
         yield made
 
@@ -49,10 +49,10 @@ async def test_a_connection_that_slack_replaces(harness: ChatHarness) -> None:
     """As it does every few hours: another is opened at once, no outage is counted, presses arrive."""
     for number in (2, 3):
         await harness.slack.sockets.disconnect("refresh_requested")
-        await harness.slack.sockets.greeted_again(number)
-        await harness.slack.sockets.connected()
+        await harness.slack.sockets.wait_opened(number)
+        await harness.slack.sockets.wait_connected()
     assert (await harness.slack.press(harness.message, CANCEL, ANNA)).status == 200
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     assert sample(harness, "chat_socket_outages_total") == 0
 
 
@@ -61,15 +61,15 @@ async def test_a_connection_that_is_lost_comes_back(harness: ChatHarness, log: L
     harness.slack.fail_next(
         OPEN,
         *[refusal_with("internal_error")] * 3,
-        Fault("answer", body='{"ok": true, "url": "http://127.0.0.1/"}'),
-        Fault("answer", body='{"ok": true, "url": "ws://127.0.0.1:1/"}'),
+        Fault("respond", body='{"ok": true, "url": "http://127.0.0.1/"}'),
+        Fault("respond", body='{"ok": true, "url": "ws://127.0.0.1:1/"}'),
         Fault("drop"),
         refusal_with("ratelimited"),
     )
     assert sample(harness, "chat_sockets") == 1
     await harness.slack.sockets.drop()
-    await harness.slack.sockets.greeted_again(2)
-    await harness.slack.sockets.connected()
+    await harness.slack.sockets.wait_opened(2)
+    await harness.slack.sockets.wait_connected()
     assert (await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)).status == 200
     assert sample(harness, "chat_socket_outages_total") == 1
     assert sample(harness, "chat_sockets") == 1
@@ -87,7 +87,7 @@ async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, harness: C
     assert sample(harness, "chat_sockets") == 0
     assert sample(harness, "chat_socket_outages_total") == 1
     harness.slack.app_token = right
-    await harness.slack.sockets.greeted_again(2)
+    await harness.slack.sockets.wait_opened(2)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_a_token_that_is_refused_is_asked_again(tmp_path: Path, harness: C
 async def test_an_end_that_is_no_move(harness: ChatHarness, log: LogCapture, reason: str, said: str) -> None:
     """It counts as an outage with its remedy, is waited after, and ends by itself."""
     await harness.slack.sockets.disconnect(reason)
-    await harness.slack.sockets.greeted_again(2)
+    await harness.slack.sockets.wait_opened(2)
     assert sample(harness, "chat_socket_outages_total") == 1
     [lost] = [line["reason"] for line in log.entries if line["event"] == "chat.socket_lost"]
     assert said in lost
@@ -111,8 +111,8 @@ async def test_a_server_that_never_greets(harness: ChatHarness, monkeypatch: pyt
         harness.slack.sockets, "_hello", lambda: {"type": "mute"} if next(greetings, None) else hello()
     )
     await harness.slack.sockets.disconnect()
-    await harness.slack.sockets.greeted_again(3)
-    await harness.slack.sockets.connected()
+    await harness.slack.sockets.wait_opened(3)
+    await harness.slack.sockets.wait_connected()
     assert sample(harness, "chat_socket_outages_total") == 1
 
 
@@ -147,9 +147,9 @@ async def test_the_connection_heeds_the_sinks_tls(by: str, certificates: Any, lo
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await slack.stop()
-    assert slack.sockets.greeted == (1 if by in ("authority", "pin") else 0)
+    assert slack.sockets.opened_count == (1 if by in ("authority", "pin") else 0)
     [line] = log.entries
-    assert line["event"] == ("chat.socket_connected" if slack.sockets.greeted else "chat.socket_lost")
+    assert line["event"] == ("chat.socket_connected" if slack.sockets.opened_count else "chat.socket_lost")
 
 
 async def test_a_stop_finishes_what_was_begun(harness: ChatHarness) -> None:
@@ -158,7 +158,7 @@ async def test_a_stop_finishes_what_was_begun(harness: ChatHarness) -> None:
     await harness.slack.press(harness.message, CANCEL, ANNA)
     await harness.controller.called.wait()
     stopping = asyncio.create_task(harness.chat.stop(5))
-    await harness.slack.sockets.connected(0)
+    await harness.slack.sockets.wait_connected(0)
     assert not stopping.done()
     harness.controller.answering.set()
     await stopping

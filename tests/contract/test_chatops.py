@@ -1,4 +1,4 @@
-"""What people do from Slack, over a real SocketModeConnection Mode connection and a real store."""
+"""What people do from Slack, over a real Socket Mode connection and a real store."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def refuse(error: Exception) -> Callable[[], Any]:
 async def test_cancel_asks_the_controller_and_tells_what_it_answers(harness: ChatHarness) -> None:
     """The presser in private and the thread for all, the name harmless; the audit has it."""
     assert (await harness.slack.press(harness.message, CANCEL, ANNA)).status == 200
-    [told] = await harness.slack.told(ANNA)
+    [told] = await harness.slack.wait_shown_to(ANNA)
     assert told == "Asked to cancel job 42; the controller answers: job 42 is Canceled."
     await harness.slack.wait(lambda _slack: bool(harness.replies()))
     assert harness.replies() == [
@@ -65,7 +65,7 @@ async def test_the_controllers_no_is_shown(harness: ChatHarness, error: Controll
     """To the presser and in the thread, in its words."""
     harness.controller.cancels = refuse(error)
     await harness.slack.press(harness.message, CANCEL, ANNA)
-    [told] = await harness.slack.told(ANNA)
+    [told] = await harness.slack.wait_shown_to(ANNA)
     assert shown in told
     await harness.slack.wait(lambda _slack: bool(harness.replies()))
     assert shown in harness.replies()[0]
@@ -81,7 +81,7 @@ async def test_a_job_that_is_over_or_another_is_not_canceled(harness: ChatHarnes
         harness.controller.job = job
         await harness.slack.press(harness.message, CANCEL, ANNA)
         count = len(harness.slack.shown_to(ANNA))
-        assert why in (await harness.slack.told(ANNA, count or 1))[-1]
+        assert why in (await harness.slack.wait_shown_to(ANNA, count or 1))[-1]
         harness.slack.ephemerals.clear()
     assert harness.controller.asked == 0
     assert {outcome for _, outcome, _ in await harness.outcomes()} == {"outdated"}
@@ -95,9 +95,9 @@ async def test_the_press_is_acknowledged_while_the_controller_hangs(harness: Cha
     assert ack.seconds < 1
     await harness.controller.called.wait()
     await harness.slack.press(harness.message, CANCEL, ANNA)
-    assert "somebody else is canceling it just now" in (await harness.slack.told(ANNA))[0]
+    assert "somebody else is canceling it just now" in (await harness.slack.wait_shown_to(ANNA))[0]
     harness.controller.answering.set()
-    await harness.slack.told(ANNA, 2)
+    await harness.slack.wait_shown_to(ANNA, 2)
     assert harness.controller.asked == 1
 
 
@@ -105,7 +105,7 @@ async def test_who_may_not_is_told_so_in_private(harness: ChatHarness) -> None:
     """Politely, with whom to ask; nothing changes, and it is written down."""
     for action, option in ((CANCEL, None), (ACKNOWLEDGE, None), (SILENCE, "1h")):
         await harness.slack.press(harness.message, action, BERT, option)
-    for told in await harness.slack.told(BERT, 3):
+    for told in await harness.slack.wait_shown_to(BERT, 3):
         assert told.startswith("Sorry, you may not")
         assert f"<@{ANNA.id}>" in told
     assert await harness.outcomes() == [
@@ -125,26 +125,26 @@ async def test_user_groups(tmp_path: Path) -> None:
             "usergroups.users.list", refusal_with("missing_scope", needed="usergroups:read")
         )
         await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)
-        [told] = await harness.slack.told(ANNA)
+        [told] = await harness.slack.wait_shown_to(ANNA)
         assert "could not be asked: usergroups.users.list: missing_scope (needs usergroups:read)" in told
         harness.slack.groups["S0ONCALL"] = {ANNA.id}
         await harness.slack.press(harness.message, ACKNOWLEDGE, BERT)
-        assert "you may not" in (await harness.slack.told(BERT))[0]
+        assert "you may not" in (await harness.slack.wait_shown_to(BERT))[0]
         await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)
-        assert "Acknowledged" in (await harness.slack.told(ANNA, 2))[1]
+        assert "Acknowledged" in (await harness.slack.wait_shown_to(ANNA, 2))[1]
         asked = [method for method, _ in harness.slack.calls if method == "usergroups.users.list"]
         assert len(asked) == 2, "the members are remembered for a while, a refusal is not"
         await harness.slack.press(harness.message, CANCEL, ANNA)
-        assert "Nobody may" in (await harness.slack.told(ANNA, 3))[2]
+        assert "Nobody may" in (await harness.slack.wait_shown_to(ANNA, 3))[2]
 
 
 async def test_acknowledge_shows_on_the_message_and_the_first_one_has_it(tmp_path: Path) -> None:
     """The message is due again at once; who comes second is told who has it."""
     async with chat_harness(tmp_path, allow={"acknowledge": ["*"]}) as harness:
         await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)
-        await harness.slack.told(ANNA)
+        await harness.slack.wait_shown_to(ANNA)
         await harness.slack.press(harness.message, ACKNOWLEDGE, BERT)
-        assert await harness.slack.told(BERT) == ["Anna &lt;!channel&gt; has acknowledged it already."]
+        assert await harness.slack.wait_shown_to(BERT) == ["Anna &lt;!channel&gt; has acknowledged it already."]
         await harness.chat.stop(5)
         assert await harness.due()
         assert harness.woken == 1
@@ -158,7 +158,7 @@ async def test_acknowledge_shows_on_the_message_and_the_first_one_has_it(tmp_pat
 async def test_silence(harness: ChatHarness, option: str, seconds: float) -> None:
     """Of this very job, for as long as was chosen; who asked for it stands in it."""
     await harness.slack.press(harness.message, SILENCE, ANNA, option)
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     [silence] = await harness.store.silences.list_silences(now=NOW)
     assert (silence.subject, silence.controllers, silence.jobs) == (SUBJECT, ("emea",), (42,))
     assert (silence.starts_at, silence.ends_at) == (NOW, NOW + seconds)
@@ -172,10 +172,10 @@ async def test_a_message_that_is_not_current_does_nothing(harness: ChatHarness) 
     """An old copy of the message, or one about another job, has buttons that no longer count."""
     copy = SlackMessage("C0NETOPS001", "1795425600.000777", harness.message.raw)
     await harness.slack.press(copy, CANCEL, ANNA)
-    assert "no longer current" in (await harness.slack.told(ANNA))[0]
+    assert "no longer current" in (await harness.slack.wait_shown_to(ANNA))[0]
     other = json.loads(json.dumps(harness.message.raw).replace("emea:42", "emea:43"))
     await harness.slack.press(SlackMessage(harness.message.channel, harness.message.ts, other), CANCEL, ANNA)
-    assert "no longer current" in (await harness.slack.told(ANNA, 2))[1]
+    assert "no longer current" in (await harness.slack.wait_shown_to(ANNA, 2))[1]
     assert harness.controller.asked == 0
     assert [outcome for _, outcome, _ in await harness.outcomes()] == ["outdated", "outdated"]
 
@@ -184,11 +184,11 @@ async def test_the_same_press_acts_once(harness: ChatHarness) -> None:
     """Slack may send it again, to another replica: one of them acts, and the person is told once."""
     other = harness.another()
     other.start()
-    await harness.slack.sockets.connected(2)
+    await harness.slack.sockets.wait_connected(2)
     payload = harness.slack.pressed(harness.message, CANCEL, ANNA)
     acks = [await harness.slack.sockets.deliver("interactive", payload) for _ in range(4)]
     assert [ack.status for ack in acks] == [200] * 4
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     await asyncio.gather(harness.chat.stop(5), other.stop(5))
     assert harness.controller.asked == 1
     assert len(harness.slack.ephemerals) == 1
@@ -219,12 +219,12 @@ async def test_what_makes_no_sense_is_acknowledged_and_noted(harness: ChatHarnes
     for text in ("no json", "[1]", "{}", '{"envelope_id": 7, "type": "interactive", "payload": {}}'):
         await harness.slack.sockets.send(text)
     await harness.slack.press(harness.message, CANCEL, ANNA)
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     await harness.chat.stop(5)
     assert harness.counted("unknown", "unreadable") == len(strange)
     outcomes = [outcome for _, outcome, _ in await harness.outcomes()]
     assert outcomes == ["done"] + ["unreadable"] * 10
-    assert harness.slack.sockets.greeted == 1
+    assert harness.slack.sockets.opened_count == 1
 
 
 async def test_answers_that_slack_does_not_take_change_nothing(harness: ChatHarness) -> None:
@@ -244,7 +244,7 @@ async def test_a_controller_may_say_anything(harness: ChatHarness, words: str) -
     """Its words are shown within Slack's limits, harmless, and kept longer in the audit."""
     harness.controller.cancels = refuse(ControllerError(words))
     await harness.slack.press(harness.message, CANCEL, ANNA)
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     await harness.chat.stop(5)
     [reply] = harness.slack.thread(harness.message)
     for raw in (reply.raw, harness.slack.ephemerals[0].raw):
@@ -258,7 +258,7 @@ async def test_a_name_may_hold_anything(harness: ChatHarness) -> None:
     """What no store and no encoding takes, and 10,000 characters of it."""
     odd = Person(ANNA.id, "\ud800\0\u202e```" + "x" * 10_000)
     await harness.slack.press(harness.message, CANCEL, odd)
-    await harness.slack.told(ANNA)
+    await harness.slack.wait_shown_to(ANNA)
     await harness.chat.stop(5)
     [action] = await harness.store.acting.actions()
     assert action.name

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from cmc_notify.errors import StoreUnavailable
 from cmc_notify.heartbeat import Heartbeat
 from cmc_notify.ports import ControllerMeta, Ledger
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.telemetry import Metrics
 
 
@@ -65,7 +65,7 @@ async def harness(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
     async def good(name: str) -> None:
         asked = polls.asked
         polls.at[name] = (polls.at[name] or 0) + 1
-        heartbeat.polled()
+        heartbeat.on_polled()
         await polls.wait(asked + 1)
 
     def count(result: str) -> float:
@@ -113,18 +113,18 @@ async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Re
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(500), "answered 500"),
-        (Answer(302, headers={"Location": "/elsewhere"}), "answered 302"),
-        (Answer(manner="hang"), "no answer within 0.3 s"),
-        (Answer(manner="reset"), "broke off"),
+        (ScriptedResponse(500), "answered 500"),
+        (ScriptedResponse(302, headers={"Location": "/elsewhere"}), "answered 302"),
+        (ScriptedResponse(action="hang"), "no answer within 0.3 s"),
+        (ScriptedResponse(action="reset"), "broke off"),
     ],
 )
 async def test_a_call_that_fails(
-    harness: SimpleNamespace, receiver: Receiver, answer: Answer, reason: str
+    harness: SimpleNamespace, receiver: Receiver, answer: ScriptedResponse, reason: str
 ) -> None:
     """It is told once until it works again, without the address; the next cycle calls again."""
     # aiohttp asks once more by itself where a connection is cut: for a GET that is as good.
-    receiver.script.extend([answer] * (4 if answer.manner == "reset" else 2))
+    receiver.script.extend([answer] * (4 if answer.action == "reset" else 2))
     with structlog.testing.capture_logs() as logged:
         for number in (1, 2, 3, 4):
             await harness.good("emea")
@@ -141,13 +141,13 @@ async def test_a_call_that_fails(
 
 async def test_one_call_at_a_time(harness: SimpleNamespace, receiver: Receiver) -> None:
     """While a call hangs no other begins, and polls are told on without waiting."""
-    receiver.script.append(Answer(manner="hang"))
+    receiver.script.append(ScriptedResponse(action="hang"))
     await harness.good("emea")
     await harness.good("apac")
     await calls(receiver, 1)
     for name in ("emea", "apac"):
         harness.polls.at[name] = 99.0
-        harness.heartbeat.polled()
+        harness.heartbeat.on_polled()
     assert len(receiver.requests) == 1
     await calls(receiver, 2)
     assert (harness.count("failed"), receiver.requests[1].status) == (1, 200)
@@ -168,7 +168,7 @@ async def test_nobody_there(harness: SimpleNamespace, receiver: Receiver) -> Non
 
 async def test_an_end_in_the_middle_of_a_call(harness: SimpleNamespace, receiver: Receiver) -> None:
     """Stopping does not wait for an answer that does not come."""
-    receiver.script.append(Answer(manner="hang"))
+    receiver.script.append(ScriptedResponse(action="hang"))
     await harness.good("emea")
     await harness.good("apac")
     await calls(receiver, 1)

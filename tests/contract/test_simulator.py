@@ -219,7 +219,7 @@ async def test_access_code_sign_in(http: aiohttp.ClientSession) -> None:
 
 async def test_a_token_of_three_parts_goes_as_signed_bearer(http: aiohttp.ClientSession) -> None:
     """A signed token is refused as a plain Bearer."""
-    auth = Auth(signed_tokens=True, tell_expiry=False)
+    auth = Auth(signed_tokens=True, send_expires_in=False)
     async with manual(auth=auth) as sim:
         _, document = await token(http, sim, auth.access_code)
         assert "expires_in" not in document
@@ -262,7 +262,7 @@ async def test_a_fault_is_met_once_and_serves_nothing(http: aiohttp.ClientSessio
         assert sim.served == []
         assert sim.requests[0].fault == kind
         assert await ids(http, sim) == [4101]
-        assert [entry.looks for entry in sim.served] == [((sim.history[-1].key, 1),)]
+        assert [entry.versions for entry in sim.served] == [((sim.history[-1].key, 1),)]
 
 
 async def test_a_slow_body_counts_only_when_it_was_awaited(http: aiohttp.ClientSession) -> None:

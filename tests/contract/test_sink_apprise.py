@@ -18,9 +18,9 @@ from cmc_notify.core.samples import HOSTILE_TEXT, sample
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message
 from cmc_notify.rendering import Renderer
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.sinks.apprise import PLUGIN, AppriseSettings, AppriseSink
-from cmc_notify.sinks.apprise.addresses import connect
+from cmc_notify.sinks.apprise.addresses import make_service
 from cmc_notify.sinks.apprise.message_text import fit_message
 from support.recorded_parts import Parts
 
@@ -158,7 +158,7 @@ def test_even_the_smallest_service_is_told_how_many_there_are(
     make_message: MakeMessage, most: int, lines: int
 ) -> None:
     """A text message, or a desktop's two lines: the number is there, and the link where it fits."""
-    service = connect("json://127.0.0.1", timeout=1)
+    service = make_service("json://127.0.0.1", timeout=1)
     service.attachment_support = False
     service.body_maxlen, service.title_maxlen, service.body_max_line_count = most, 0, lines
     worded = fit_message(make_message(texts=("\u00fc" * 300,) * 12, url=URL), Renderer(), service)
@@ -196,7 +196,7 @@ async def test_mail_through_apprise(start_post_office: StartPostOffice, make_mes
 
 async def test_apprise_does_not_retry_by_itself(receiver: Receiver, make_message: MakeMessage) -> None:
     """Whatever a URL asks for, one attempt is one request."""
-    receiver.otherwise = Answer(500)
+    receiver.otherwise = ScriptedResponse(500)
     outcome = await sink_for(f"{address(receiver)}?retry=3&wait=0&optional=yes").send(make_message(), Parts())
     assert isinstance(outcome, RetryLater)
     assert "500" in outcome.reason
@@ -207,7 +207,7 @@ async def test_a_service_that_has_taken_it_is_not_told_again(make_message: MakeM
     """One URL fails, the other has it: the retry goes to the first alone, even if the list was turned."""
     parts, message = Parts(), make_message()
     async with Receiver() as good, Receiver() as bad:
-        bad.script.append(Answer(500))
+        bad.script.append(ScriptedResponse(500))
         urls = (address(good, "/one"), address(bad, "/two"))
         assert isinstance(await sink_for(*urls).send(message, parts), RetryLater)
         assert len(parts.recorded) == 1
@@ -229,7 +229,7 @@ async def test_refused_credentials_block_only_where_nobody_is_told(make_message:
 async def test_a_repeat_says_that_it_may_be_one(receiver: Receiver, make_message: MakeMessage) -> None:
     """After a lost answer nobody can be asked, so that the second copy is marked."""
     parts, message = Parts(), make_message()
-    receiver.script.append(Answer(manner="reset"))
+    receiver.script.append(ScriptedResponse(action="reset"))
     sink = sink_for(address(receiver))
     assert isinstance(await sink.send(message, parts), Unclear)
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
@@ -243,7 +243,7 @@ async def test_a_slow_service_holds_up_nobody(make_message: MakeMessage) -> None
     """One that says nothing is given up after the time-out, even if the URL would wait for longer."""
     parts = Parts()
     async with Receiver() as slow, Receiver() as quick:
-        slow.otherwise = Answer(manner="hang")
+        slow.otherwise = ScriptedResponse(action="hang")
         sink = sink_for(f"{address(slow)}?rto=60", address(quick), timeout="300ms")
         async with asyncio.timeout(5):
             outcome = await sink.send(make_message(), parts)
@@ -302,7 +302,7 @@ def test_a_preview_shows_what_goes_out_and_no_secret(make_message: MakeMessage) 
 
 def test_a_job_whose_error_is_endless_is_told(make_message: MakeMessage) -> None:
     """One text that is too long alone is shortened, and says by how much."""
-    service = connect(f"gotify://127.0.0.1/{TOKEN}", timeout=1)
+    service = make_service(f"gotify://127.0.0.1/{TOKEN}", timeout=1)
     message = make_message(texts=(), error_text="endless " * 10_000, url=URL)
     worded = fit_message(message, Renderer(), service)
     assert "79,400 more characters" in worded.body

@@ -16,10 +16,10 @@ import pytest
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, Sink
 from cmc_notify.rendering import Renderer
-from cmc_notify.settings.base import chosen
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.settings.base import settings_class
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import ServiceFault
 from cmc_notify.sinks import apprise, email, slack, webhook
 from cmc_notify.sinks.plugin import SinkPlugin
 from support.ticket_services import PLACES, TicketPlace
@@ -69,7 +69,7 @@ class Place(ABC):
     def build(self, **more: Any) -> Sink:
         """The sink as the application builds it."""
         written = {**self.given(), "timeout": TIMEOUT, **more}
-        self.settings = chosen(self.plugin.settings, written).model_validate(written)
+        self.settings = settings_class(self.plugin.settings, written).model_validate(written)
         return self.plugin.build("place", self.settings, self.renderer)
 
 
@@ -90,13 +90,13 @@ class WebhookPlace(Place):
     def trouble(self, kind: str) -> None:
         """By status."""
         answers = {
-            "busy": Answer(429, {"Retry-After": "7"}, self.echo),
-            "fault": Answer(503, body=self.echo),
-            "credentials": Answer(401, body=self.echo),
-            "gone": Answer(410, body=self.echo),
-            "refused": Answer(400, body=self.echo),
-            "lost": Answer(manner="reset"),
-            "silent": Answer(manner="hang"),
+            "busy": ScriptedResponse(429, {"Retry-After": "7"}, self.echo),
+            "fault": ScriptedResponse(503, body=self.echo),
+            "credentials": ScriptedResponse(401, body=self.echo),
+            "gone": ScriptedResponse(410, body=self.echo),
+            "refused": ScriptedResponse(400, body=self.echo),
+            "lost": ScriptedResponse(action="reset"),
+            "silent": ScriptedResponse(action="hang"),
         }
         self.receiver.script.append(answers[kind])
 
@@ -126,11 +126,11 @@ class IncomingPlace(Place):
     def trouble(self, kind: str) -> None:
         """In plain text, as incoming webhooks answer."""
         answers = {
-            "busy": Fault("answer", status=429, body="rate_limited", headers=(("Retry-After", "7"),)),
-            "fault": Fault("answer", status=503, body=self.echo),
-            "credentials": Fault("answer", status=403, body="invalid_token"),
-            "gone": Fault("answer", status=410, body="channel_is_archived"),
-            "refused": Fault("answer", status=400, body="invalid_payload"),
+            "busy": Fault("respond", status=429, body="rate_limited", headers=(("Retry-After", "7"),)),
+            "fault": Fault("respond", status=503, body=self.echo),
+            "credentials": Fault("respond", status=403, body="invalid_token"),
+            "gone": Fault("respond", status=410, body="channel_is_archived"),
+            "refused": Fault("respond", status=400, body="invalid_payload"),
             "lost": Fault("drop"),
             "silent": Fault("hang"),
         }
@@ -164,7 +164,7 @@ class BotPlace(IncomingPlace):
             self.server.rate_limit(self.method, seconds=7)
             return
         answers = {
-            "fault": Fault("answer", status=503, body=self.echo),
+            "fault": Fault("respond", status=503, body=self.echo),
             "credentials": refusal_with("token_revoked", detail=self.echo),
             "gone": refusal_with("channel_not_found", detail=self.echo),
             "refused": refusal_with("invalid_blocks", detail=self.echo),
@@ -247,19 +247,19 @@ class PresetPlace(Place):
     def trouble(self, kind: str) -> None:
         """By status, at the request that opens a ticket."""
         troubles = {
-            "busy": Trouble("answer", status=429, body=self.echo, headers=(("Retry-After", "7"),)),
-            "fault": Trouble("answer", status=503, body=self.echo),
-            "credentials": Trouble("answer", status=401, body=self.echo),
-            "gone": Trouble("answer", status=410, body=self.echo),
-            "refused": Trouble("answer", status=400, body=self.echo),
-            "lost": Trouble("drop"),
-            "silent": Trouble("hang"),
+            "busy": ServiceFault("respond", status=429, body=self.echo, headers=(("Retry-After", "7"),)),
+            "fault": ServiceFault("respond", status=503, body=self.echo),
+            "credentials": ServiceFault("respond", status=401, body=self.echo),
+            "gone": ServiceFault("respond", status=410, body=self.echo),
+            "refused": ServiceFault("respond", status=400, body=self.echo),
+            "lost": ServiceFault("drop"),
+            "silent": ServiceFault("hang"),
         }
         self.desk.fail_next(self.place.create, troubles[kind])
 
     def taken(self) -> int:
         """Changes that the service made."""
-        return len(self.desk.taken)
+        return len(self.desk.applied)
 
     async def reached(self) -> None:
         """The first request that would open a ticket."""
@@ -303,7 +303,7 @@ async def test_the_table_of_troubles(kind: str, place: Place, make_message: Make
     assert not any(coded in repr(outcome) for coded in ("czNjcjN0", "AGNtYwBz"))
     assert record.recorded == {}
     assert isinstance(await sink.send(make_message(key="next"), record), Sent)
-    assert place.taken() == 1
+    assert place.applied() == 1
     await sink.close()
 
 
@@ -358,7 +358,7 @@ async def test_messages_go_side_by_side(place: Place, make_message: MakeMessage,
     sink = place.build(timeout=10)
     outcomes = await asyncio.gather(*(sink.send(make_message(key=f"key{n}"), record) for n in range(4)))
     assert [type(outcome) for outcome in outcomes] == [Sent] * 4
-    assert place.taken() == 4
+    assert place.applied() == 4
     await sink.close()
 
 
@@ -366,7 +366,7 @@ async def test_a_probe_tells_nobody_anything(place: Place) -> None:
     """A healthy place is found healthy, and nothing arrives there."""
     sink = place.build()
     assert isinstance(await sink.probe(), Sent)
-    assert place.taken() == 0
+    assert place.applied() == 0
     await sink.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 from cmc_notify.core.events import decode
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.ports import Message, PartRecorder, Renderer
-from cmc_notify.simulator.receiver import Answer, Receiver
+from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.sinks.webhook import PLUGIN, WebhookSink
 
 MakeMessage = Callable[..., Message]
@@ -74,7 +74,7 @@ async def test_the_id_stays_and_the_timestamp_moves(
 ) -> None:
     """Repeats carry the same webhook-id, so that the receiver counts the message once."""
     async with Receiver(secrets=SECRETS) as receiver:
-        receiver.script.extend([Answer(manner="reset"), Answer(503, {"Retry-After": "7"})])
+        receiver.script.extend([ScriptedResponse(action="reset"), ScriptedResponse(503, {"Retry-After": "7"})])
         sink = sink_for(receiver.url, renderer, signing_secret=SECRETS)
         outcomes = [await sink.send(make_message(), record) for _ in range(4)]
         await sink.close()
@@ -91,7 +91,7 @@ async def test_a_lost_connection_is_not_sent_again_by_itself(
 ) -> None:
     """A connection that is lost after the request was read makes one request and an unclear outcome."""
     async with Receiver() as receiver:
-        receiver.otherwise = Answer(manner="reset")
+        receiver.otherwise = ScriptedResponse(action="reset")
         outcome = await send(sink_for(receiver.url, renderer, method=method), make_message(), record)
     assert isinstance(outcome, Unclear)
     assert [request.method for request in receiver.requests] == [method]
@@ -102,7 +102,7 @@ async def test_silence_after_the_request_is_unclear(
 ) -> None:
     """A receiver that read the request and says nothing may have taken it."""
     async with Receiver() as receiver:
-        receiver.otherwise = Answer(manner="hang")
+        receiver.otherwise = ScriptedResponse(action="hang")
         outcome = await send(sink_for(receiver.url, renderer, timeout="200ms"), make_message(), record)
         assert len(receiver.requests) == 1
     assert isinstance(outcome, Unclear)
@@ -152,7 +152,7 @@ async def test_credentials_are_sent_and_never_told(
     """Each method sends its header; a refusal that echoes it does not bring it into the reason."""
     header, value = sent
     async with Receiver() as receiver:
-        receiver.otherwise = Answer(403, body=f"{header}: {value} at /hook?token=s3cr3tquery is not allowed")
+        receiver.otherwise = ScriptedResponse(403, body=f"{header}: {value} at /hook?token=s3cr3tquery is not allowed")
         outcome = await send(
             sink_for(
                 receiver.url,
@@ -178,7 +178,7 @@ async def test_redirects_are_not_followed(
 ) -> None:
     """A redirect could carry credentials elsewhere: nothing follows it, an operator must."""
     async with Receiver() as elsewhere, Receiver() as receiver:
-        receiver.otherwise = Answer(307, {"Location": f"{elsewhere.url}/moved"})
+        receiver.otherwise = ScriptedResponse(307, {"Location": f"{elsewhere.url}/moved"})
         outcome = await send(sink_for(receiver.url, renderer), make_message(), record)
         assert elsewhere.requests == []
     assert isinstance(outcome, Blocked)
@@ -278,11 +278,11 @@ async def test_a_probe_tells_nobody_anything(renderer: Renderer) -> None:
         sink = sink_for(receiver.url, renderer, auth={"method": "bearer", "token": "s3cr3t"})
         found = {}
         for status in (200, 405, 404, 501, 401, 410, 302, 503):
-            receiver.look_status = status
+            receiver.probe_status = status
             found[status] = type(await sink.probe())
         await sink.close()
         assert receiver.requests == []
-        assert receiver.looks[0].headers["authorization"] == "Bearer s3cr3t"
+        assert receiver.probes[0].headers["authorization"] == "Bearer s3cr3t"
     assert found == {
         200: Sent, 405: Sent, 404: Sent, 501: Sent, 401: Blocked, 410: Blocked, 302: Blocked, 503: RetryLater,
     }  # fmt: skip
@@ -300,7 +300,7 @@ async def test_messages_go_side_by_side(
 ) -> None:
     """One sink serves several deliveries at once."""
     async with Receiver() as receiver:
-        receiver.otherwise = Answer(manner="hang")
+        receiver.otherwise = ScriptedResponse(action="hang")
         sink = sink_for(receiver.url, renderer)
         tasks = [asyncio.create_task(sink.send(make_message(f"key{n}"), record)) for n in range(3)]
         await receiver.wait(lambda seen: len(seen.requests) == 3)

@@ -17,7 +17,7 @@ from cmc_notify.ports import Message, Rendered, Room
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.sinks.slack import PLUGIN, BotSink
-from cmc_notify.sinks.slack.client import Answer, SlackClient
+from cmc_notify.sinks.slack.client import SlackClient, SlackResponse
 from cmc_notify.sinks.slack.part_sender import REPEAT
 from support.recorded_parts import Parts
 from support.slack_bot import MANY, URL, assert_harmless, everything, sink_for, unescaped
@@ -155,7 +155,7 @@ async def test_parts_that_were_accepted_are_not_sent_again(
     """After a refused file the next attempt sends only what is missing, into the same thread."""
     texts = tuple(f"error {number} ".ljust(400, "x") for number in range(3000))
     message = make_message(texts=texts)
-    slack.fail_next("upload", Fault("answer", status=503, body="busy"))
+    slack.fail_next("upload", Fault("respond", status=503, body="busy"))
     first = await sink.send(message, parts)
     assert isinstance(first, RetryLater)
     assert list(parts.recorded) == ["message", "thread"]
@@ -346,17 +346,17 @@ async def test_each_error_code_has_its_outcome(
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault("answer", status=500, body="oops", content_type="text/plain"), RetryLater),
-        (Fault("answer", status=502, body="<html>bad gateway</html>", content_type="text/html"), RetryLater),
-        (Fault("answer", status=503, body="not json"), RetryLater),
-        (Fault("answer", status=200, body="not json"), Unclear),
-        (Fault("answer", status=200, body="captive portal", content_type="text/plain"), Unclear),
-        (Fault("answer", status=200, body="[]"), Unclear),
-        (Fault("answer", status=200, body='{"ok": true}'), Unclear),
-        (Fault("answer", status=200, body=""), Unclear),
-        (Fault("answer", status=403, body="proxy says no", content_type="text/plain"), Blocked),
-        (Fault("answer", status=302, headers=(("Location", "/api/auth.test"),)), Blocked),
-        (Fault("answer", status=307, headers=(("Location", "http://127.0.0.1:1/"),)), Blocked),
+        (Fault("respond", status=500, body="oops", content_type="text/plain"), RetryLater),
+        (Fault("respond", status=502, body="<html>bad gateway</html>", content_type="text/html"), RetryLater),
+        (Fault("respond", status=503, body="not json"), RetryLater),
+        (Fault("respond", status=200, body="not json"), Unclear),
+        (Fault("respond", status=200, body="captive portal", content_type="text/plain"), Unclear),
+        (Fault("respond", status=200, body="[]"), Unclear),
+        (Fault("respond", status=200, body='{"ok": true}'), Unclear),
+        (Fault("respond", status=200, body=""), Unclear),
+        (Fault("respond", status=403, body="proxy says no", content_type="text/plain"), Blocked),
+        (Fault("respond", status=302, headers=(("Location", "/api/auth.test"),)), Blocked),
+        (Fault("respond", status=307, headers=(("Location", "http://127.0.0.1:1/"),)), Blocked),
         (Fault("drop"), Unclear),
         (Fault("hang"), Unclear),
     ],
@@ -510,10 +510,10 @@ async def test_a_list_does_not_leave_tls_on_slacks_word(
     """Where the API is asked by https, an address for an upload without it is not used."""
     asked: list[str] = []
 
-    async def call(_client: SlackClient, method: str, **_arguments: object) -> Answer:
+    async def call(_client: SlackClient, method: str, **_arguments: object) -> SlackResponse:
         if method == "files.getUploadURLExternal":
-            return Answer({"upload_url": "http://files.example.net/upload", "file_id": "F1"}, {})
-        return Answer({"ok": True, "channel": "C0NETOPS001", "ts": "1795425600.000100"}, {})
+            return SlackResponse({"upload_url": "http://files.example.net/upload", "file_id": "F1"}, {})
+        return SlackResponse({"ok": True, "channel": "C0NETOPS001", "ts": "1795425600.000100"}, {})
 
     async def upload(_client: SlackClient, url: str, _content: bytes) -> None:
         asked.append(url)

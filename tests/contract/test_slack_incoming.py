@@ -119,7 +119,7 @@ async def test_a_repeat_is_marked(
 
 def said(status: int, word: str) -> Fault:
     """A webhook's answer in plain text."""
-    return Fault("answer", status=status, body=word, content_type="text/plain")
+    return Fault("respond", status=status, body=word, content_type="text/plain")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.outcome import Blocked, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message, Previewing
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import ServiceFault
 from support.recorded_parts import Parts
 from support.ticket_services import PLACES, TicketPlace
 
@@ -86,7 +86,7 @@ async def test_a_trigger_after_a_resolve(place: TicketPlace, record: Parts) -> N
 async def test_a_lost_answer_makes_no_second_ticket(place: TicketPlace, record: Parts, done: bool) -> None:
     """Whether or not the lost request had its effect, there is one ticket in the end, told once."""
     sink = place.sink()
-    place.desk.fail_next(place.create, Trouble("drop", done=done))
+    place.desk.fail_next(place.create, ServiceFault("drop", done=done))
     message = told()
     outcome = await sink.send(message, record)
     assert isinstance(outcome, Unclear)
@@ -120,9 +120,9 @@ async def test_what_is_recorded_is_not_sent_again(place: TicketPlace, record: Pa
         parts = Parts()
         parts.posting = record.posting
         assert isinstance(await sink.send(parts.next(message), parts), Sent)
-        writes = list(place.desk.taken)
+        writes = list(place.desk.applied)
         assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
-        assert place.desk.taken == writes
+        assert place.desk.applied == writes
         record.posting = parts.posting
     await sink.close()
 
@@ -134,11 +134,11 @@ async def test_nothing_open_stays_closed(place: TicketPlace, record: Parts) -> N
     assert place.desk.tickets == []
     for message in (told(), closed()):
         await sink.send(record.next(message), record)
-    writes = list(place.desk.taken)
+    writes = list(place.desk.applied)
     for message in (followed("k6"), closed("k7")):
         assert isinstance(await sink.send(record.next(message), record), Sent)
     assert place.desk.open_tickets() == []
-    assert place.desk.taken == writes
+    assert place.desk.applied == writes
     await sink.close()
 
 
@@ -162,7 +162,7 @@ async def test_no_secret_in_a_reason_or_a_preview(place: TicketPlace, record: Pa
 async def test_a_page_is_no_answer(place: TicketPlace, record: Parts) -> None:
     """Success with a page (a proxy's log-in, an instance that hibernates) took nothing: it is for later."""
     sink = place.sink()
-    page = Trouble("answer", body="<!doctype html><title>Log in</title>")
+    page = ServiceFault("respond", body="<!doctype html><title>Log in</title>")
     place.desk.fail_next(place.create, page)
     assert isinstance(await sink.send(told(), record), RetryLater)
     assert record.recorded == {}
@@ -175,7 +175,7 @@ async def test_a_probe_changes_nothing(place: TicketPlace) -> None:
     sink = place.sink()
     assert isinstance(await sink.probe(), Sent)
     assert place.desk.tickets == []
-    assert place.desk.taken == []
+    assert place.desk.applied == []
     await sink.close()
 
 

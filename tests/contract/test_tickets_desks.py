@@ -11,7 +11,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, Sent
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message
-from cmc_notify.simulator.tickets import Trouble
+from cmc_notify.simulator.tickets import ServiceFault
 from support.recorded_parts import Parts
 from support.ticket_services import AUTHORIZATION, PLACES, TicketPlace
 
@@ -202,7 +202,7 @@ async def test_a_refusal_names_the_field(preset: str, body: str, said: str) -> N
     """What the vendor says of its reasons stands in the dead letter's."""
     place = PLACES[preset]()
     async with place.desk:
-        place.desk.fail_next(place.create, Trouble("answer", status=400, body=body))
+        place.desk.fail_next(place.create, ServiceFault("respond", status=400, body=body))
         sink = place.sink()
         outcome = await sink.send(MESSAGE, Parts())
         await sink.close()

@@ -12,7 +12,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Message
-from cmc_notify.simulator.tickets import JiraServer, TicketServer, Trouble
+from cmc_notify.simulator.tickets import JiraServer, ServiceFault, TicketServer
 from support.recorded_parts import Parts
 from support.ticket_services import (
     AlertmanagerPlace,
@@ -87,7 +87,7 @@ async def test_each_lost_answer_is_found(place: TicketPlace, record: Parts) -> N
         (recovered("k3"), ("transition", "change")),
     ):
         for operation in operations:
-            place.desk.fail_next(operation, Trouble("drop", done=True))
+            place.desk.fail_next(operation, ServiceFault("drop", done=True))
         parts = Parts()
         parts.posting = record.posting
         outcome = await sink.send(parts.next(message), parts)
@@ -132,7 +132,7 @@ async def test_what_can_not_be_opened_again_gets_a_new_ticket(place: TicketPlace
     if isinstance(place.desk, JiraServer):
         place.desk.can_reopen = False
     sink = place.sink()
-    place.desk.fail_next("create", Trouble("drop", done=True))  # and its answer is lost, so it is looked for
+    place.desk.fail_next("create", ServiceFault("drop", done=True))  # and its answer is lost, so it is looked for
     message = record.next(told("k2"))
     assert isinstance(await sink.send(message, record), Unclear)
     assert isinstance(await sink.send(record.resumed(message, unclear=True), record), Sent)
@@ -156,7 +156,7 @@ async def test_a_search_that_lags_is_asked_again(jira: JiraPlace, record: Parts)
     """After a lost answer the search may not know the issue yet: it is asked again before another is made."""
     assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
-    jira.desk.fail_next("create", Trouble("drop", done=True))
+    jira.desk.fail_next("create", ServiceFault("drop", done=True))
     message = told("k1")
     assert isinstance(await sink.send(message, record), Unclear)
     jira.desk.lag = 1
@@ -172,7 +172,7 @@ async def test_a_crash_between_comment_and_transition(jira: JiraPlace, record: P
     """The comment that was recorded is not left twice."""
     await settle(jira, record, told("k1"))
     sink = jira.sink()
-    jira.desk.fail_next("transition", Trouble("answer", status=503))
+    jira.desk.fail_next("transition", ServiceFault("respond", status=503))
     closing = recovered("k2")
     parts = Parts()
     parts.posting = record.posting
@@ -244,7 +244,7 @@ async def test_a_note_that_is_still_to_come(record: Parts) -> None:
     async with place.desk:
         await settle(place, record, told("k1"))
         sink = place.sink()
-        place.desk.fail_next("note", Trouble("answer", status=503))
+        place.desk.fail_next("note", ServiceFault("respond", status=503))
         message = told("k2")
         parts = Parts()
         parts.posting = record.posting

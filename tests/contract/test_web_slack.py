@@ -67,10 +67,10 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 
 
 async def test_a_signed_press_works_without_the_pages_token(port: Port) -> None:
-    """Acknowledged at once, and done as by SocketModeConnection Mode; the audit knows the way."""
+    """Acknowledged at once, and done as by Socket Mode; the audit knows the way."""
     ack = await port.harness.slack.press(port.harness.message, CANCEL, ANNA, url=port.presses)
     assert (ack.status, ack.payload) == (200, None)
-    assert "Canceled" in (await port.harness.slack.told(ANNA))[0]
+    assert "Canceled" in (await port.harness.slack.wait_shown_to(ANNA))[0]
     assert port.harness.controller.asked == 1
     [action] = await port.harness.store.acting.actions()
     assert (action.via, action.outcome, action.who) == ("http", "done", ANNA.id)
@@ -84,7 +84,7 @@ async def test_a_press_is_acknowledged_while_the_controller_hangs(port: Port) ->
     assert ack.seconds < 1
     await port.harness.controller.called.wait()
     port.harness.controller.answering.set()
-    await port.harness.slack.told(ANNA)
+    await port.harness.slack.wait_shown_to(ANNA)
 
 
 async def test_what_is_not_signed_by_the_app_changes_nothing(port: Port) -> None:
@@ -124,7 +124,7 @@ async def test_a_copy_that_is_sent_again_in_time_is_not_done_again(port: Port) -
     body = port.body()
     for _ in range(3):
         assert (await port.harness.slack.post(port.presses, body)).status == 200
-    await port.harness.slack.told(ANNA)
+    await port.harness.slack.wait_shown_to(ANNA)
     await port.harness.chat.stop(5)
     assert port.harness.controller.asked == 1
     assert len(port.harness.slack.ephemerals) == 1
@@ -184,7 +184,7 @@ async def test_a_command_is_answered_in_the_answer(port: Port) -> None:
 
 
 async def test_a_sink_without_a_secret_has_no_way_in(tmp_path: Path) -> None:
-    """SocketModeConnection Mode alone opens nothing on the port."""
+    """Socket Mode alone opens nothing on the port."""
     async with chat_harness(tmp_path, signing_secret=None) as harness:
         app = harness.chat.app_of("chat")
         assert app

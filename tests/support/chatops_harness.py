@@ -10,7 +10,7 @@ from unittest import mock
 
 from msgspec.structs import replace
 
-from cmc_notify.chatops import ChatOps, Present
+from cmc_notify.chatops import ChatOps, CommandContext
 from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery
 from cmc_notify.core.events import SEVERITY, Event, EventType, job_info
 from cmc_notify.core.model import Job, JobState, Names, Outcome, Row
@@ -91,11 +91,11 @@ class ChatHarness:
         return ChatOps(
             {"chat": settings or self.settings},
             {"emea": self.controller},
-            Present(("emea", "apac"), lambda: self.troubles, "https://bridge.example.net/"),
-            acting=self.store.acting,
+            CommandContext(("emea", "apac"), lambda: self.troubles, "https://bridge.example.net/"),
+            actions=self.store.acting,
             ledger=self.store.ledger,
             silences=self.store.silences,
-            wake=self._wake,
+            on_message_due=self._on_message_due,
             metrics=self.metrics,
             clock=self.clock,
         )
@@ -164,7 +164,7 @@ class ChatHarness:
         """The texts in the message's thread."""
         return [reply.text for reply in self.slack.thread(self.message)]
 
-    def _wake(self) -> None:
+    def _on_message_due(self) -> None:
         self.woken += 1
 
 
@@ -200,7 +200,7 @@ async def _running(
     try:
         await harness.post()
         harness.chat.start()
-        await slack.sockets.connected()
+        await slack.sockets.wait_connected()
         yield harness
     finally:
         await harness.chat.stop(5)

@@ -205,8 +205,8 @@ async def empty_harness(folder: Path) -> AsyncIterator[DispatcherHarness]:
 def make_brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test would spend for nothing are short."""
     for module in (worker, recorder):
-        monkeypatch.setattr(module, "STORE_PAUSE", 0.01)
-    monkeypatch.setattr(worker, "LEASE_SLACK", 1.0)
-    monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
-    monkeypatch.setattr(worker, "LINGER", 0.05)
-    monkeypatch.setattr(dispatcher, "LET_GO", 0.2)
+        monkeypatch.setattr(module, "STORE_RETRY_AFTER", 0.01)
+    monkeypatch.setattr(worker, "LEASE_MARGIN", 1.0)
+    monkeypatch.setattr(worker, "IDLE_CHECK_EVERY", 60.0)
+    monkeypatch.setattr(worker, "TIMEOUT_MARGIN", 0.05)
+    monkeypatch.setattr(dispatcher, "CANCEL_GRACE", 0.2)

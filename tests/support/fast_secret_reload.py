@@ -7,6 +7,6 @@ from cmc_notify import app
 from cmc_notify.cli import main
 
 if __name__ == "__main__":
-    watchful: Any = partial(app.run, look_every=0.2)
+    watchful: Any = partial(app.run, check_every=0.2)
     app.run = watchful
     main()

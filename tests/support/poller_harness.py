@@ -10,7 +10,7 @@ from cmc_notify.core.events import Event
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
 from cmc_notify.poller import Poller, PollResult
-from cmc_notify.poller.poller import NotifyRules
+from cmc_notify.poller import NotifyRules
 from cmc_notify.ports import ControllerMeta
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator

@@ -34,7 +34,7 @@ from cmc_notify.ports import (
 )
 from cmc_notify.ports import Renderer as RendererPort
 from cmc_notify.rendering import Renderer
-from cmc_notify.settings.base import chosen
+from cmc_notify.settings.base import settings_class
 from cmc_notify.simulator.chat import DiscordServer, TeamsServer
 from cmc_notify.simulator.mailbox import Mailbox
 from cmc_notify.simulator.receiver import Receiver
@@ -263,7 +263,7 @@ class Preset(Medium):
 def _chat(preset: str, url: str) -> Sink:
     given = {"type": "webhook", "preset": preset, "url": url, "timeout": 60}
     return webhook.PLUGIN.build(
-        "place", chosen(webhook.PLUGIN.settings, given).model_validate(given), Renderer()
+        "place", settings_class(webhook.PLUGIN.settings, given).model_validate(given), Renderer()
     )
 
 

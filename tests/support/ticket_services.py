@@ -6,15 +6,15 @@ from typing import Any
 
 from cmc_notify.ports import Sink
 from cmc_notify.rendering import Renderer
-from cmc_notify.settings.base import chosen
+from cmc_notify.settings.base import settings_class
 from cmc_notify.simulator.tickets import (
     AlertmanagerServer,
     JiraServer,
     OpsgenieServer,
     PagerDutyServer,
+    ServiceFault,
     ServiceNowServer,
     TicketServer,
-    Trouble,
 )
 from cmc_notify.sinks.webhook import PLUGIN
 
@@ -50,12 +50,12 @@ class TicketPlace:
     def sink(self, renderer: Any = None, **more: Any) -> Sink:
         """The sink as the application builds it."""
         written = {"type": "webhook", "preset": self.preset, "timeout": 5, **self.given(), **more}
-        self.settings = chosen(PLUGIN.settings, written).model_validate(written)
+        self.settings = settings_class(PLUGIN.settings, written).model_validate(written)
         return PLUGIN.build("tickets", self.settings, renderer or RENDERER)
 
     def refuse_credentials(self) -> None:
         """Let the next write be told that the credentials are wrong, by a service that repeats them."""
-        self.desk.fail_next(self.create, Trouble("answer", status=401, body=f"{self.secret} is not known"))
+        self.desk.fail_next(self.create, ServiceFault("respond", status=401, body=f"{self.secret} is not known"))
 
 
 class PagerDutyPlace(TicketPlace):

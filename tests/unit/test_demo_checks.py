@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from cmc_notify.demo.channel import Chat, Failed
-from cmc_notify.demo.checks import Got, judge
+from cmc_notify.demo.checks import AllReceived, summarize
 from cmc_notify.ports import OutboxDepth
 from cmc_notify.simulator import Simulator
 from cmc_notify.simulator.slack_workspace import SlackWorkspace
@@ -16,7 +16,7 @@ def test_receivers_that_got_nothing_fail() -> None:
     sim.clock.run()
     sim.advance(3000)
     depths = [OutboxDepth("chat", 1, 0, 0, 1.0), OutboxDepth("tickets", 0, 2, 0, None)]
-    summary = judge(sim.history, sim.clock.start, [], depths, Got([], [], []))
+    summary = summarize(sim.history, sim.clock.start, [], depths, AllReceived([], [], []))
     assert not summary.passed
     failing = Counter(check.holds for check in summary.checks)[False]
     assert failing == 6, [check.text for check in summary.checks if check.holds]
@@ -28,7 +28,7 @@ def test_yesterdays_jobs_are_not_expected() -> None:
     sim = Simulator("night-push", speed=0, appliances=12)
     sim.clock.run()
     depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
-    assert judge(sim.history, sim.clock.start, [], depths, Got([], [], [])).passed
+    assert summarize(sim.history, sim.clock.start, [], depths, AllReceived([], [], [])).passed
 
 
 def test_a_rerun_that_was_served_only_at_its_end_ends_once_more() -> None:
@@ -42,7 +42,7 @@ def test_a_rerun_that_was_served_only_at_its_end_ends_once_more() -> None:
         if version.document["job_status"] in ("Failed", "Success", "Canceled")
     ]
     depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
-    summary = judge(ends, sim.clock.start, [], depths, Got([], [], []))
+    summary = summarize(ends, sim.clock.start, [], depths, AllReceived([], [], []))
     assert "each of the 8 ends of a job was mailed, once" in [check.text for check in summary.checks]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import sample, samples
-from cmc_notify.rendering import Renderer, check
+from cmc_notify.rendering import Renderer, check_templates
 
 BUILTIN = {
     "console": ("txt",),
@@ -20,13 +20,13 @@ def _faults(tmp_path: Path, file: str, text: str, sink: str = "slack") -> list[s
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    return [str(fault) for fault in check(Renderer([tmp_path]), sink, BUILTIN[sink])]
+    return [str(fault) for fault in check_templates(Renderer([tmp_path]), sink, BUILTIN[sink])]
 
 
 @pytest.mark.parametrize("sink", BUILTIN)
 def test_ours_are_all_right(sink: str) -> None:
     """Our own templates have no fault."""
-    assert check(Renderer(), sink, BUILTIN[sink]) == []
+    assert check_templates(Renderer(), sink, BUILTIN[sink]) == []
 
 
 def test_a_fault_is_named_once_with_its_line(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_parts_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     """A templates_dir that is not there is a fault that names the key."""
-    (fault,) = check(Renderer([tmp_path / "nowhere"]), "console", ("txt",))
+    (fault,) = check_templates(Renderer([tmp_path / "nowhere"]), "console", ("txt",))
     assert "nowhere: is no folder; correct templates_dir" in str(fault)
 
 

@@ -15,7 +15,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import sample
 from cmc_notify.errors import TemplateError
 from cmc_notify.ports import Message
-from cmc_notify.rendering import Renderer, check
+from cmc_notify.rendering import Renderer, check_templates
 from cmc_notify.sinks.plugin import load_plugins
 
 PLUGINS = load_plugins()
@@ -104,6 +104,6 @@ def test_the_alert_arrives_and_the_fault_is_named(
 def test_check_finds_it_before_any_alert(harm: str, renderer_of: Callable[[str, str], Renderer]) -> None:
     """In a card as in any document, ``check`` names file, line and remedy."""
     source, line, said = HARM[harm]
-    fault = check(renderer_of("slack/job.failed.card.j2", source), "slack", ("card",))[0]
+    fault = check_templates(renderer_of("slack/job.failed.card.j2", source), "slack", ("card",))[0]
     assert (fault.template, fault.line) == ("slack/job.failed.card.j2", line)
     assert said in fault.message

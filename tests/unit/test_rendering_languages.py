@@ -9,7 +9,7 @@ import pytest
 from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import sample
 from cmc_notify.ports import Acknowledgement, Message, Silenced, Ticket
-from cmc_notify.rendering import Renderer, check
+from cmc_notify.rendering import Renderer, check_templates
 
 GERMAN = Path(__file__).parents[1] / "fixtures" / "german"
 ENGLISH = re.compile(
@@ -29,7 +29,7 @@ UNSEEN = re.compile(r"<style>.*?</style>|https?://[^\s|>\"]+|<[^>]*>", re.DOTALL
 def test_a_german_folder_speaks_german_in_every_sink(sink: str, extensions: tuple[str, ...]) -> None:
     """Headlines, labels, notes and lists are German for every event, and no template fails."""
     renderer = Renderer([GERMAN], timezone="Europe/Berlin")
-    assert check(renderer, sink, extensions) == []
+    assert check_templates(renderer, sink, extensions) == []
     for kind in EventType:
         event = msgspec.structs.replace(
             sample(kind), failures_outside_route=3, failures_omitted=2, reason=None

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from cmc_notify.settings import Settings, document, load
 from cmc_notify.settings.base import SinkSettings
+from cmc_notify.settings.config_types import ConfigTypes, is_model
 from cmc_notify.settings.schema import DIALECT, config_schema
-from cmc_notify.settings.shapes import Shapes, is_model
 from cmc_notify.sinks.plugin import load_plugins
 from cmc_notify.sinks.webhook.settings import EndpointSettings, PresetSettings
 from cmc_notify.sinks.webhook.ticket import TicketSettings
@@ -46,13 +46,13 @@ def uncommented(folder: Path) -> Path:
     text = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
     for path in re.findall(r"_file: (/\S+)", text):
         here = folder / Path(path).name
-        shapes = {
+        config_types = {
             "url": "https://hooks.example.net/x",
             "app_token": "xapp-1",
             "routing_key": "a1" * 16,
             "urls": "noc = json://127.0.0.1",
         }
-        known = (secret for end, secret in shapes.items() if path.endswith(f"_{end}"))
+        known = (secret for end, secret in config_types.items() if path.endswith(f"_{end}"))
         here.write_text(f"{next(known, 'whsec_' + 'c2VjcmV0' * 4)}\n")
         text = text.replace(path, str(here))
     (folder / "templates").mkdir(exist_ok=True)
@@ -80,10 +80,10 @@ def test_the_example_has_every_key(tmp_path: Path) -> None:
     """Whatever can be configured is in it at least once, as itself or as its file."""
     tree = document.parse(uncommented(tmp_path).read_text()).value
     used: dict[type[BaseModel], set[str]] = defaultdict(set)
-    shapes = Shapes(Settings, sink_types(), tree)
+    config_types = ConfigTypes(Settings, sink_types(), tree)
 
     def visit(value: Any, path: document.Path) -> None:
-        for annotation in shapes.at(path):
+        for annotation in config_types.at(path):
             if is_model(annotation) and isinstance(value, dict):
                 used[annotation] |= value.keys()
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -136,9 +136,9 @@ def documented() -> tuple[dict[str, re.Match[str]], dict[str, dict[str, re.Match
     return general, by_type
 
 
-def leaves(shapes: Shapes, path: document.Path = ()) -> Iterator[document.Path]:
+def leaves(config_types: ConfigTypes, path: document.Path = ()) -> Iterator[document.Path]:
     """Every key with a value of its own, below ``path``; a section that has a short form is one key."""
-    models = [annotation for annotation in shapes.at(path) if is_model(annotation)]
+    models = [annotation for annotation in config_types.at(path) if is_model(annotation)]
     for model in models:
         for name, field in model.model_fields.items():
             below = (*path, field.alias or name)
@@ -150,8 +150,8 @@ def leaves(shapes: Shapes, path: document.Path = ()) -> Iterator[document.Path]:
                 inner = (*below, "name")
             elif below == ("routes",):
                 inner = (*below, 0)
-            if any(is_model(annotation) for annotation in shapes.at(inner)):
-                yield from leaves(shapes, inner)
+            if any(is_model(annotation) for annotation in config_types.at(inner)):
+                yield from leaves(config_types, inner)
             else:
                 yield below
 
@@ -164,16 +164,16 @@ def key_of(path: document.Path) -> str:
 def test_every_key_is_documented_and_no_other() -> None:
     """The general tables have exactly the keys of the models."""
     general, _ = documented()
-    assert set(general) == {key_of(path) for path in leaves(Shapes(Settings, {}, {}))}
+    assert set(general) == {key_of(path) for path in leaves(ConfigTypes(Settings, {}, {}))}
 
 
 def test_every_key_of_every_sink_type_is_documented_and_no_other() -> None:
     """Each sink type's table has exactly what it takes beyond every sink's keys."""
     _, by_type = documented()
     for name, settings in sink_types().items():
-        shapes = Shapes(settings, {}, {})
-        own = {key_of(path) for path in leaves(shapes)}
-        own -= {key_of(path) for path in leaves(Shapes(SinkSettings, {}, {}))} - {"tls"}
+        config_types = ConfigTypes(settings, {}, {})
+        own = {key_of(path) for path in leaves(config_types)}
+        own -= {key_of(path) for path in leaves(ConfigTypes(SinkSettings, {}, {}))} - {"tls"}
         own |= {"options"} if settings.presets else set()
         inherited = {key for key in own if key.startswith("tls") and name != "email"}
         own = {"tls" if key.startswith("tls.") else key for key in own - inherited}
@@ -190,25 +190,25 @@ def test_every_key_of_every_preset_is_documented_and_no_other(name: str) -> None
     """Each preset's table has exactly what it takes beyond a webhook's keys, and ``url`` with its meaning."""
     _, by_type = documented()
     webhook = sink_types()["webhook"]
-    own = {key_of(path) for path in leaves(Shapes(webhook.presets[name], {}, {}))}
-    assert own >= {key_of(path) for path in leaves(Shapes(EndpointSettings, {}, {}))}
+    own = {key_of(path) for path in leaves(ConfigTypes(webhook.presets[name], {}, {}))}
+    assert own >= {key_of(path) for path in leaves(ConfigTypes(EndpointSettings, {}, {}))}
     assert set(by_type[name]) == {key for key in own if key.startswith("options.")} | {"url"}
 
 
 def test_secrets_are_marked() -> None:
     """A 🔒 stands where an ``x_file`` exists, and nowhere else."""
     general, by_type = documented()
-    shapes = Shapes(Settings, sink_types(), {"sinks": {"name": {"type": "console"}}})
+    config_types = ConfigTypes(Settings, sink_types(), {"sinks": {"name": {"type": "console"}}})
     for key, row in general.items():
         *parents, last = key.replace("NAME", "name").split(".")
         path = tuple(0 if part == "N" else part for part in parents)
-        assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(path)), key
+        assert bool(row["secret"]) == (f"{last}_file" in config_types.keys(path)), key
     kinds = {**sink_types(), **sink_types()["webhook"].presets}
     for name, rows in by_type.items():
-        shapes = Shapes(kinds[name], {}, {})
+        config_types = ConfigTypes(kinds[name], {}, {})
         for key, row in rows.items():
             *parents, last = key.split(".")
-            assert bool(row["secret"]) == (f"{last}_file" in shapes.keys(tuple(parents))), (name, key)
+            assert bool(row["secret"]) == (f"{last}_file" in config_types.keys(tuple(parents))), (name, key)
 
 
 def variables(prefix: str, rows: Mapping[str, re.Match[str]]) -> Iterator[tuple[str, str]]:

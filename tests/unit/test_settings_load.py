@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import HttpSettings, Settings, find_config, load
 from cmc_notify.settings.base import Part, SinkSettings, TlsSettings
-from cmc_notify.settings.cautions import cautions
+from cmc_notify.settings.config_warnings import config_warnings
 from cmc_notify.settings.controller import ControllerSettings
 
 
@@ -462,9 +462,9 @@ def test_cautions_name_what_is_valid_but_dangerous(loaded: Load) -> None:
             "  screen:", "  spare: {type: screen}\n  screen:"
         )
     )
-    told = list(cautions(settings))
+    told = list(config_warnings(settings))
     assert [line.partition(":")[0] for line in told] == ["controllers.emea.tls.verify", "sinks.spare"]
-    assert list(cautions(loaded(SMALL))) == []
+    assert list(config_warnings(loaded(SMALL))) == []
 
 
 def test_a_controller_url_loses_its_last_slash() -> None:
@@ -557,5 +557,5 @@ def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) ->
 
 def test_a_route_that_speaks_of_tickets_and_opens_none_is_cautioned(loaded: Load) -> None:
     """It does nothing, which whoever wrote it does not expect."""
-    [told] = cautions(loaded(SMALL + "    per: incident\n"))
+    [told] = config_warnings(loaded(SMALL + "    per: failure\n"))
     assert told.startswith("routes.0.per: speaks of tickets")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmc_notify.settings.references import disagreements
+from cmc_notify.settings.references import reference_problems
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 
 
@@ -28,5 +28,5 @@ def test_a_route_for_the_news_of_a_sink_is_reached(
         0: RouteSettings.model_validate({"sinks": first}),
         1: RouteSettings.model_validate({"sinks": second["sinks"], "match": MatchSettings(**match)}),
     }
-    problems = list(disagreements(["emea"], {"chat": None, "mail": None}, routes))
+    problems = list(reference_problems(["emea"], {"chat": None, "mail": None}, routes))
     assert (problems == []) is reached

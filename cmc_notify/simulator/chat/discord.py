@@ -15,7 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from email import message_from_bytes, policy
 from typing import Any, NamedTuple
 
-from cmc_notify.simulator.tickets.ticket_server import Answer, Call, Refusal, Route, TicketServer, units
+from cmc_notify.simulator.tickets.ticket_server import (
+    Call,
+    Refusal,
+    Route,
+    ServiceResponse,
+    TicketServer,
+    units,
+)
 
 PATH = "/api/webhooks/223704706495545344/simulated-secret"
 LARGEST_FILES = 10 * 2**20
@@ -84,10 +91,10 @@ class DiscordServer(TicketServer):
         """The token stands in the path."""
         return {"message": "Invalid Webhook Token", "code": 50027}
 
-    def _get(self, _call: Call) -> Answer:
-        return Answer(200, {"id": "223704706495545344", "type": 1, "name": "cmc-notify"})
+    def _get(self, _call: Call) -> ServiceResponse:
+        return ServiceResponse(200, {"id": "223704706495545344", "type": 1, "name": "cmc-notify"})
 
-    def _execute(self, call: Call) -> Answer:
+    def _execute(self, call: Call) -> ServiceResponse:
         if self.limited is not None:
             wait, self.limited = self.limited, None
             limited = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
@@ -102,8 +109,8 @@ class DiscordServer(TicketServer):
             raise Refusal(400, {"message": "Invalid Form Body", "code": 50035, "errors": problems})
         self.messages.append(DiscordMessage(document, files))
         if call.request.query.get("wait") != "true":
-            return Answer(204)
-        return Answer(200, {"id": str(len(self.messages)), "type": 0})
+            return ServiceResponse(204)
+        return ServiceResponse(200, {"id": str(len(self.messages)), "type": 0})
 
 
 def _parts(call: Call) -> tuple[Any, dict[str, bytes]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from cmc_notify.simulator.tickets.ticket_server import Answer, Call, Refusal, Route, TicketServer
+from cmc_notify.simulator.tickets.ticket_server import Call, Refusal, Route, ServiceResponse, TicketServer
 
 PATH = "/workflows/simulated-secret/triggers/manual/paths/invoke"
 LARGEST = 21 * 1024
@@ -64,7 +64,7 @@ class TeamsServer(TicketServer):
         """The signature stands in the address."""
         return {"error": {"code": "DirectApiAuthorizationRequired", "message": "unauthorized"}}
 
-    def _card(self, call: Call) -> Answer:
+    def _card(self, call: Call) -> ServiceResponse:
         if self.pace and self._too_fast():
             raise Refusal(429, {"error": {"code": "429", "message": "Rate limit is exceeded."}})
         if len(call.raw) > LARGEST:
@@ -72,7 +72,7 @@ class TeamsServer(TicketServer):
         if problems := [*_problems(call.document)]:
             raise Refusal(400, {"error": {"code": "BadRequest", "message": "; ".join(problems)}})
         self.cards.append(TeamsCard(call.document["attachments"][0]["content"]))
-        return Answer(202)
+        return ServiceResponse(202)
 
     def _too_fast(self) -> bool:
         now = time.monotonic()

@@ -5,7 +5,7 @@ Outages never overlap, and each is followed by at least as long a time in which 
 
 from typing import cast
 
-from cmc_notify.simulator.faults import KINDS, Kind
+from cmc_notify.simulator.faults import FAULT_KINDS, FaultKind
 from cmc_notify.simulator.scenarios.night_push import night_push
 from cmc_notify.simulator.stage import Stage
 
@@ -21,12 +21,14 @@ def flaky(
     """Plan the night and its outages, each about ``outage`` virtual seconds, of the given kinds in turn."""
     night_push(stage, appliances)
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
-    if unknown := set(wanted) - set(KINDS):
-        raise ValueError(f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if unknown := set(wanted) - set(FAULT_KINDS):
+        raise ValueError(
+            f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(FAULT_KINDS)}"
+        )
     stage.chance.shuffle(wanted)
     when, number = outage, 0
     while wanted and when < LENGTH:
         length = outage * stage.chance.uniform(0.7, 1.3)
-        stage.outage(cast("Kind", wanted[number % len(wanted)]), when, when + length)
+        stage.outage(cast("FaultKind", wanted[number % len(wanted)]), when, when + length)
         when += length * stage.chance.uniform(2.0, 3.0)
         number += 1

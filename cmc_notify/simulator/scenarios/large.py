@@ -15,7 +15,7 @@ def large(stage: Stage, jobs: int = 5000, rows: int = 60, open_jobs: int = 2) ->
 
     The open ones finish after ten virtual minutes. One finished job in twenty has failed rows.
     """
-    estate = stage.catalog.grow(max(1, -(-rows // 2)))
+    fleet = stage.catalog.grow(max(1, -(-rows // 2)))
     for number in range(jobs):
         age = (jobs - number) * HOUR
         created = int(stage.clock.start) - age
@@ -23,7 +23,7 @@ def large(stage: Stage, jobs: int = 5000, rows: int = 60, open_jobs: int = 2) ->
         failed = not is_open and number % 20 == 7  # noqa: PLR2004  one in twenty
         details = []
         for place in range(rows):
-            serial, feature = estate[place // 2].serial, 1 + place % 2 + number % 3 * 2
+            serial, feature = fleet[place // 2].serial, 1 + place % 2 + number % 3 * 2
             if is_open:
                 details.append(Row(serial, feature, "Running" if place == 0 else "Pending"))
             elif failed and place % 10 == 3:  # noqa: PLR2004  one row in ten
@@ -36,7 +36,7 @@ def large(stage: Stage, jobs: int = 5000, rows: int = 60, open_jobs: int = 2) ->
             creation_time=created,
             push_time=created + 60,
             completion_time=None if is_open else created + 900,
-            site_ids=sorted({one.site_id for one in estate}),
+            site_ids=sorted({one.site_id for one in fleet}),
             rows=details,
         )
         if is_open:

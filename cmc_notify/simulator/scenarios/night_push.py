@@ -19,7 +19,7 @@ PATHS, QOS, POLICY, SNMP = 2, 3, 4, 8
 
 
 def night_push(stage: Stage, appliances: int = 240) -> None:
-    """Plan the night. ``appliances``: how many the whole estate has, at least 8."""
+    """Plan the night. ``appliances``: how many the whole fleet has, at least 8."""
     if appliances < 8:  # noqa: PLR2004  fewer leave nothing to fail and to retry
         raise ValueError(f"night-push needs at least 8 appliances, not {appliances}")
     _Night(stage, stage.catalog.grow(appliances)).plan()
@@ -28,10 +28,10 @@ def night_push(stage: Stage, appliances: int = 240) -> None:
 class _Night:
     """The jobs of the night and when each of them happens."""
 
-    def __init__(self, stage: Stage, estate: Sequence[SimulatedAppliance]) -> None:
+    def __init__(self, stage: Stage, fleet: Sequence[SimulatedAppliance]) -> None:
         self.stage = stage
-        self.estate = estate
-        self.half = estate[: len(estate) // 2]
+        self.fleet = fleet
+        self.half = fleet[: len(fleet) // 2]
         self.failing = _failures(stage, self.half, (PATHS, QOS))
 
     def plan(self) -> None:
@@ -42,7 +42,7 @@ class _Night:
         at(1.5 * MINUTE, self._waiting_job)
         at(2 * MINUTE, self._pre_push_failure)
         at(5 * MINUTE, self._canceled_job)
-        at(9 * MINUTE, partial(self._plain_push, self.estate[len(self.estate) // 2 :], SNMP))
+        at(9 * MINUTE, partial(self._plain_push, self.fleet[len(self.fleet) // 2 :], SNMP))
         at(20 * MINUTE, self._retry)
         at(34 * MINUTE, self._late_failure)
         at(42 * MINUTE, lambda: None)
@@ -70,20 +70,20 @@ class _Night:
         self.stage.clock.at(self.stage.clock.now + 40, begin)
 
     def _waiting_job(self) -> None:
-        some = self.estate[-4:]
+        some = self.fleet[-4:]
         job = self.stage.queue(some, (POLICY,), by="appliance_serial_numbers")
         job.set(timestamp=int(self.stage.clock.start + 28 * MINUTE))
         begin = partial(self.stage.push, job, some, seconds=3 * MINUTE, failing={}, batches=2)
         self.stage.at(28 * MINUTE, begin)
 
     def _pre_push_failure(self) -> None:
-        job = self.stage.queue(self.estate, (POLICY,), by="site_type_ids", backup=True)
+        job = self.stage.queue(self.fleet, (POLICY,), by="site_type_ids", backup=True)
         now = self.stage.clock.now
         self.stage.clock.at(now + 20, job.start)
         self.stage.clock.at(now + 50, lambda: job.finish("Failed", error_text=PRE_PUSH))
 
     def _canceled_job(self) -> None:
-        some = self.estate[len(self.estate) // 3 : len(self.estate) // 2]
+        some = self.fleet[len(self.fleet) // 3 : len(self.fleet) // 2]
         job = self.stage.queue(some, (SNMP,))
         now = self.stage.clock.now
         push = partial(self.stage.push, job, some, seconds=10 * MINUTE, failing={}, batches=8)
@@ -117,7 +117,7 @@ class _Night:
 
     def _late_failure(self) -> None:
         """A job that the controller calls a success although one appliance refused."""
-        some = self.estate[-6:]
+        some = self.fleet[-6:]
         failing = {(some[0].serial, SNMP): SHARED[3]}
         job = self.stage.queue(some, (SNMP,))
         push = partial(

@@ -8,10 +8,10 @@ from cmc_notify.simulator.texts import SHARED
 
 def steady(stage: Stage, appliances: int = 40, every: float = 300.0, failure_rate: float = 0.1) -> None:
     """Plan a push ``every`` virtual seconds; a share of ``failure_rate`` of them fails in part."""
-    estate = stage.catalog.grow(max(appliances, 1))
+    fleet = stage.catalog.grow(max(appliances, 1))
 
     def push() -> None:
-        some = stage.chance.sample(estate, min(len(estate), stage.chance.randint(1, 8)))
+        some = stage.chance.sample(fleet, min(len(fleet), stage.chance.randint(1, 8)))
         features = stage.chance.sample(range(1, 9), stage.chance.randint(1, 2))
         job = stage.queue(some, features, by="appliance_serial_numbers", backup=stage.chance.random() < 0.5)  # noqa: PLR2004  a coin
         failing: Failing = {}

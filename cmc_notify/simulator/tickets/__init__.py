@@ -7,7 +7,7 @@ from cmc_notify.simulator.tickets.jira import JiraServer
 from cmc_notify.simulator.tickets.opsgenie import OpsgenieServer
 from cmc_notify.simulator.tickets.pagerduty import PagerDutyServer
 from cmc_notify.simulator.tickets.servicenow import ServiceNowServer
-from cmc_notify.simulator.tickets.ticket_server import Refusal, ServedTicket, TicketServer, Trouble
+from cmc_notify.simulator.tickets.ticket_server import Refusal, ServedTicket, ServiceFault, TicketServer
 
 __all__ = [
     "AlertmanagerServer",
@@ -18,5 +18,5 @@ __all__ = [
     "ServedTicket",
     "ServiceNowServer",
     "TicketServer",
-    "Trouble",
+    "ServiceFault",
 ]

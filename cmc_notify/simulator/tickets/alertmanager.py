@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cmc_notify.simulator.tickets.ticket_server import (
-    Answer,
     Call,
     Refusal,
     Route,
     ServedTicket,
+    ServiceResponse,
     TicketServer,
 )
 
@@ -41,11 +41,13 @@ class AlertmanagerServer(TicketServer):
         """What a proxy before it says, for it knows no credentials itself."""
         return "Unauthorized"
 
-    def _status(self, _call: Call) -> Answer:
+    def _status(self, _call: Call) -> ServiceResponse:
         cluster = {"status": "disabled", "peers": []}
-        return Answer(200, {"cluster": cluster, "versionInfo": {}, "config": {"original": ""}, "uptime": ""})
+        return ServiceResponse(
+            200, {"cluster": cluster, "versionInfo": {}, "config": {"original": ""}, "uptime": ""}
+        )
 
-    def _alerts(self, call: Call) -> Answer:
+    def _alerts(self, call: Call) -> ServiceResponse:
         alerts = call.document
         if not isinstance(alerts, list):
             raise Refusal(400, 'parsing alerts body from "" failed, because json: cannot unmarshal')
@@ -55,25 +57,25 @@ class AlertmanagerServer(TicketServer):
                 raise Refusal(400, "; ".join(problems))
         for alert in alerts:
             self._apply(alert)
-        return Answer(200)
+        return ServiceResponse(200)
 
     def _apply(self, alert: Mapping[str, Any]) -> None:
         key = ",".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
-        standing = next((ticket for ticket in self.by_key(key) if ticket.open), None)
+        open_ticket = next((ticket for ticket in self.by_key(key) if ticket.open), None)
         now = time.time()
         ends = _seconds(alert["endsAt"]) if "endsAt" in alert else now + RESOLVE_TIMEOUT
         text = "\n".join(alert.get("annotations", {}).values())
         if ends <= now:
-            if standing is not None:
-                standing.open = False
-                standing.history.append(("resolve", text))
-        elif standing is None:
+            if open_ticket is not None:
+                open_ticket.open = False
+                open_ticket.history.append(("resolve", text))
+        elif open_ticket is None:
             fields = {"labels": alert["labels"], "ends": ends}
             made = ServedTicket(f"f-{len(self.tickets)}", key, history=[("open", text)], fields=fields)
             self.tickets.append(made)
         else:
-            standing.fields["ends"] = ends
-            standing.history.append(("update", text))
+            open_ticket.fields["ends"] = ends
+            open_ticket.history.append(("update", text))
 
 
 def _problems(alert: Mapping[str, Any]) -> Iterator[str]:

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cmc_notify.simulator.tickets.ticket_server import (
-    Answer,
     Call,
     Refusal,
     Route,
     ServedTicket,
+    ServiceResponse,
     TicketServer,
     units,
 )
@@ -64,23 +64,23 @@ class JiraServer(TicketServer):
         """What a site says to unknown credentials."""
         return {"errorMessages": ["You are not authenticated."], "errors": {}}
 
-    def _search(self, call: Call) -> Answer:
+    def _search(self, call: Call) -> ServiceResponse:
         wanted = _JQL.fullmatch(call.request.query.get("jql", ""))
         if wanted is None:
             raise Refusal(400, {"errorMessages": ["Error in the JQL Query"], "errors": {}})
         known = self.tickets[: len(self.tickets) - self.lag]
         found = [each for each in known if wanted[1] == self.project and wanted[2] in each.fields["labels"]]
-        return Answer(200, {"issues": [_shown(each, call) for each in found[::-1]], "isLast": True})
+        return ServiceResponse(200, {"issues": [_shown(each, call) for each in found[::-1]], "isLast": True})
 
-    def _rights(self, call: Call) -> Answer:
+    def _rights(self, call: Call) -> ServiceResponse:
         if call.request.query.get("projectKey") != self.project:
             raise Refusal(404, {"errorMessages": ["No project could be found"], "errors": {}})
         asked = call.request.query["permissions"].split(",")
-        return Answer(
+        return ServiceResponse(
             200, {"permissions": {n: {"key": n, "havePermission": n in self.rights} for n in asked}}
         )
 
-    def _create(self, call: Call) -> Answer:
+    def _create(self, call: Call) -> ServiceResponse:
         document = call.document if isinstance(call.document, dict) else {}
         problems = dict(_issue_problems(document, self.project))
         if problems:
@@ -92,14 +92,14 @@ class JiraServer(TicketServer):
         made = ServedTicket(str(10_000 + number), key, history=[("open", text)], fields=dict(fields))
         made.fields |= {"key": f"{self.project}-{number}", "properties": _properties(document)}
         self.tickets.append(made)
-        return Answer(
+        return ServiceResponse(
             201, {"id": made.id, "key": made.fields["key"], "self": f"{self.url}/rest/api/3/issue/{made.id}"}
         )
 
-    def _issue(self, call: Call) -> Answer:
-        return Answer(200, _shown(self._by_id(call), call))
+    def _issue(self, call: Call) -> ServiceResponse:
+        return ServiceResponse(200, _shown(self._by_id(call), call))
 
-    def _comment(self, call: Call) -> Answer:
+    def _comment(self, call: Call) -> ServiceResponse:
         ticket = self._by_id(call)
         body = call.document.get("body") if isinstance(call.document, dict) else None
         if problems := list(_adf_problems(body)):
@@ -107,25 +107,25 @@ class JiraServer(TicketServer):
         made = str(len(self.comments) + 1)
         self.comments[made] = (ticket.id, _properties(call.document))
         ticket.history.append(("update", _plain(body)))
-        return Answer(201, {"id": made, "body": body})
+        return ServiceResponse(201, {"id": made, "body": body})
 
-    def _comments(self, call: Call) -> Answer:
+    def _comments(self, call: Call) -> ServiceResponse:
         ticket = self._by_id(call)
         held = [{"id": made} for made, (issue, _) in self.comments.items() if issue == ticket.id]
         newest = held[::-1] if call.request.query.get("orderBy") == "-created" else held
-        return Answer(200, {"comments": newest[: int(call.request.query.get("maxResults", "5000"))]})
+        return ServiceResponse(200, {"comments": newest[: int(call.request.query.get("maxResults", "5000"))]})
 
-    def _property(self, call: Call) -> Answer:
+    def _property(self, call: Call) -> ServiceResponse:
         _, properties = self.comments.get(call.request.match_info["id"], ("", {}))
         name = call.request.match_info["name"]
         if name not in properties:
             raise Refusal(
                 404, {"errorMessages": ["Property with the specified key doesn't exist"], "errors": {}}
             )
-        return Answer(200, {"key": name, "value": properties[name]})
+        return ServiceResponse(200, {"key": name, "value": properties[name]})
 
-    def _transitions(self, call: Call) -> Answer:
-        return Answer(200, {"transitions": self._ways(self._by_id(call))})
+    def _transitions(self, call: Call) -> ServiceResponse:
+        return ServiceResponse(200, {"transitions": self._ways(self._by_id(call))})
 
     def _ways(self, ticket: ServedTicket) -> list[dict[str, Any]]:
         names: tuple[tuple[str, str, str], ...]
@@ -135,7 +135,7 @@ class JiraServer(TicketServer):
             names = (("41", "Reopen", "new"),) if self.can_reopen else ()
         return [{"id": i, "name": n, "to": {"name": n, "statusCategory": {"key": c}}} for i, n, c in names]
 
-    def _transition(self, call: Call) -> Answer:
+    def _transition(self, call: Call) -> ServiceResponse:
         ticket = self._by_id(call)
         document = call.document if isinstance(call.document, dict) else {}
         wanted = (document.get("transition") or {}).get("id")
@@ -147,7 +147,7 @@ class JiraServer(TicketServer):
         if done == ticket.open:
             ticket.history.append(("resolve" if done else "reopen", ""))
         ticket.open = not done
-        return Answer(204)
+        return ServiceResponse(204)
 
     def _by_id(self, call: Call) -> ServedTicket:
         wanted = call.request.match_info["id"]

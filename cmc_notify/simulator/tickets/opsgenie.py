@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cmc_notify.simulator.tickets.ticket_server import (
-    Answer,
     Call,
     Refusal,
     Route,
     ServedTicket,
+    ServiceResponse,
     TicketServer,
     text_of,
     units,
@@ -44,41 +44,43 @@ class OpsgenieServer(TicketServer):
         """A key that is not known."""
         return {"message": "API Key is not valid", "took": 0.001, "requestId": "r-1"}
 
-    def _count(self, _call: Call) -> Answer:
-        return Answer(200, {"data": {"count": len(self.open_tickets())}, "took": 0.001, "requestId": "r-1"})
+    def _count(self, _call: Call) -> ServiceResponse:
+        return ServiceResponse(
+            200, {"data": {"count": len(self.open_tickets())}, "took": 0.001, "requestId": "r-1"}
+        )
 
-    def _create(self, call: Call) -> Answer:
+    def _create(self, call: Call) -> ServiceResponse:
         alert = _checked(call.document, _CREATE)
         problems = dict(_alert_problems(alert))
         _refuse(problems)
         alias = text_of(alert, "alias") or f"made-{len(self.calls)}"
-        standing = self._standing(alias)
-        if standing is None:
+        open_ticket = self._open_ticket(alias)
+        if open_ticket is None:
             text = f"{alert['message']}\n{text_of(alert, 'description')}"
             made = ServedTicket(f"a-{len(self.tickets)}", alias, history=[("open", text)], fields=dict(alert))
             self.tickets.append(made)
         else:  # nothing of it changes but its count
-            standing.fields["count"] = standing.fields.get("count", 1) + 1
+            open_ticket.fields["count"] = open_ticket.fields.get("count", 1) + 1
         return _accepted()
 
-    def _note(self, call: Call) -> Answer:
+    def _note(self, call: Call) -> ServiceResponse:
         document = _checked(call.document, _ACTION)
         note = text_of(document, "note")
         _refuse({} if note.strip() else {"note": "Note can not be empty."})
-        ticket = self._standing(_alias(call))
+        ticket = self._open_ticket(_alias(call))
         if ticket is not None:
             ticket.history.append(("update", note))
         return _accepted()
 
-    def _close(self, call: Call) -> Answer:
+    def _close(self, call: Call) -> ServiceResponse:
         document = _checked(call.document, _ACTION)
-        ticket = self._standing(_alias(call))
+        ticket = self._open_ticket(_alias(call))
         if ticket is not None:
             ticket.open = False
             ticket.history.append(("resolve", text_of(document, "note")))
         return _accepted()
 
-    def _standing(self, alias: str) -> ServedTicket | None:
+    def _open_ticket(self, alias: str) -> ServedTicket | None:
         return next((ticket for ticket in self.by_key(alias) if ticket.open), None)
 
 
@@ -129,5 +131,5 @@ def _refuse(problems: Mapping[str, str]) -> None:
         raise Refusal(422, {**document, "took": 0.0, "requestId": "r-1"})
 
 
-def _accepted() -> Answer:
-    return Answer(202, {"result": "Request will be processed", "took": 0.107, "requestId": "r-1"})
+def _accepted() -> ServiceResponse:
+    return ServiceResponse(202, {"result": "Request will be processed", "took": 0.107, "requestId": "r-1"})

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cmc_notify.simulator.tickets.ticket_server import (
-    Answer,
     Call,
     Refusal,
     Route,
     ServedTicket,
+    ServiceResponse,
     TicketServer,
     text_of,
     units,
@@ -53,10 +53,10 @@ class PagerDutyServer(TicketServer):
         """It knows no credentials but the key in the body."""
         return {}
 
-    def _nothing(self, _call: Call) -> Answer:
-        return Answer(405, {"status": "405", "error": "Method Not Allowed"})
+    def _nothing(self, _call: Call) -> ServiceResponse:
+        return ServiceResponse(405, {"status": "405", "error": "Method Not Allowed"})
 
-    def _event(self, call: Call) -> Answer:
+    def _event(self, call: Call) -> ServiceResponse:
         if len(call.raw) > LARGEST_EVENT:
             raise Refusal(413, {"status": "invalid event", "message": "Payload too large"})
         event = call.document
@@ -69,24 +69,24 @@ class PagerDutyServer(TicketServer):
             raise Refusal(400, {"status": "invalid event", "message": "Invalid key", "errors": errors})
         key = event.get("dedup_key") or f"made-{len(self.calls)}"
         self._apply(event, key)
-        return Answer(202, {"status": "success", "message": "Event processed", "dedup_key": key})
+        return ServiceResponse(202, {"status": "success", "message": "Event processed", "dedup_key": key})
 
     def _apply(self, event: Mapping[str, Any], key: str) -> None:
-        standing = next((ticket for ticket in self.by_key(key) if ticket.open), None)
+        open_ticket = next((ticket for ticket in self.by_key(key) if ticket.open), None)
         payload = event.get("payload") or {}
         details = payload.get("custom_details")
         text = (
             f"{text_of(payload, 'summary')}\n{text_of(details, 'text') if isinstance(details, dict) else ''}"
         )
-        if standing is None:
+        if open_ticket is None:
             if event["event_action"] == "trigger":
                 made = ServedTicket(id=f"Q{len(self.tickets) + 1}", key=key, history=[("open", text)])
                 self.tickets.append(made)
         elif event["event_action"] == "trigger":
-            standing.history.append(("update", text))
+            open_ticket.history.append(("update", text))
         elif event["event_action"] == "resolve":
-            standing.open = False
-            standing.history.append(("resolve", text))
+            open_ticket.open = False
+            open_ticket.history.append(("resolve", text))
 
 
 def _problems(event: Mapping[str, Any]) -> Iterator[str]:

@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import Any
 
 from cmc_notify.simulator.tickets.ticket_server import (
-    Answer,
     Call,
     Refusal,
     Route,
     ServedTicket,
+    ServiceResponse,
     TicketServer,
     text_of,
     units,
@@ -60,10 +60,10 @@ class ServiceNowServer(TicketServer):
 
     # --- Event Management -------------------------------------------------------------------------------
 
-    def _no_events(self, _call: Call) -> Answer:
-        return Answer(200, {"result": []})
+    def _no_events(self, _call: Call) -> ServiceResponse:
+        return ServiceResponse(200, {"result": []})
 
-    def _events(self, call: Call) -> Answer:
+    def _events(self, call: Call) -> ServiceResponse:
         records = call.document.get("records") if isinstance(call.document, dict) else None
         if not isinstance(records, list) or not records:
             raise Refusal(400, _error("Bad request", "records is missing"))
@@ -73,43 +73,45 @@ class ServiceNowServer(TicketServer):
                 raise Refusal(400, _error("Event is not valid", "; ".join(problems)))
         for entry in records:
             self._event(entry)
-        return Answer(200, {"result": {"Default Bulk Endpoint": f"{len(records)} events were inserted"}})
+        return ServiceResponse(
+            200, {"result": {"Default Bulk Endpoint": f"{len(records)} events were inserted"}}
+        )
 
     def _event(self, entry: Mapping[str, Any]) -> None:
         key = entry["message_key"]
-        standing = next((ticket for ticket in self.by_key(key) if ticket.open), None)
+        open_ticket = next((ticket for ticket in self.by_key(key) if ticket.open), None)
         clears = entry["severity"] == "0" or entry.get("resolution_state") == "Closing"
         text = text_of(entry, "description")
-        if standing is not None:
-            standing.history.append(("resolve" if clears else "update", text))
-            standing.open = not clears
+        if open_ticket is not None:
+            open_ticket.history.append(("resolve" if clears else "update", text))
+            open_ticket.open = not clears
         elif not clears:
             self.tickets.append(ServedTicket(f"Alert{len(self.tickets)}", key, history=[("open", text)]))
 
     # --- the incident table -----------------------------------------------------------------------------
 
-    def _query(self, call: Call) -> Answer:
+    def _query(self, call: Call) -> ServiceResponse:
         query = call.request.query
         if "sysparm_query" not in query:
-            return Answer(200, {"result": [{"sys_id": each.id} for each in self.tickets[:1]]})
+            return ServiceResponse(200, {"result": [{"sys_id": each.id} for each in self.tickets[:1]]})
         wanted = _QUERY.fullmatch(query["sysparm_query"])
         found = self.by_key(wanted[1]) if wanted else self.tickets  # an instance ignores what it can't read
         newest = found[::-1][: int(query.get("sysparm_limit", "10000"))]
-        return Answer(200, {"result": [_shown(each, call) for each in newest]})
+        return ServiceResponse(200, {"result": [_shown(each, call) for each in newest]})
 
-    def _incident(self, call: Call) -> Answer:
-        return Answer(200, {"result": _shown(self._by_id(call), call)})
+    def _incident(self, call: Call) -> ServiceResponse:
+        return ServiceResponse(200, {"result": _shown(self._by_id(call), call)})
 
-    def _create(self, call: Call) -> Answer:
+    def _create(self, call: Call) -> ServiceResponse:
         fields = _fields(call.document)
         number = len(self.tickets) + 1
         text = f"{text_of(fields, 'short_description')}\n{text_of(fields, 'description')}"
         made = ServedTicket(f"{number:032x}", text_of(fields, "correlation_id"), history=[("open", text)])
         made.fields = {"number": f"INC{number:07}", "state": "1", **fields}
         self.tickets.append(made)
-        return Answer(201, {"result": _shown(made, call)})
+        return ServiceResponse(201, {"result": _shown(made, call)})
 
-    def _change(self, call: Call) -> Answer:
+    def _change(self, call: Call) -> ServiceResponse:
         ticket, fields = self._by_id(call), _fields(call.document)
         state = fields.get("state", ticket.fields["state"])
         if state == "6" and not (fields.get("close_notes") and fields.get("close_code") in self.close_codes):
@@ -124,7 +126,7 @@ class ServiceNowServer(TicketServer):
         ticket.history.append((action, text_of(fields, "close_notes") or text_of(fields, "work_notes")))
         ticket.fields |= fields
         ticket.open = state not in _ENDED
-        return Answer(200, {"result": _shown(ticket, call)})
+        return ServiceResponse(200, {"result": _shown(ticket, call)})
 
     def _by_id(self, call: Call) -> ServedTicket:
         found = [ticket for ticket in self.tickets if ticket.id == call.request.match_info["id"]]

@@ -1,4 +1,4 @@
-"""What the ticketing services have in common: a server, troubles to order, tickets with their history."""
+"""What the ticketing services have in common: a server, faults to order, tickets with their history."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ServiceFault:
     """What happens to one call: ``drop`` ends the connection once the body was read, ``hang`` never answers.
 
     With ``done`` the call has its effect first. ``answer`` gives ``status`` and ``body`` instead.
     """
 
-    kind: Literal["drop", "hang", "answer"]
+    kind: Literal["drop", "hang", "respond"]
     done: bool = False
     status: int = 200
     body: str = ""
@@ -62,14 +62,14 @@ class Call(NamedTuple):
     raw: bytes
 
 
-class Answer(NamedTuple):
+class ServiceResponse(NamedTuple):
     """What a service says to a call that it takes."""
 
     status: int
     document: Any = None
 
 
-Handler = Callable[[Call], Answer]
+Handler = Callable[[Call], ServiceResponse]
 Route = tuple[str, str, str, Handler]
 """HTTP method, path, the name of the operation, and what does it."""
 
@@ -84,10 +84,10 @@ class TicketServer(ABC):
         self.calls: list[tuple[str, Any]] = []
         """Operation and document of each call, also of refused ones."""
         self.refusals: list[Refusal] = []
-        self.taken: list[str] = []
+        self.applied: list[str] = []
         """Operations that had their effect, reading left out."""
         self.url = ""
-        self._troubles: dict[str, deque[Trouble | None]] = defaultdict(deque)
+        self._faults: dict[str, deque[ServiceFault | None]] = defaultdict(deque)
         self._changed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -108,9 +108,9 @@ class TicketServer(ABC):
         """The tickets of a key, the oldest first."""
         return [ticket for ticket in self.tickets if ticket.key == key]
 
-    def fail_next(self, operation: str, *troubles: Trouble, after: int = 0) -> None:
-        """Let the next calls of an operation meet these troubles, after so many that go well."""
-        self._troubles[operation].extend([*[None] * after, *troubles])
+    def fail_next(self, operation: str, *faults: ServiceFault, after: int = 0) -> None:
+        """Let the next calls of an operation meet these faults, after so many that go well."""
+        self._faults[operation].extend([*[None] * after, *faults])
 
     async def wait(self, condition: Callable[[Self], bool], *, seconds: float = 10) -> None:
         """Return as soon as ``condition(desk)`` holds, checked at every call; raises TimeoutError."""
@@ -144,19 +144,19 @@ class TicketServer(ABC):
     def _serving(self, operation: str, handler: Handler) -> Callable[[web.Request], Any]:
         async def serve(request: web.Request) -> web.StreamResponse:
             raw = await request.read()
-            troubles = self._troubles[operation]
-            trouble = troubles.popleft() if troubles else None
+            faults = self._faults[operation]
+            fault = faults.popleft() if faults else None
             response = web.Response(status=500)
-            if trouble is None or trouble.done:
+            if fault is None or fault.done:
                 response = self._act(operation, handler, request, raw)
             self.calls.append((operation, _decoded(raw)))
             async with self._changed:
                 self._changed.notify_all()
-            if trouble is None:
+            if fault is None:
                 return response
-            if trouble.kind == "answer":
-                return web.Response(status=trouble.status, text=trouble.body, headers=dict(trouble.headers))
-            if trouble.kind == "hang":
+            if fault.kind == "respond":
+                return web.Response(status=fault.status, text=fault.body, headers=dict(fault.headers))
+            if fault.kind == "hang":
                 await self._stopping.wait()
             if request.transport is not None:
                 request.transport.abort()
@@ -172,7 +172,7 @@ class TicketServer(ABC):
             self.refusals.append(refusal)
             return web.json_response(refusal.document, status=refusal.status)
         if not operation.startswith("get"):
-            self.taken.append(operation)
+            self.applied.append(operation)
         if document is None:
             return web.Response(status=status)
         return web.json_response(document, status=status)

@@ -80,7 +80,7 @@ class _Reading:
     def _seen(self, entry: Request) -> Iterator[Seen]:
         if not (entry.complete and entry.status == 200):
             return
-        for look in entry.looks:
+        for version in entry.versions:
             if look not in self._read:
                 version = self._versions[look]
                 self._read[look] = read(version.document)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Literal
 
 from cmc_notify.simulator import Simulator
-from cmc_notify.simulator.faults import KINDS
+from cmc_notify.simulator.faults import FAULT_KINDS
 from support.soak.fleet import Fleet, Life
 from support.soak.plan import Plan
 from support.soak.receivers import Receivers
@@ -141,5 +141,5 @@ async def weather(plan: Plan, name: str, sim: Simulator) -> None:
     chance = plan.chance("weather", name)
     while True:
         await asyncio.sleep(chance.uniform(3.0, 8.0))
-        with sim.outage(chance.choice(KINDS)):
+        with sim.outage(chance.choice(FAULT_KINDS)):
             await asyncio.sleep(chance.uniform(0.2, 1.0))

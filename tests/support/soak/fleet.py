@@ -23,7 +23,7 @@ from support.soak.receivers import LIFE
 from support.soak.record import End, Look, Record, Silence
 
 _LOOKS = {"poll.done": True, "poll.failed": False}
-_SILENT = ("no answer after the request was written", "no answer within")
+_SILENT = ("no response after the request was written", "no response within", "no answer within")
 _LONGEST_PAUSE = 1.5
 """Seconds until an ended replica is started again."""
 _STOP_WITHIN = 20.0
