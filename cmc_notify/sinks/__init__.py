@@ -1,1 +1,1 @@
-"""Where people are told: a sink is one module or package with a ``PLUGIN``, plus a template folder."""
+"""Sinks, the ways out. A sink is one module or package with a ``PLUGIN``, and a template folder."""

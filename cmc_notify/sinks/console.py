@@ -1,7 +1,7 @@
 """The console sink: messages on a terminal, coloured by severity.
 
-Guarantee: no text from outside can move the cursor, set a colour or be taken for markup; a reader that
-has stopped reading (a full pipe) delays nothing but this sink.
+Guarantee: no text from outside can move the cursor, set a colour or count as markup. A reader that has
+stopped reading (a full pipe) delays only this sink.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
-from cmc_notify.sinks.daemon_thread import in_daemon_thread
+from cmc_notify.sinks.daemon_thread import run_in_daemon_thread
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.plugin import SinkPlugin
 
@@ -34,7 +34,7 @@ class ConsoleSettings(SinkSettings):
 
 
 class ConsoleSink:
-    """Writes to ``stream``, by default to what ``sys.stdout`` is when a message comes."""
+    """Writes to ``stream``; by default to the ``sys.stdout`` of the moment."""
 
     def __init__(self, name: str, renderer: Renderer, stream: TextIO | None = None) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class ConsoleSink:
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """Write one message whole; messages never mix."""
+        """Write one whole message; messages never mix."""
         stream = self._stream or sys.stdout
 
         def print_it() -> None:
@@ -57,7 +57,7 @@ class ConsoleSink:
 
         try:
             async with self._turn:
-                await in_daemon_thread(print_it, "console")
+                await run_in_daemon_thread(print_it, "console")
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             gone = isinstance(error, ValueError) or error.errno in _GONE
             reason = f"can't write to the console: {safe(error)}"
@@ -65,33 +65,34 @@ class ConsoleSink:
         return Sent()
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """The text; only a terminal adds colour."""
+        """Return the text; only a terminal adds colour."""
         text = visible(self._renderer.render("console", "txt", message).text).rstrip("\n")
         return [PreviewDocument("message.txt", f"{text}\n")]
 
     async def probe(self) -> SendOutcome:
-        """Whether there is an open stream."""
+        """Check that the stream is open."""
         return Blocked("the console is closed") if (self._stream or sys.stdout).closed else Sent()
 
     async def close(self) -> None:
-        """Nothing to release: the stream belongs to the process."""
+        """Do nothing: the stream belongs to the process."""
 
 
 def _painted(text: str, headline: str, stream: TextIO) -> str:
-    """The text as the stream can show it: its first line in colour on a terminal, plain elsewhere."""
+    """Return the text as the stream can show it: the first line in colour on a terminal, plain elsewhere."""
     first, _, rest = visible(text).rstrip("\n").partition("\n")
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=stream.isatty(), highlight=False, markup=False, emoji=False)
     console.print(Text(first, style=headline), soft_wrap=True)
     encoding = stream.encoding or "utf-8"
-    # The rest has no colour, and megabytes of it would keep the painter busy for seconds.
+    # The rest has no colour; rich would take seconds for megabytes of it.
     whole = buffer.getvalue() + (f"{rest}\n\n" if rest else "\n")
     return whole.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _write(stream: TextIO, document: str) -> None:
-    """Write past the stream's buffer where there is a file: a thread stuck in a full pipe must not hold
-    the buffer's lock, or the process could not exit.
+    """Write to the file descriptor if there is one, not to the stream's buffer.
+
+    A thread stuck in a full pipe must not hold the buffer's lock, or the process could not exit.
     """
     try:
         descriptor = stream.fileno()
@@ -106,7 +107,7 @@ def _write(stream: TextIO, document: str) -> None:
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> ConsoleSink:  # noqa: ARG001  it has nothing to set
-    """The sink; it writes to standard output."""
+    """Build the sink; it writes to standard output."""
     return ConsoleSink(name, renderer)
 
 

@@ -1,8 +1,8 @@
-"""What a medium's end does to a message: fewer failures, never a silent cut.
+"""Fitting a message into a receiver's limit by leaving out failures, never by a silent cut.
 
-A message that is too large for its medium loses failures from the end of its list; the document says how
-many (``failures_omitted``), and its ``url`` leads to all of them. Where a medium is so small that one text
-can fill it, texts are shortened first, and each says by how much.
+A message that is too large loses failures from the end of its list. The document says how many
+(``failures_omitted``), and its ``url`` leads to all of them. Where one text can fill the limit, texts are
+shortened first, and each says by how much.
 """
 
 import asyncio
@@ -20,19 +20,21 @@ T = TypeVar("T")
 _SHRINK = 0.9
 _MANY = 200
 _LONG = 200_000
-"""Failures, and characters of their texts, from which rendering takes long enough to hold up other work."""
+"""Failures, and characters of their texts, from which rendering would block other work for too long."""
 SHORT_TEXT = 200
 SHORT_ERROR = 600
-"""Characters of one failure's text, and of a pre-push error, in a medium that takes little."""
+"""Characters of one failure's text, and of a pre-push error, where the limit is small."""
 
 
-async def fit_aside(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
-    """As ``fit``; a long message is made in a thread, so that polls and other sinks go on meanwhile."""
-    return await aside(message, lambda: fit(message, make, limit))
+async def fit_failures_in_thread(
+    message: Message, make: Callable[[Message], bytes], limit: int
+) -> bytes | None:
+    """Call ``fit_failures``; for a long message in a thread, so that polls and other sinks go on."""
+    return await in_thread_if_long(message, lambda: fit_failures(message, make, limit))
 
 
-async def aside(message: Message, make: Callable[[], T]) -> T:
-    """What ``make`` makes of the message: at once, or in a thread where that takes long."""
+async def in_thread_if_long(message: Message, make: Callable[[], T]) -> T:
+    """Return ``make()``; for a long message it runs in a thread."""
     return await asyncio.to_thread(make) if _takes_long(message) else make()
 
 
@@ -44,10 +46,10 @@ def _takes_long(message: Message) -> bool:
     return len(error) + sum(len(failure.error_text or "") for failure in event.failures) >= _LONG
 
 
-def fit(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
-    """``make(message)``, with as many failures as keep it within ``limit`` bytes.
+def fit_failures(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes | None:
+    """Return ``make(message)`` with as many failures as fit into ``limit`` bytes.
 
-    None where not even the message without any failure fits.
+    Returns None if the message is too large even without any failure.
     """
     document = make(message)
     if len(document) <= limit:
@@ -61,26 +63,29 @@ def fit(message: Message, make: Callable[[Message], bytes], limit: int) -> bytes
 
 
 def with_failures(message: Message, keep: int) -> Message:
-    """The message with the first ``keep`` of its failures, saying how many are left out."""
+    """Return the message with its first ``keep`` failures; it says how many are left out."""
     event = message.event
     omitted = event.failures_omitted + len(event.failures) - keep
     short = msgspec.structs.replace(event, failures=event.failures[:keep], failures_omitted=omitted)
     return msgspec.structs.replace(message, event=short)
 
 
-def fit_text(message: Message, make: Callable[[Message], str], fits: Callable[[str], bool]) -> str | None:
-    """``make`` of the message with short texts and as many failures as ``fits`` allows; None where it does
-    not even fit without any. Renders some twice as much as fits, whatever the message holds.
+def fit_with_short_texts(
+    message: Message, make: Callable[[Message], str], fits: Callable[[str], bool]
+) -> str | None:
+    """Return ``make(message)`` with short texts and as many failures as ``fits`` allows.
+
+    Returns None if it does not fit even without any failure. Renders at most about twice what fits.
     """
     short = with_short_texts(message)
     total = len(message.event.failures) or len(message.event.recoveries)
     best: str | None = None
     low, high, keep = -1, total + 1, min(total, 1)
     while low + 1 < high:
-        made = make(with_first(short, keep))
+        made = make(with_first_entries(short, keep))
         if fits(made):
             best, low = made, keep
-            # First ever more, until it is too much; then ever closer.
+            # First double the number until it is too large, then search between.
             keep = (low + high) // 2 if high <= total else min(2 * low + 1, total)
         else:
             high = keep
@@ -89,7 +94,7 @@ def fit_text(message: Message, make: Callable[[Message], str], fits: Callable[[s
 
 
 def with_short_texts(message: Message, text: int = SHORT_TEXT, error: int = SHORT_ERROR) -> Message:
-    """The message with the beginning of each error's text, which says how many more characters it has."""
+    """Return the message with shortened error texts, each of which says how many more characters it has."""
     event = message.event
     failures = tuple(
         failure
@@ -103,8 +108,8 @@ def with_short_texts(message: Message, text: int = SHORT_TEXT, error: int = SHOR
     return msgspec.structs.replace(message, event=msgspec.structs.replace(event, failures=failures, job=job))
 
 
-def with_first(message: Message, keep: int) -> Message:
-    """As ``with_failures``; of a message about recoveries alone, its first recoveries."""
+def with_first_entries(message: Message, keep: int) -> Message:
+    """Return the message with its first ``keep`` failures, or recoveries if it has no failures."""
     event = message.event
     if event.failures or not event.recoveries:
         return with_failures(message, keep)
@@ -114,7 +119,7 @@ def with_first(message: Message, keep: int) -> Message:
 
 
 def _estimate(message: Message, share: float) -> int:
-    """How many failures make up ``share`` of all their bytes, and a little less: rarely too many."""
+    """Return how many failures make up a little less than ``share`` of the bytes of all."""
     sizes = list(accumulate(len(msgspec.json.encode(failure)) for failure in message.event.failures))
     room = sizes[-1] * share * 0.98 if sizes else 0.0
     return sum(1 for size in sizes if size <= room)

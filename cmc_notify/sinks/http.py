@@ -1,7 +1,7 @@
-"""One way to speak HTTP for sinks: TLS as configured, no redirects, no cookies, no repeats of its own.
+"""The HTTP client of the sinks: TLS as configured, no redirects, no cookies, no retries.
 
-Guarantee: whatever goes wrong, the caller learns whether the request may have reached the other side
-(``Contact.written``). Only the outbox sends anything twice.
+Guarantee: whatever goes wrong, the caller learns whether the request may have reached the receiver
+(``RequestProgress.written``). Only the outbox sends anything twice.
 """
 
 import asyncio
@@ -18,31 +18,32 @@ from yarl import URL
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings.base import TlsSettings
 
-_LARGE = 2**20
-"""Bytes from which aiohttp wants a body piece by piece, so that writing it holds up nothing else."""
-_READ = 2048
-"""Bytes of a refusal that are of use to a reader."""
-_PATIENCE = 2.0
+_STREAMED_FROM = 2**20
+"""Bytes. A larger body goes to aiohttp in pieces, so that writing it does not block the loop."""
+_REFUSAL_BYTES = 2048
+"""Bytes of a refusal's body that are read, for its reason."""
+_BODY_TIMEOUT = 2.0
+"""Seconds to wait for the body of a refusal."""
 
 
 @dataclass
-class Contact:
-    """Pass it as ``trace_request_ctx``: it learns whether anything of the request was written."""
+class RequestProgress:
+    """Records whether any of the request was written. Pass it as ``trace_request_ctx``."""
 
     written: bool = False
 
 
 def ssl_context(tls: TlsSettings) -> ssl.SSLContext:
-    """A client's context. With a pinned fingerprint the chain is not checked: the pin is the proof.
+    """Return a client's TLS context. With a pinned fingerprint the chain is not checked: the pin is the proof.
 
-    Reads the files; raises ConfigError naming the one that can't be used.
+    Reads the files. Raises ConfigError, which names the file that can't be used.
     """
     place = "tls.ca_file"
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         place = "tls.cert_file"
         if tls.cert_file:
-            # Without a password of ours OpenSSL would ask for one on the terminal and wait for ever.
+            # Without a password OpenSSL asks for one on the terminal and waits for ever.
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (OSError, ValueError) as error:
         reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
@@ -53,8 +54,8 @@ def ssl_context(tls: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-class Answer(Struct, frozen=True):
-    """What the other side said. ``text`` is its beginning; after success only where it was asked for."""
+class HttpResponse(Struct, frozen=True):
+    """A response. ``text`` is the beginning of its body; after success only if ``read`` asked for it."""
 
     status: int
     retry_after: str | None
@@ -62,10 +63,10 @@ class Answer(Struct, frozen=True):
 
 
 class HttpClient:
-    """A sink's way out. Its connections open with the first request; ``close`` ends them.
+    """Sends a sink's requests. Connections open with the first request; ``close`` ends them.
 
-    Connections are not kept between requests: messages are rare, and one that was closed while idle would
-    leave it unclear whether the next request arrived.
+    Connections are not kept between requests: messages are rare, and a connection that closed while idle
+    would leave it unclear whether the next request arrived.
     """
 
     def __init__(self, tls: TlsSettings, *, timeout: float, proxy: str | None = None) -> None:
@@ -82,27 +83,27 @@ class HttpClient:
         *,
         headers: Mapping[str, str],
         body: bytes | None,
-        contact: Contact,
+        progress: RequestProgress,
         read: int = 0,
-    ) -> Answer:
-        """One request and its answer, with the first ``read`` bytes of what it says after success.
+    ) -> HttpResponse:
+        """Send one request. After success, read the first ``read`` bytes of the body.
 
-        Raises ConfigError for TLS files, else what aiohttp raises.
+        Raises ConfigError for TLS files, and otherwise what aiohttp raises.
         """
         session, context = self._open = self._open or self._connect()
-        # The context is given here, the pin to the connector: only so does aiohttp heed both.
+        # The context goes here and the pin to the connector: only then does aiohttp obey both.
         async with session.request(
             method,
             URL(url, encoded=True),
-            data=io.BytesIO(body) if body is not None and len(body) > _LARGE else body,
+            data=io.BytesIO(body) if body is not None and len(body) > _STREAMED_FROM else body,
             headers=headers,
             proxy=self._proxy,
             ssl=context,
             allow_redirects=False,
-            trace_request_ctx=contact,
+            trace_request_ctx=progress,
         ) as response:
-            text = await _content(response, read) if response.ok else await _beginning(response)
-            return Answer(response.status, response.headers.get("Retry-After"), text)
+            text = await _read_success(response, read) if response.ok else await _read_refusal(response)
+            return HttpResponse(response.status, response.headers.get("Retry-After"), text)
 
     async def close(self) -> None:
         """End all connections; a later request opens new ones."""
@@ -119,7 +120,7 @@ class HttpClient:
             ),
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_watch_writing()],
+            trace_configs=[_trace_writing()],
             middlewares=(_never_repeat,),
             auto_decompress=False,
             headers={"Accept-Encoding": "identity"},
@@ -127,32 +128,32 @@ class HttpClient:
         return session, context
 
 
-async def _content(response: aiohttp.ClientResponse, size: int) -> str:
-    """What was answered with success: without it nobody knows what was made, so its loss is an error."""
+async def _read_success(response: aiohttp.ClientResponse, size: int) -> str:
+    """Return the body of a success. Nobody knows what was created without it, so its loss is an error."""
     found = bytearray()
     while len(found) < size and (piece := await response.content.read(size - len(found))):
         found += piece
     return found.decode("utf-8", "replace")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """What can be had of the answer's body at once: the status is known, so its loss changes nothing."""
+async def _read_refusal(response: aiohttp.ClientResponse) -> str:
+    """Return what arrives of a refusal's body in time. The status is known, so a loss changes nothing."""
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return (await response.content.read(_READ)).decode("utf-8", "replace")
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            return (await response.content.read(_REFUSAL_BYTES)).decode("utf-8", "replace")
     except (aiohttp.ClientError, OSError):
         return ""
 
 
-def _watch_writing() -> aiohttp.TraceConfig:
+def _trace_writing() -> aiohttp.TraceConfig:
     async def wrote(
         _session: aiohttp.ClientSession,
         context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        contact = context.trace_request_ctx
-        if isinstance(contact, Contact):
-            contact.written = True
+        progress = context.trace_request_ctx
+        if isinstance(progress, RequestProgress):
+            progress.written = True
 
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(wrote)
@@ -162,7 +163,7 @@ def _watch_writing() -> aiohttp.TraceConfig:
 async def _never_repeat(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Shows a lost connection as an error after which aiohttp does not send a PUT again by itself."""
+    """Turn a lost connection into an error after which aiohttp does not send a PUT again by itself."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:

@@ -1,7 +1,7 @@
-"""What an answer or an error of the other side means: one table for every sink that speaks HTTP.
+"""The outcome of an HTTP response or of an error: one table for every sink that uses HTTP.
 
-Guarantee: no reason that is made here holds a secret it was told of, more of a URL than its host,
-a line break, or more than 300 characters, whatever the other side answered.
+Guarantee: whatever the receiver responds, a reason that is made here holds none of the given secrets, no
+more of a URL than its host, no line break, and at most 300 characters.
 """
 
 import re
@@ -21,22 +21,22 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, 
 
 LONGEST_REASON = 300
 LONGEST_WAIT = 86400.0
-"""Seconds. A receiver may ask for patience, not for silence beyond a day."""
+"""Seconds. A receiver may ask for a pause, but not for more than a day."""
 
 RETRIED = frozenset({408, 425, 429})
 NEEDS_OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
-"""The address or the credentials are wrong, whatever the message: no message would be taken."""
+"""The address or the credentials are wrong, so the receiver would accept no message."""
 
 _URL = re.compile(
     r"://([^\s\"'<>]*)"
-)  # without the scheme, whose search would take the square of a long word
+)  # without the scheme: searching for it takes quadratic time in a long word
 _SHORTEST_SECRET = 4
 _SHORTEST_PATH_SECRET = 6
 _REDIRECTS = range(300, 400)
 
 
 def safe(text: object, secrets: Iterable[str] = ()) -> str:
-    """``text`` on one line of printable characters, shortened, without ``secrets``, URLs cut to the host."""
+    """Return ``text`` on one printable line, cut to size, without ``secrets``, with URLs cut to their host."""
     result = _URL.sub(_host_only, str(text))
     for secret in sorted(_spellings(secrets), key=len, reverse=True):
         result = result.replace(secret, "…")
@@ -46,7 +46,7 @@ def safe(text: object, secrets: Iterable[str] = ()) -> str:
 
 
 def url_secrets(url: str) -> frozenset[str]:
-    """What of a URL may be a token: credentials, path, long path segments, query and its values."""
+    """Return the parts of a URL that may be a token: credentials, path, long path segments, query values."""
     parts = urlsplit(url)
     found = {parts.path, parts.query, f"{parts.path}?{parts.query}", parts.fragment}
     found.update(parts.path.split("/"))
@@ -58,11 +58,11 @@ def url_secrets(url: str) -> frozenset[str]:
 def from_status(
     status: int, retry_after: str | None = None, reason: str = "", *, secrets: Iterable[str] = ()
 ) -> SendOutcome:
-    """The outcome of an HTTP response.
+    """Return the outcome of an HTTP response.
 
-    2xx is success and nothing else is. 408, 425, 429 and 5xx are for later, honouring ``retry_after`` (the
-    header's value). Redirects are never followed: like a wrong path, a wrong method, refused credentials
-    and 410 they need an operator. Every other 4xx speaks of this one message.
+    Only 2xx is success. 408, 425, 429 and 5xx are retried later, after ``retry_after`` (the header's value).
+    Redirects are never followed: like a wrong path, a wrong method, refused credentials and 410 they need
+    an operator. Every other 4xx is about this one message.
     """
     if 200 <= status < 300:  # noqa: PLR2004  HTTP's own number
         return Sent()
@@ -79,28 +79,29 @@ def from_status(
 def from_exception(
     error: BaseException, *, request_written: bool, secrets: Iterable[str] = ()
 ) -> SendOutcome:
-    """The outcome of a send that ended in an error instead of an response.
+    """Return the outcome of a send that ended in an error instead of a response.
 
     Once the request was written (even in part) it may have arrived: Unclear. Before that it did not:
-    RetryLater, or Blocked where the other side's certificate, the URL or the proxy's credentials are wrong.
+    RetryLater, or Blocked if the receiver's certificate, the URL or the proxy's credentials are wrong.
     """
     said = safe(describe(error), secrets)
     if request_written:
         return Unclear(f"no response after the request was written: {said}")
     if is_certificate_error(error):
         return Blocked(f"the certificate was not accepted: {said}")
-    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # the latter for a host name that can't be one
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # the latter for an impossible host name
         return Blocked(f"the address can't be used: {said}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        refused = from_status(error.status, reason=f"answer of the proxy: {error.message}", secrets=secrets)
-        # A proxy that passes 4xx or 2xx garbage on says nothing about the message: only credentials block.
+        refused = from_status(error.status, reason=f"response of the proxy: {error.message}", secrets=secrets)
+        # Other statuses of a proxy say nothing about the message: only refused credentials block.
         return refused if isinstance(refused, Blocked) else RetryLater(said)
     return RetryLater(said)
 
 
 def describe(error: BaseException) -> str:
-    """What happened in words for people, where we know it; else the error's own, with its type where they
-    alone say too little. Not yet safe to show.
+    """Return what happened in plain words if they are known, else the error's own text, with its type.
+
+    The text is not yet safe to show: pass it through ``safe``.
     """
     own = str(error).strip()
     match error:
@@ -117,7 +118,7 @@ def describe(error: BaseException) -> str:
         case aiohttp.ClientConnectorError():
             words = no_connection_text(error.host, error.port, os_error_text(error.os_error))
         case aiohttp.ClientHttpProxyError():
-            words = f"the proxy answers with HTTP {error.status}"
+            words = f"the proxy responds with HTTP {error.status}"
         case aiohttp.ServerDisconnectedError():
             words = "the connection broke off"
         case OSError() if error.errno is not None or not own:
@@ -130,7 +131,7 @@ def describe(error: BaseException) -> str:
 
 
 def is_certificate_error(error: BaseException) -> bool:
-    """Whether TLS failed because of who the other side is, which no retry changes."""
+    """Return True if TLS failed because of the receiver's identity, which no retry changes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(
@@ -145,7 +146,7 @@ def is_certificate_error(error: BaseException) -> bool:
 
 
 def wait_from_header(value: str | None, *, now: float | None = None) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header (seconds or an HTTP date); None for none or nonsense."""
+    """Return the seconds of a ``Retry-After`` header (seconds or an HTTP date); None if absent or invalid."""
     if value is None:
         return None
     try:
@@ -155,16 +156,16 @@ def wait_from_header(value: str | None, *, now: float | None = None) -> float | 
             when = parsedate_to_datetime(value)
         except (ValueError, TypeError, OverflowError, OSError):
             return None
-        # An HTTP date is GMT, also where it says "-0000", which the parser takes for no zone at all.
+        # An HTTP date is GMT, even with "-0000", which the parser reads as no zone.
         zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = zoned.timestamp() - (time.time() if now is None else now)
     return min(max(seconds, 0.0), LONGEST_WAIT) if isfinite(seconds) else None
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """Each secret as it is, URL-quoted or unquoted, and base64-coded: an echo may hold any of them.
+    """Return each secret as it is, URL-quoted, unquoted and in base64: a response may echo any of them.
 
-    One of less than four characters is let be: the holes would tell it, and leave nothing to read.
+    Secrets of under four characters are left out: the gaps would reveal them and make the text unreadable.
     """
     result: set[str] = set()
     for secret in secrets:

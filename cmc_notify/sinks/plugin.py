@@ -1,6 +1,6 @@
-"""How a sink is found: an entry point of the group ``cmc_notify.sinks`` that names a SinkPlugin.
+"""The registry of sink types: entry points of the group ``cmc_notify.sinks``, each naming a SinkPlugin.
 
-Ours are registered in ``pyproject.toml`` exactly as a third party's are in theirs.
+The built-in ones are registered in ``pyproject.toml``, exactly as a third party registers its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ GROUP = "cmc_notify.sinks"
 
 
 class SinkPlugin(Struct, frozen=True):
-    """A sink type: its settings, how to build one, and the template documents that it asks for."""
+    """A sink type: its settings, its factory, and the templates that it renders."""
 
     settings: type[SinkSettings]
     build: Callable[[str, Any, Renderer], Sink]
@@ -26,14 +26,14 @@ class SinkPlugin(Struct, frozen=True):
     extensions: tuple[str, ...]
     """Template extensions in ``templates/<type>/``, in the order that ``preview`` shows them."""
     templates: Path | None = None
-    """A folder that holds ``<type>/…``, for a sink from another package; the user's own templates are
-    searched before it, and ours after it.
+    """A folder that holds ``<type>/…``, for a sink from another package. The user's own templates are
+    searched before it, the built-in ones after it.
     """
     presets: Mapping[str, tuple[str, ...]] = {}
-    """For a type with presets: the extensions of each, in a template folder that is called as the preset."""
+    """For a type with presets: the extensions of each; its template folder has the preset's name."""
 
     def documents(self, settings: SinkSettings) -> tuple[str, tuple[str, ...]]:
-        """The template folder, and the extensions in it, that a sink with these settings asks for."""
+        """Return the template folder and the extensions in it that a sink with these settings renders."""
         preset = getattr(settings, "preset", None)
         if isinstance(preset, str) and preset in self.presets:
             return preset, self.presets[preset]
@@ -41,18 +41,18 @@ class SinkPlugin(Struct, frozen=True):
 
 
 def load_plugins() -> Mapping[str, SinkPlugin]:
-    """Every installed sink type by name. Raises ConfigError for one that can't be loaded."""
+    """Return every installed sink type by name. Raises ConfigError for one that can't be loaded."""
     plugins: dict[str, SinkPlugin] = {}
     for point in entry_points(group=GROUP):
         try:
             found = point.load()
         except Exception as error:
             raise ConfigError(
-                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; repair its package"
+                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; fix or remove its package"
             ) from error
         if not isinstance(found, SinkPlugin):
             raise ConfigError(
-                f"sink type {point.name!r} ({point.value}): is no SinkPlugin; see docs/sinks.md"
+                f"sink type {point.name!r} ({point.value}): is not a SinkPlugin; see docs/sinks.md"
             )
         plugins[point.name] = found
     return plugins

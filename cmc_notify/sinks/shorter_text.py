@@ -1,7 +1,9 @@
-"""As much of a message as a small medium holds, where nothing can be attached.
+"""Texts within a receiver's limit, for receivers that take no attachment.
 
-Guarantee: what comes out is within the limit, in the unit that the caller counts by, cut between characters
-only; where it is not whole it says so, with the link to the whole if there is one.
+Guarantee: a text is within the limit, in the unit that the caller counts by, and is cut only between
+characters. A text that is not whole says so, with the link to the whole if there is one.
+
+``render_within`` renders a template with less and less room; ``cut_text`` cuts characters off the end.
 """
 
 from collections.abc import Callable
@@ -33,23 +35,28 @@ ROOMS = (
     Room(1, 2, 100, 200),
     Room(1, 1, 60, 100),
 )
-"""From roomy to narrow; the first whose document fits is taken. Causes are worth more than their length."""
+"""From large to small; the first whose document fits is used. More causes are better than longer ones."""
 
 
-def utf16(text: str) -> int:
-    """UTF-16 units, the strictest reading of a vendor's "characters"."""
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 units, the strictest reading of a vendor's "characters"."""
     return len(text) + sum(character > "\uffff" for character in text)
 
 
+def utf8_bytes(text: str) -> int:
+    """Return the length in UTF-8 bytes."""
+    return len(text.encode("utf-8", "replace"))
+
+
 def json_bytes(text: str) -> int:
-    """Bytes that the text takes within a JSON string."""
+    """Return the bytes that the text takes within a JSON string."""
     return len(msgspec.json.encode(text)) - 2
 
 
-def shortened(
+def render_within(
     message: Message, renderer: Renderer, folder: str, extension: str, *, limit: int, measure: Measure
 ) -> str:
-    """The template's document whole, else with as much as fits, else cut off at its end."""
+    """Render the template: whole if it fits, else with less room, and at worst cut off at its end."""
     if _smallest(message) <= limit:
         text = renderer.render(folder, extension, message).text.strip("\n")
         if measure(text) <= limit:
@@ -65,11 +72,11 @@ def shortened(
     if best is not None:
         return best
     text = renderer.render(folder, extension, message, room=ROOMS[-1]).text.strip("\n")
-    return cut(text, limit, measure, tail=_tail(message))
+    return cut_text(text, limit, measure, tail=_tail(message))
 
 
-def cut(text: str, limit: int, measure: Measure, *, tail: str = "…") -> str:
-    """The longest beginning of ``text`` that fits with ``tail``; the text itself where it fits."""
+def cut_text(text: str, limit: int, measure: Measure, *, tail: str = "…") -> str:
+    """Return ``text`` if it fits, else its longest beginning that fits together with ``tail``."""
     if measure(text) <= limit:
         return text
     low, high = 0, min(len(text), limit)
@@ -83,9 +90,9 @@ def cut(text: str, limit: int, measure: Measure, *, tail: str = "…") -> str:
 
 
 def label(text: str, limit: int = 200) -> str:
-    """A name from outside for a field of its own: one line, nothing hidden in it, at most ``limit``."""
+    """Return an outside name for a field: one line, hidden characters made visible, at most ``limit`` units."""
     plain = " ".join(visible(text).split()).encode("utf-8", "replace").decode()
-    return cut(plain, limit, utf16)
+    return cut_text(plain, limit, utf16_length)
 
 
 def _tail(message: Message) -> str:
@@ -95,7 +102,7 @@ def _tail(message: Message) -> str:
 
 
 def _smallest(message: Message) -> int:
-    """What the whole document takes at least: to render megabytes that can't fit would be for nothing."""
+    """Return the least size of the whole document, so that megabytes that can't fit are not rendered."""
     event = message.event
     texts = sum(len(group.error_text or "") for group in group_failures(event.failures))
     members = len(event.failures) + sum(len(group.members) for group in group_recoveries(event.recoveries))

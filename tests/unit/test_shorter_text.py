@@ -51,7 +51,9 @@ def test_a_cut_is_the_longest_that_fits(text: str, limit: int, measure: object) 
 def test_a_template_that_can_not_be_short_is_cut_and_says_where_the_whole_is(url: str | None) -> None:
     """The end is ours: that it is cut off, and the link to the whole or the command that lists it."""
     event = msgspec.structs.replace(sample(EventType.JOB_FAILED), url=url)
-    text = render_within(Message(key="k", event=event), Stubborn(), "x", "txt", limit=2000, measure=utf16_length)
+    text = render_within(
+        Message(key="k", event=event), Stubborn(), "x", "txt", limit=2000, measure=utf16_length
+    )
     assert utf16_length(text) in (1999, 2000)
     assert text.endswith(url or f"`cmc-notify failures` lists all, the bridge's ledger has event {event.id}")
 
@@ -61,7 +63,9 @@ def test_the_roomiest_that_fits_is_taken() -> None:
     message = Message(key="k", event=many_failures(300))
     renderer = Renderer()
     shown = [
-        render_within(message, renderer, "jira", "txt", limit=limit, measure=utf16_length).count(" failed on ")
+        render_within(message, renderer, "jira", "txt", limit=limit, measure=utf16_length).count(
+            " failed on "
+        )
         for limit in (100_000, 20_000, 4_000, 2_000, 900)
     ]
     assert shown == sorted(shown, reverse=True)

@@ -18,28 +18,28 @@ _PIECES = re.compile(r"[/?&=:@#,;]+")
 _SHORTEST_SECRET = 4
 
 
-class Entry(NamedTuple):
+class UrlEntry(NamedTuple):
     """A line of Apprise's own text configuration: ``tag, tag = URL``, or a URL alone."""
 
     tags: frozenset[str]
     url: str
 
 
-def parse(line: str) -> Entry:
+def parse_entry(line: str) -> UrlEntry:
     """The entry of a line. Raises ValueError, which does not repeat it."""
     found = _LINE.fullmatch(line.strip())
     if not found or not line.isprintable():
         raise ValueError("is no Apprise URL; write one such as gotify://host/token")
-    return Entry(frozenset(re.split(r"[\s,]+", found["tags"] or "")) - {""}, found["url"])
+    return UrlEntry(frozenset(re.split(r"[\s,]+", found["tags"] or "")) - {""}, found["url"])
 
 
-def part_of(url: str) -> str:
+def part_name(url: str) -> str:
     """What a delivery's part is called: the same wherever the URL stands in the config, and no secret."""
     scheme = url.partition("://")[0].lower()
     return f"{scheme}:{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
-def connect(url: str, *, timeout: float) -> "NotifyBase":
+def make_service(url: str, *, timeout: float) -> "NotifyBase":
     """Apprise's object for the URL, made for one message: it may be left behind in a thread.
 
     Nothing is contacted. ``timeout`` (seconds) holds for connecting and for reading, where the URL says
@@ -62,7 +62,7 @@ def connect(url: str, *, timeout: float) -> "NotifyBase":
     )
     found = apprise.Apprise.instantiate(url, asset=asset)
     if found is None:
-        raise ValueError(_why_not(url))
+        raise ValueError(_why_unusable(url))
     for name, key in (("socket_connect_timeout", "cto"), ("socket_read_timeout", "rto")):
         if f"{key}=" not in url:
             setattr(found, name, timeout)
@@ -76,7 +76,7 @@ def secrets_of(url: str, service: "NotifyBase") -> frozenset[str]:
     return frozenset(piece for piece in pieces if piece not in shown) | {url}
 
 
-def _why_not(url: str) -> str:
+def _why_unusable(url: str) -> str:
     """The remedy for a URL that Apprise does not take; of the URL only a scheme that is known is shown."""
     from apprise.manager_plugins import NotificationManager  # noqa: PLC0415  an optional extra
 

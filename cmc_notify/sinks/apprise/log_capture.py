@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Unclear
-from cmc_notify.sinks.outcomes import OPERATOR, safe
+from cmc_notify.sinks.outcomes import NEEDS_OPERATOR, safe
 
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 """How nearly all of Apprise's plugins write an HTTP status."""
@@ -26,48 +26,48 @@ _REFUSED = re.compile(r"\(\d{3}, b['\"]")
 _SYSTEM = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
 
 
-class _Ear(logging.Handler):
+class _LogCapture(logging.Handler):
     """Keeps what is logged by threads that listen, each its own."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.heard = threading.local()
+        self.log = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record's text for the thread that logged it."""
-        kept: list[tuple[int, str]] | None = getattr(self.heard, "kept", None)
+        kept: list[tuple[int, str]] | None = getattr(self.log, "kept", None)
         if kept is not None:
             kept.append((record.levelno, record.getMessage()))
 
 
-_EAR = _Ear()
+_CAPTURE = _LogCapture()
 
 
 @contextmanager
-def listening() -> Iterator[Sequence[tuple[int, str]]]:
+def captured_log() -> Iterator[Sequence[tuple[int, str]]]:
     """What Apprise logs in this thread while it is open: level and text, secrets and all."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)  # what went wrong with a connection stands there
-    logger.addHandler(_EAR)  # once, however often
+    logger.addHandler(_CAPTURE)  # once, however often
     kept: list[tuple[int, str]] = []
-    _EAR.heard.kept = kept
+    _CAPTURE.log.kept = kept
     try:
         yield kept
     finally:
-        _EAR.heard.kept = None
+        _CAPTURE.log.kept = None
 
 
-def outcome_of(heard: Sequence[tuple[int, str]], secrets: frozenset[str]) -> SendOutcome:
+def outcome_from_log(log: Sequence[tuple[int, str]], secrets: frozenset[str]) -> SendOutcome:
     """What a no means, by what was logged before it."""
-    warnings = [text for level, text in heard if level >= logging.WARNING]
-    everything = "\n".join(text for _, text in heard)
+    warnings = [text for level, text in log if level >= logging.WARNING]
+    everything = "\n".join(text for _, text in log)
     words = warnings[-1].strip() if warnings else "refused, and no reason was given"
     if cause := _SYSTEM.search(everything):
         words = f"{words.rstrip('.')}: {cause[1].strip().lower()}"
     reason = safe(words, secrets)
     if status := _STATUS.search("\n".join(warnings)):
-        return Blocked(reason) if int(status[1]) in OPERATOR else RetryLater(reason)
+        return Blocked(reason) if int(status[1]) in NEEDS_OPERATOR else RetryLater(reason)
     if _LOST.search(everything) and not _NEVER_SENT.search(everything) and not _REFUSED.search(everything):
         return Unclear(reason)
     return RetryLater(reason)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Renderer
-from cmc_notify.sinks.fewer_failures import fit, fit_text
+from cmc_notify.sinks.fewer_failures import fit_failures, fit_with_short_texts
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -35,31 +35,31 @@ class FittedMessage(Struct, frozen=True):
     name: str | None = None
 
 
-def word(message: Message, renderer: Renderer, service: "NotifyBase") -> FittedMessage:
+def fit_message(message: Message, renderer: Renderer, service: "NotifyBase") -> FittedMessage:
     """The message as this service gets it."""
 
     def text(shown: Message, *, brief: bool = False) -> str:
-        return disarmed(renderer.render("apprise", "txt", shown, brief=brief).text).strip()
+        return without_mentions(renderer.render("apprise", "txt", shown, brief=brief).text).strip()
 
     title = _title(renderer.render("apprise", "subject", message).text, service)
     whole = text(message)
     if _fits(service, title, whole):
         return FittedMessage(title, whole)
     attach = bool(service.attachment_support)
-    body = fit_text(
+    body = fit_with_short_texts(
         message, lambda shown: text(shown, brief=attach), lambda made: _fits(service, title, made)
     )
     if body is None:
-        body = _least(message, title, service)
+        body = _count_and_link(message, title, service)
     if not attach:
         return FittedMessage(title, body)
-    file = fit(message, lambda shown: _listed(renderer, shown), LARGEST_FILE)
+    file = fit_failures(message, lambda shown: _listed(renderer, shown), LARGEST_FILE)
     job = message.event.job
     name = f"failures-job-{job.id}.txt" if job else f"{message.event.type}.txt"
     return FittedMessage(title, body, file, name if file is not None else None)
 
 
-def disarmed(text: str) -> str:
+def without_mentions(text: str) -> str:
     """The text with nothing in it that a chat takes for a mention of everybody: Apprise's plugins hand it
     on as it is. A zero-width space, which nobody sees, parts ``@`` and ``everyone``.
     """
@@ -73,7 +73,7 @@ def _listed(renderer: Renderer, message: Message) -> bytes:
 
 def _title(text: str, service: "NotifyBase") -> str:
     """One line, within the service's limit; where it takes no title, Apprise puts this above the body."""
-    line = disarmed(" ".join(visible(text).split()))
+    line = without_mentions(" ".join(visible(text).split()))
     most = service.title_maxlen if service.title_maxlen > 0 else max(service.body_maxlen // 4, 1)
     return _cut(line, most)
 
@@ -105,7 +105,7 @@ def _fits(service: "NotifyBase", title: str, body: str) -> bool:
     return max(len(made.encode("utf-8", "replace")) for made in (converted, final)) <= room
 
 
-def _least(message: Message, title: str, service: "NotifyBase") -> str:
+def _count_and_link(message: Message, title: str, service: "NotifyBase") -> str:
     """Where not even the facts fit: how many failures there are, and where."""
     event = message.event
     number = len(event.failures) + event.failures_omitted

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from cmc_notify.settings.base import SinkSettings, TlsSettings
-from cmc_notify.sinks.apprise.addresses import NOT_INSTALLED, connect, parse
+from cmc_notify.sinks.apprise.addresses import NOT_INSTALLED, make_service, parse_entry
 
 
-def _lines(value: object) -> object:
+def _entries(value: object) -> object:
     """One entry, several in a list, or (as a file has them) one a line, blank lines and comments between."""
     if not isinstance(value, str):
         return value
@@ -17,15 +17,15 @@ def _lines(value: object) -> object:
 
 
 def _usable(value: SecretStr) -> SecretStr:
-    entry = parse(value.get_secret_value())
+    entry = parse_entry(value.get_secret_value())
     try:
-        connect(entry.url, timeout=1)
+        make_service(entry.url, timeout=1)
     except ImportError:
         raise ValueError(NOT_INSTALLED) from None
     return value
 
 
-def _several(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -35,11 +35,11 @@ class AppriseSettings(SinkSettings):
     type: Literal["apprise"] = "apprise"
     urls: Annotated[
         tuple[Annotated[SecretStr, AfterValidator(_usable)], ...],
-        BeforeValidator(_lines, json_schema_input_type=SecretStr | list[SecretStr]),
+        BeforeValidator(_entries, json_schema_input_type=SecretStr | list[SecretStr]),
         Field(min_length=1),
     ]
     """Each may have tags before it, as in Apprise's text configuration: ``night, noc = gotify://…``."""
-    tag: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
+    tag: Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = ()
     """Only URLs with one of these tags are told; without any, all of them."""
 
     @model_validator(mode="before")
@@ -68,5 +68,5 @@ class AppriseSettings(SinkSettings):
     @property
     def chosen(self) -> tuple[str, ...]:
         """The URLs that are told, with all their secrets."""
-        entries = (parse(each.get_secret_value()) for each in self.urls)
+        entries = (parse_entry(each.get_secret_value()) for each in self.urls)
         return tuple(url for tags, url in entries if not self.tag or tags & {*self.tag})

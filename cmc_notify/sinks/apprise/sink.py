@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.apprise.addresses import connect, part_of, secrets_of
-from cmc_notify.sinks.apprise.log_capture import listening, outcome_of
-from cmc_notify.sinks.apprise.message_text import FittedMessage, word
+from cmc_notify.sinks.apprise.addresses import make_service, part_name, secrets_of
+from cmc_notify.sinks.apprise.log_capture import captured_log, outcome_from_log
+from cmc_notify.sinks.apprise.message_text import FittedMessage, fit_message
 from cmc_notify.sinks.apprise.settings import AppriseSettings
-from cmc_notify.sinks.daemon_thread import in_daemon_thread
+from cmc_notify.sinks.daemon_thread import run_in_daemon_thread
 from cmc_notify.sinks.outcomes import safe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class AppriseSink:
     def __init__(self, name: str, settings: AppriseSettings, renderer: Renderer) -> None:
         self._name = name
         self._timeout = settings.timeout
-        self._urls = {part_of(url): url for url in settings.chosen}
+        self._urls = {part_name(url): url for url in settings.chosen}
         self._renderer = renderer
 
     @property
@@ -43,18 +43,18 @@ class AppriseSink:
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
         """One attempt at each service that has not taken the message yet, all at the same time."""
         waiting = [part for part in self._urls if part not in message.parts]
-        tasks = [asyncio.create_task(self._tell(part, message)) for part in waiting]
+        tasks = [asyncio.create_task(self._send_to(part, message)) for part in waiting]
         outcomes: dict[str, SendOutcome] = {}
         try:
-            for answer in asyncio.as_completed(tasks):
-                part, outcome = await answer
+            for response in asyncio.as_completed(tasks):
+                part, outcome = await response
                 if isinstance(outcome, Sent):
                     await record(part, outcome.receipt or "accepted")
                 outcomes[part] = outcome
         finally:
             for task in tasks:
                 task.cancel()
-        return _together(outcomes, told_before=bool(message.parts))
+        return _combined_outcome(outcomes, sent_before=bool(message.parts))
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """What each service would get, by the name of its kind."""
@@ -67,56 +67,56 @@ class AppriseSink:
     async def close(self) -> None:
         """Nothing stays open."""
 
-    async def _tell(self, part: str, message: Message) -> tuple[str, SendOutcome]:
+    async def _send_to(self, part: str, message: Message) -> tuple[str, SendOutcome]:
         try:
             async with asyncio.timeout(self._timeout):
-                outcome = await in_daemon_thread(lambda: self._attempt(part, message), f"apprise {part}")
+                outcome = await run_in_daemon_thread(lambda: self._attempt(part, message), f"apprise {part}")
         except TimeoutError:
-            outcome = Unclear(f"{part.partition(':')[0]}: no answer within {self._timeout:g} s")
+            outcome = Unclear(f"{part.partition(':')[0]}: no response within {self._timeout:g} s")
         return part, outcome
 
     def _attempt(self, part: str, message: Message) -> SendOutcome:
         """Blocks until the service has answered. Apprise's own retries are passed by."""
         url = self._urls[part]
-        service = connect(url, timeout=self._timeout)
+        service = make_service(url, timeout=self._timeout)
         secrets = secrets_of(url, service)
         label = str(service.service_name)
-        worded = word(message, self._renderer, service)
-        with listening() as heard:
+        fitted = fit_message(message, self._renderer, service)
+        with captured_log() as log:
             try:
-                taken = _notify(service, worded, _kind(message))
+                taken = _notify(service, fitted, _kind(message))
             except Exception as error:  # noqa: BLE001  a hundred plugins, each with faults of its own
                 return Unclear(safe(f"{label}: Apprise failed: {type(error).__name__}: {error}", secrets))
         if taken:
             return Sent(label)
-        return _named(label, outcome_of(heard, secrets))
+        return _named(label, outcome_from_log(log, secrets))
 
     def _shown(self, part: str, message: Message) -> Sequence[PreviewDocument]:
-        service = connect(self._urls[part], timeout=self._timeout)
-        worded = word(message, self._renderer, service)
+        service = make_service(self._urls[part], timeout=self._timeout)
+        fitted = fit_message(message, self._renderer, service)
         name = part.replace(":", "-")
-        head = {"service": str(service.service_name), "type": _kind(message), "title": worded.title}
-        if worded.name:
-            head["attached"] = worded.name
+        head = {"service": str(service.service_name), "type": _kind(message), "title": fitted.title}
+        if fitted.name:
+            head["attached"] = fitted.name
         lines = json.dumps(head, ensure_ascii=False, indent=2)
-        documents = [PreviewDocument(f"{name}.txt", f"{lines}\n{worded.body}\n")]
-        if worded.file is not None:
-            documents.append(PreviewDocument(f"{name}-{worded.name}", worded.file.decode()))
+        documents = [PreviewDocument(f"{name}.txt", f"{lines}\n{fitted.body}\n")]
+        if fitted.file is not None:
+            documents.append(PreviewDocument(f"{name}-{fitted.name}", fitted.file.decode()))
         return documents
 
 
-def _notify(service: "NotifyBase", worded: FittedMessage, kind: str) -> bool:
+def _notify(service: "NotifyBase", fitted: FittedMessage, kind: str) -> bool:
     from apprise import AppriseAttachment, NotifyFormat, OverflowMode  # noqa: PLC0415  an optional extra
     from apprise.attachment.memory import AttachMemory  # noqa: PLC0415  an optional extra
 
     attached = None
-    if worded.file is not None:
-        attached = AppriseAttachment(AttachMemory(worded.file, name=worded.name, mimetype="text/plain"))
+    if fitted.file is not None:
+        attached = AppriseAttachment(AttachMemory(fitted.file, name=fitted.name, mimetype="text/plain"))
     # The object's own method: Apprise.notify() would heed retry=, wait= and optional= of the URL.
     return bool(
         service.notify(
-            body=worded.body,
-            title=worded.title,
+            body=fitted.body,
+            title=fitted.title,
             notify_type=kind,
             overflow=OverflowMode.UPSTREAM,
             attach=attached,
@@ -142,7 +142,7 @@ def _named(label: str, outcome: SendOutcome) -> SendOutcome:
             return outcome
 
 
-def _together(outcomes: Mapping[str, SendOutcome], *, told_before: bool) -> SendOutcome:
+def _combined_outcome(outcomes: Mapping[str, SendOutcome], *, sent_before: bool) -> SendOutcome:
     """What the attempt as a whole came to."""
     accepted = [outcome for outcome in outcomes.values() if isinstance(outcome, Sent)]
     troubles = [outcome for outcome in outcomes.values() if not isinstance(outcome, Sent)]
@@ -151,7 +151,7 @@ def _together(outcomes: Mapping[str, SendOutcome], *, told_before: bool) -> Send
     reason = safe("; ".join(dict.fromkeys(trouble.reason for trouble in troubles)))
     if any(isinstance(trouble, Unclear) for trouble in troubles):
         return Unclear(reason)
-    if all(isinstance(trouble, Blocked) for trouble in troubles) and not accepted and not told_before:
+    if all(isinstance(trouble, Blocked) for trouble in troubles) and not accepted and not sent_before:
         return Blocked(reason)
     return RetryLater(reason)
 

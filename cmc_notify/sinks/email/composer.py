@@ -76,12 +76,12 @@ def compose(
     if settings.reply_to:
         mail["Reply-To"] = settings.reply_to
     mail["Date"] = date
-    _name(mail, message, settings.sender.domain, date)
-    _fill(mail, message, renderer)
+    _add_headers(mail, message, settings.sender.domain, date)
+    _add_bodies(mail, message, renderer)
     return _with_table(mail, message, limit)
 
 
-def readable(content: bytes) -> Iterator[PreviewDocument]:
+def preview_parts(content: bytes) -> Iterator[PreviewDocument]:
     """A composed mail's headers, texts and attachments, decoded."""
     mail = message_from_bytes(content, policy=policy.default)
     yield PreviewDocument("headers.txt", "".join(f"{name}: {value}\n" for name, value in mail.items()))
@@ -101,7 +101,7 @@ def _subject(text: str) -> str:
     return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"
 
 
-def _name(mail: EmailMessage, message: Message, domain: str, date: datetime) -> None:
+def _add_headers(mail: EmailMessage, message: Message, domain: str, date: datetime) -> None:
     """What lets a receiver drop a second copy, thread a job's mails, sort them, and not answer them."""
     event = message.event
     root = f"<{thread(message)}@{domain}>"
@@ -117,7 +117,7 @@ def _name(mail: EmailMessage, message: Message, domain: str, date: datetime) -> 
     mail["X-Cmc-Notify-Severity"] = event.severity
 
 
-def _fill(mail: EmailMessage, message: Message, renderer: Renderer) -> None:
+def _add_bodies(mail: EmailMessage, message: Message, renderer: Renderer) -> None:
     text = renderer.render("email", "txt", message).text
     page = "" if _too_long(text) else renderer.render("email", "html", message).text
     attached = None
@@ -157,7 +157,7 @@ def _list_name(event: Event) -> str:
 
 def _attach(mail: EmailMessage, message: Message, text: str) -> None:
     mail.add_attachment(
-        _encodable(text + _what_is_left_out(message)).encode(),
+        _encodable(text + _omission_note(message)).encode(),
         maintype="text",
         subtype="plain",
         filename=f"{_list_name(message.event)}.txt",
@@ -165,7 +165,7 @@ def _attach(mail: EmailMessage, message: Message, text: str) -> None:
     )
 
 
-def _what_is_left_out(message: Message) -> str:
+def _omission_note(message: Message) -> str:
     """The last line of a list that a mail's size has cut, whatever the template says of it."""
     event = message.event
     if not event.failures_omitted:

@@ -30,14 +30,14 @@ def from_error(
     if isinstance(error, ConfigError):
         return Blocked(safe(error, secrets))
     if isinstance(error, aiosmtplib.SMTPResponseException) and not written:
-        return _from_answer(error, safe(f"SMTP {error.code}: {error.message}", secrets))
+        return _from_response(error, safe(f"SMTP {error.code}: {error.message}", secrets))
     if isinstance(error, OSError) or written:  # aiosmtplib's lost connections and time-outs are OSErrors
         return from_exception(error, request_written=written, secrets=secrets)
     # What is left are extensions that the server lacks, such as AUTH.
     return Blocked(safe(error.message, secrets))
 
 
-def _from_answer(error: aiosmtplib.SMTPResponseException, said: str) -> SendOutcome:
+def _from_response(error: aiosmtplib.SMTPResponseException, said: str) -> SendOutcome:
     if error.code not in PERMANENT:  # also what is no SMTP at all
         return RetryLater(said)
     if error.code in _SIGN_IN:

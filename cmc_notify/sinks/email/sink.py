@@ -17,14 +17,14 @@ import structlog
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.email.composer import LARGEST_MAIL, compose, readable
+from cmc_notify.sinks.email.composer import LARGEST_MAIL, compose, preview_parts
 from cmc_notify.sinks.email.reply_codes import from_error
 from cmc_notify.sinks.email.settings import EmailSettings
-from cmc_notify.sinks.email.smtp_session import Conversation, Transfer
-from cmc_notify.sinks.fewer_failures import fit, fit_aside
+from cmc_notify.sinks.email.smtp_session import MailTransfer, SmtpSession
+from cmc_notify.sinks.fewer_failures import fit_failures, fit_failures_in_thread
 from cmc_notify.sinks.outcomes import safe
 
-_CUT_SHORT = Unclear("cancelled")
+_CANCELLED = Unclear("cancelled")
 _TOO_LARGE = f"the mail is larger than {LARGEST_MAIL} bytes without any failure in it"
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -50,38 +50,38 @@ class EmailSink:
         waiting = [recipient for recipient in self._settings.recipients if recipient not in served]
         if not waiting:
             return Sent()
-        mail = await fit_aside(message, self._composer(), LARGEST_MAIL)
+        mail = await fit_failures_in_thread(message, self._composer(), LARGEST_MAIL)
         if mail is None:
             return Rejected(_TOO_LARGE)
-        talk = Conversation(self._settings)
-        trouble: SendOutcome | None = _CUT_SHORT
+        session = SmtpSession(self._settings)
+        trouble: SendOutcome | None = _CANCELLED
         try:
-            trouble = await self._talk(talk, waiting, mail)
-            for recipient, answer in talk.transfer.accepted.items():
-                await record(f"rcpt:{recipient}", safe(answer, self._secrets))
+            trouble = await self._converse(session, waiting, mail)
+            for recipient, reply in session.transfer.accepted.items():
+                await record(f"rcpt:{recipient}", safe(reply, self._secrets))
         finally:
-            await talk.leave(politely=trouble is None)
-        return trouble or self._outcome(talk.transfer, served_before=bool(served))
+            await session.close(with_quit=trouble is None)
+        return trouble or self._outcome(session.transfer, served_before=bool(served))
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """The mail as it would go over the wire, and its parts as a reader sees them."""
-        content = fit(message, self._composer(), LARGEST_MAIL)
+        content = fit_failures(message, self._composer(), LARGEST_MAIL)
         if content is None:
             return [PreviewDocument("mail.txt", _TOO_LARGE)]
-        return [*readable(content), PreviewDocument("mail.eml", content.decode("ascii", "replace"))]
+        return [*preview_parts(content), PreviewDocument("mail.eml", content.decode("ascii", "replace"))]
 
     async def probe(self) -> SendOutcome:
         """Sign in and name sender and recipients, then leave without a mail."""
-        talk = Conversation(self._settings)
-        trouble: SendOutcome | None = _CUT_SHORT
+        session = SmtpSession(self._settings)
+        trouble: SendOutcome | None = _CANCELLED
         try:
-            trouble = await self._talk(talk, self._settings.recipients, None)
+            trouble = await self._converse(session, self._settings.recipients, None)
         finally:
-            await talk.leave(politely=trouble is None)
+            await session.close(with_quit=trouble is None)
         if trouble:
             return trouble
-        refused, later = self._listed(talk.transfer.refused), self._listed(talk.transfer.later)
-        if len(talk.transfer.refused) + len(talk.transfer.later) < len(self._settings.recipients):
+        refused, later = self._listed(session.transfer.refused), self._listed(session.transfer.later)
+        if len(session.transfer.refused) + len(session.transfer.later) < len(self._settings.recipients):
             return Sent(f"refused: {refused}" if refused else None)
         return RetryLater(f"put off: {later}") if later else Blocked(f"refused: {refused}")
 
@@ -89,24 +89,24 @@ class EmailSink:
         now = datetime.now(UTC)
         return lambda shown: compose(shown, self._settings, self._renderer, date=now, limit=LARGEST_MAIL)
 
-    async def _talk(
-        self, talk: Conversation, recipients: Sequence[str], mail: bytes | None
+    async def _converse(
+        self, session: SmtpSession, recipients: Sequence[str], mail: bytes | None
     ) -> SendOutcome | None:
         """Talk to the server, to the end of handing over ``mail`` if there is one; None if all went well."""
         try:
             async with asyncio.timeout(self._settings.timeout):
-                await talk.open()
-                taken = await talk.announce(recipients)
+                await session.open()
+                taken = await session.name_recipients(recipients)
                 if taken and mail is not None:
-                    await talk.hand_over(mail, taken)
+                    await session.send_mail(mail, taken)
         except (aiosmtplib.SMTPException, OSError, ConfigError) as error:
-            return from_error(error, written=talk.transfer.written, secrets=self._secrets)
+            return from_error(error, written=session.transfer.written, secrets=self._secrets)
         return None
 
     async def close(self) -> None:
         """Nothing to release: each mail's connection ended with it."""
 
-    def _outcome(self, transfer: Transfer, *, served_before: bool) -> SendOutcome:
+    def _outcome(self, transfer: MailTransfer, *, served_before: bool) -> SendOutcome:
         refused = self._listed(transfer.refused)
         if transfer.later:
             also = f"; refused: {refused}" if refused else ""
@@ -120,7 +120,7 @@ class EmailSink:
         return Sent(safe(receipt, self._secrets) or None)
 
     def _listed(self, answers: Mapping[str, str]) -> str:
-        return safe(", ".join(f"{who} ({answer})" for who, answer in answers.items()), self._secrets)
+        return safe(", ".join(f"{who} ({reply})" for who, reply in answers.items()), self._secrets)
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> EmailSink:

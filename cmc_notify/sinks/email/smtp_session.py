@@ -18,12 +18,12 @@ from cmc_notify.sinks.email.reply_codes import PERMANENT, TRANSIENT
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.http import ssl_context
 
-_PATIENCE = 1.0
+_QUIT_TIMEOUT = 1.0
 """Seconds that a server has to say goodbye."""
 
 
 @dataclass
-class Transfer:
+class MailTransfer:
     """How far one mail came: recipients with the server's answers, and whether the mail was written."""
 
     accepted: dict[str, str] = field(default_factory=dict)
@@ -33,11 +33,11 @@ class Transfer:
     """Set while the mail may have arrived without our knowing."""
 
 
-class Conversation:
+class SmtpSession:
     """One connection to the server, for one mail. ``leave`` must end it."""
 
     def __init__(self, settings: EmailSettings) -> None:
-        self.transfer = Transfer()
+        self.transfer = MailTransfer()
         self._settings = settings
         self._client = aiosmtplib.SMTP(
             hostname=settings.host,
@@ -62,7 +62,7 @@ class Conversation:
         if settings.username is not None and settings.password is not None:
             await client.login(settings.username, settings.password.get_secret_value())
 
-    async def announce(self, recipients: Sequence[str]) -> Sequence[str]:
+    async def name_recipients(self, recipients: Sequence[str]) -> Sequence[str]:
         """Name sender and recipients; returns those for whom the server will take a mail."""
         await self._client.mail(self._settings.sender.addr_spec)
         taken = []
@@ -76,27 +76,27 @@ class Conversation:
                 taken.append(recipient)
         return taken
 
-    async def hand_over(self, mail: bytes, recipients: Sequence[str]) -> None:
+    async def send_mail(self, mail: bytes, recipients: Sequence[str]) -> None:
         """Send the mail to ``recipients``, who were announced and taken."""
         transfer = self.transfer
         # What is lost before the server's go-ahead counts as written too: a copy under the same Message-ID
         # does less harm than a missing mail.
         transfer.written = True
         try:
-            answer = await self._client.data(mail)
+            reply = await self._client.data(mail)
         except aiosmtplib.SMTPDataError as error:
             transfer.written = error.code not in TRANSIENT and error.code not in PERMANENT
             raise
         transfer.written = False
-        transfer.accepted.update(dict.fromkeys(recipients, f"{answer.code} {answer.message}"))
+        transfer.accepted.update(dict.fromkeys(recipients, f"{reply.code} {reply.message}"))
 
-    async def leave(self, *, politely: bool) -> None:
-        """End the connection; without ``politely`` nothing more is written, not even what is buffered."""
+    async def close(self, *, with_quit: bool) -> None:
+        """End the connection; without ``with_quit`` nothing more is written, not even what is buffered."""
         client = self._client
-        if politely and client.is_connected:
+        if with_quit and client.is_connected:
             with suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit(timeout=_PATIENCE)
-        if not politely and isinstance(client.transport, asyncio.WriteTransport):
+                await client.quit(timeout=_QUIT_TIMEOUT)
+        if not with_quit and isinstance(client.transport, asyncio.WriteTransport):
             client.transport.abort()
         client.close()
 

@@ -11,9 +11,9 @@ from cmc_notify.core.delivery import Purpose
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.composer import Composer
-from cmc_notify.sinks.slack.error_codes import CREDENTIALS, NO_THREAD, NOT_UPDATED, NotTaken
+from cmc_notify.sinks.slack.error_codes import CREDENTIALS, NO_THREAD, NOT_UPDATED, SlackCallFailed
 from cmc_notify.sinks.slack.part_sender import MESSAGE, PartSender
-from cmc_notify.sinks.slack.reply_policy import Reply, reply_to
+from cmc_notify.sinks.slack.reply_policy import ThreadReply, thread_reply
 
 THREAD = "thread"
 """The part that says in the thread what the event is."""
@@ -41,26 +41,26 @@ class Attempt:
 
     async def run(self, composer: Composer) -> str | None:
         """The receipt of the message in the channel, once everything is accepted; None where there was
-        nothing to bring up to date. Raises NotTaken.
+        nothing to bring up to date. Raises SlackCallFailed.
         """
         if self._message.event.job is None:
-            return await self._tell(composer)
+            return await self._post_message(composer)
         if self._message.purpose is Purpose.FOLLOW and self._posting is None:
             return None
-        receipt = await self._card(composer)
-        reply = reply_to(self._message)
-        if reply is Reply.NONE:
+        receipt = await self._update_card(composer)
+        reply = thread_reply(self._message)
+        if reply is ThreadReply.NONE:
             return receipt
         try:
             await self._reply(composer, receipt, reply)
-        except NotTaken as error:
+        except SlackCallFailed as error:
             if error.code not in NO_THREAD:
                 raise
             receipt = await self._post_card(composer)
             await self._reply(composer, receipt, reply)
         return receipt
 
-    async def _tell(self, composer: Composer) -> str:
+    async def _post_message(self, composer: Composer) -> str:
         """What is no job's: a message in the channel, and what it can't hold in its thread."""
         whole = await asyncio.to_thread(composer.whole)
         receipt = self._message.parts.get(MESSAGE)
@@ -71,14 +71,14 @@ class Attempt:
             await self._complete_list(composer, receipt)
         return receipt
 
-    async def _card(self, composer: Composer) -> str:
+    async def _update_card(self, composer: Composer) -> str:
         if receipt := self._message.parts.get(MESSAGE):
             return receipt
-        if self._posting is not None and self._is_here(self._posting):
+        if self._posting is not None and self._is_in_channel(self._posting):
             try:
                 card = await asyncio.to_thread(composer.card)
                 await self._sender.update(self._posting.reference, card)
-            except NotTaken as error:
+            except SlackCallFailed as error:
                 if error.code not in NOT_UPDATED:
                     raise
             else:
@@ -93,18 +93,18 @@ class Attempt:
 
         return await self._sender.post(await asyncio.to_thread(composer.card), stands)
 
-    def _is_here(self, posting: Posting) -> bool:
+    def _is_in_channel(self, posting: Posting) -> bool:
         """Whether it stands in the channel that the config names now, by name or by id."""
         return self._channel in (posting.notes.get(_CHANNEL), posting.reference.partition(":")[0])
 
-    async def _reply(self, composer: Composer, receipt: str, reply: Reply) -> None:
+    async def _reply(self, composer: Composer, receipt: str, reply: ThreadReply) -> None:
         """The event in the thread, with every error text: in the reply, in files, or in more replies."""
         whole = await asyncio.to_thread(composer.whole)
         if THREAD not in self._parts:
             payload = await asyncio.to_thread(composer.brief) if whole is None else whole
             # A card that this very message has put into the channel is new there itself.
             fresh = self._posting is not None and self._posting.notes.get(_POSTED_BY) == self._message.key
-            broadcast = reply is Reply.BROADCAST and not fresh
+            broadcast = reply is ThreadReply.BROADCAST and not fresh
             await self._sender.reply(THREAD, payload, receipt, broadcast=broadcast)
             self._parts.add(THREAD)
         if whole is None:
@@ -118,8 +118,8 @@ class Attempt:
                     if (part := f"file:{number}") not in self._parts:
                         await self._sender.file(part, file, receipt)
                         self._parts.add(part)
-            except NotTaken as error:
-                if error.code is None or error.passing or error.code in CREDENTIALS:
+            except SlackCallFailed as error:
+                if error.code is None or error.is_temporary or error.code in CREDENTIALS:
                     raise
                 # Files are refused for good (a scope, a full disk, a policy): the texts go as replies, and
                 # where there is a doubt it may concern the first of them, left over from an earlier attempt.

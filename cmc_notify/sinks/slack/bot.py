@@ -2,7 +2,7 @@
 
 Guarantee: at least once, each part recorded when Slack has accepted it and not sent again. A job has one
 message in the channel, its card, which is brought up to date; what people must not miss is said in the card's
-thread, complete (``telling``, ``attempt``). After a lost answer a part is looked for first; where that is not
+thread, complete (``telling``, ``attempt``). After a lost response a part is looked for first; where that is not
 possible it is sent again, marked as a possible repeat (``sending``).
 """
 
@@ -14,9 +14,9 @@ from cmc_notify.sinks.slack.attempt import Attempt
 from cmc_notify.sinks.slack.buttons import buttons
 from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.composer import Composer
-from cmc_notify.sinks.slack.error_codes import NotTaken
-from cmc_notify.sinks.slack.probe import probe, seems_id
-from cmc_notify.sinks.slack.reply_policy import Reply, reply_to
+from cmc_notify.sinks.slack.error_codes import SlackCallFailed
+from cmc_notify.sinks.slack.probe import is_channel_id, probe
+from cmc_notify.sinks.slack.reply_policy import ThreadReply, thread_reply
 from cmc_notify.sinks.slack.settings import SlackSettings
 
 
@@ -28,7 +28,7 @@ class BotSink:
         self._name = name
         self._settings = settings
         self._channel = settings.channel
-        self._id = settings.channel if seems_id(settings.channel) else None
+        self._id = settings.channel if is_channel_id(settings.channel) else None
         self._client = SlackClient(settings)
         self._renderer = renderer
 
@@ -42,7 +42,7 @@ class BotSink:
         attempt = Attempt(self._client, self._channel, self._id, message, record)
         try:
             receipt = await attempt.run(self._composer(message))
-        except NotTaken as error:
+        except SlackCallFailed as error:
             return error.outcome
         if receipt is not None:
             self._id = receipt.partition(":")[0]
@@ -53,14 +53,16 @@ class BotSink:
         composer = self._composer(message)
         if message.event.job is None:
             return [*composer.preview("message", files=True)]
-        replies = composer.preview("thread", files=True) if reply_to(message) is not Reply.NONE else ()
+        replies = (
+            composer.preview("thread", files=True) if thread_reply(message) is not ThreadReply.NONE else ()
+        )
         return [composer.preview_card(), *replies]
 
     async def probe(self) -> SendOutcome:
         """Sign in, compare the token's scopes with what is needed, look at the channel if allowed."""
         try:
             return await probe(self._client, self._channel)
-        except NotTaken as error:
+        except SlackCallFailed as error:
             return error.outcome
 
     async def close(self) -> None:

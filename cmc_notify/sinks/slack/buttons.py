@@ -65,7 +65,7 @@ def _cancel(job_id: int) -> dict[str, Any]:
         "style": "danger",
         "confirm": {
             "title": _plain(f"Cancel job {job_id}?"),
-            "text": _plain("The controller is asked to cancel it. Its answer follows here."),
+            "text": _plain("The controller is asked to cancel it. Its response follows here."),
             "confirm": _plain("Cancel the job"),
             "deny": _plain("Let it run"),
             "style": "danger",

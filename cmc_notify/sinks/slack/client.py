@@ -1,8 +1,8 @@
-"""Calls to Slack's Web API: an answer, or NotTaken with the outcome that the failure means.
+"""Calls to Slack's Web API: an response, or SlackCallFailed with the outcome that the failure means.
 
 Guarantee: nothing is sent twice from here (no retry handler, no redirect, no kept connection that could be
-stale), and no error holds the token. A call that changes something and whose answer was lost is Unclear;
-any other lost answer is for later.
+stale), and no error holds the token. A call that changes something and whose response was lost is Unclear;
+any other lost response is for later.
 """
 
 import logging
@@ -18,24 +18,24 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import ConfigError
-from cmc_notify.sinks.http import Contact, HttpClient, ssl_context
+from cmc_notify.sinks.http import HttpClient, RequestProgress, ssl_context
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, wait_from_header
-from cmc_notify.sinks.slack.error_codes import NotTaken, from_code
+from cmc_notify.sinks.slack.error_codes import SlackCallFailed, from_code
 from cmc_notify.sinks.slack.settings import SlackSettings
 
 _OK = 200
-_contact: ContextVar[Contact | None] = ContextVar("slack_contact", default=None)
+_progress: ContextVar[RequestProgress | None] = ContextVar("slack_contact", default=None)
 
 # The SDK formats every request for its log where its logger's level is not set, however large it is.
 _SDK_LOG = logging.getLogger("cmc_notify.sinks.slack.sdk")
 _SDK_LOG.setLevel(logging.WARNING)
 
 
-_LARGEST_ANSWER = 16_000_000
+_LARGEST_RESPONSE = 16_000_000
 """Bytes. A page of 200 messages with their blocks and metadata stays far below."""
 
 
-class _Bounded(aiohttp.ClientResponse):
+class _BoundedResponse(aiohttp.ClientResponse):
     """An answer that can't fill the memory, also where a few compressed bytes unfold to gigabytes: the SDK
     reads whatever comes, whole.
     """
@@ -46,15 +46,15 @@ class _Bounded(aiohttp.ClientResponse):
             size = 0
             async for chunk in self.content.iter_any():
                 size += len(chunk)
-                if size > _LARGEST_ANSWER:
+                if size > _LARGEST_RESPONSE:
                     self.close()
-                    raise aiohttp.ClientPayloadError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
+                    raise aiohttp.ClientPayloadError(f"the response is larger than {_LARGEST_RESPONSE} bytes")
                 chunks.append(chunk)
             self._body = b"".join(chunks)
         return self._body
 
 
-class Answer(Struct, frozen=True):
+class SlackResponse(Struct, frozen=True):
     """``data`` is the decoded body of an answer with ``ok: true``; header names are in lower case."""
 
     data: Mapping[str, Any]
@@ -71,53 +71,55 @@ class SlackClient:
         self._uploads = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
         self._web: AsyncWebClient | None = None
 
-    async def call(self, method: str, *, changes: bool = False, **arguments: Any) -> Answer:
-        """One call of Slack's ``method``, as the SDK makes it. Raises NotTaken.
+    async def call(self, method: str, *, changes: bool = False, **arguments: Any) -> SlackResponse:
+        """One call of Slack's ``method``, as the SDK makes it. Raises SlackCallFailed.
 
-        With ``changes`` the call shows something to people, so that a lost answer is Unclear.
+        With ``changes`` the call shows something to people, so that a lost response is Unclear.
         """
-        contact = Contact()
-        reset = _contact.set(contact)
+        progress = RequestProgress()
+        reset = _progress.set(progress)
         try:
             response = await getattr(self._connected(), method.replace(".", "_"))(**arguments)
             headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-            return Answer(dict(response.data), headers)
+            return SlackResponse(dict(response.data), headers)
         except SlackApiError as error:
-            raise self._refused(method, error, changes=changes) from error
+            raise self._failure_of(method, error, changes=changes) from error
         except ConfigError as error:
-            raise NotTaken(Blocked(safe(error))) from error
+            raise SlackCallFailed(Blocked(safe(error))) from error
         except _Redirected as error:
-            raise NotTaken(Blocked(f"{method}: redirected; put the final address in api_url")) from error
+            raise SlackCallFailed(
+                Blocked(f"{method}: redirected; put the final address in api_url")
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
             outcome = from_exception(
-                error, request_written=contact.written and changes, secrets=[self._token]
+                error, request_written=progress.written and changes, secrets=[self._token]
             )
-            raise NotTaken(outcome) from error
+            raise SlackCallFailed(outcome) from error
         except (SlackClientError, AttributeError, TypeError, ValueError) as error:
             # The SDK trips over bodies that are no JSON object in several ways.
-            raise NotTaken(_nonsense(method, changes=changes)) from error
+            raise SlackCallFailed(_not_from_slack(method, changes=changes)) from error
         finally:
-            _contact.reset(reset)
+            _progress.reset(reset)
 
     async def upload(self, url: str, content: bytes) -> None:
-        """Send a file's bytes to the address that Slack named; nothing is visible yet. Raises NotTaken."""
+        """Send a file's bytes to the address that Slack named; nothing is visible yet. Raises SlackCallFailed."""
         try:
-            answer = await self._uploads.request(
+            response = await self._uploads.request(
                 "POST",
                 url,
                 headers={"Content-Type": "application/octet-stream"},
                 body=content,
-                contact=Contact(),
+                progress=RequestProgress(),
             )
         except ConfigError as error:
-            raise NotTaken(Blocked(safe(error))) from error
+            raise SlackCallFailed(Blocked(safe(error))) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NotTaken(from_exception(error, request_written=False)) from error
-        if answer.status != _OK:
+            raise SlackCallFailed(from_exception(error, request_written=False)) from error
+        if response.status != _OK:
             # An upload's address is Slack's own and expires: whatever it answers, a new one may do.
-            outcome = from_status(answer.status, answer.retry_after)
+            outcome = from_status(response.status, response.retry_after)
             wait = outcome.after if isinstance(outcome, RetryLater) else None
-            raise NotTaken(RetryLater(f"upload: HTTP {answer.status}", wait))
+            raise SlackCallFailed(RetryLater(f"upload: HTTP {response.status}", wait))
 
     async def close(self) -> None:
         """End all connections; a later call opens new ones."""
@@ -137,8 +139,8 @@ class SlackClient:
                 ),
                 timeout=aiohttp.ClientTimeout(total=self.settings.timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[_watch()],
-                response_class=_Bounded,
+                trace_configs=[_trace_requests()],
+                response_class=_BoundedResponse,
             )
             self._web = AsyncWebClient(
                 token=self._token,
@@ -153,7 +155,7 @@ class SlackClient:
             self._web.proxy = self.settings.proxy
         return self._web
 
-    def _refused(self, method: str, error: SlackApiError, *, changes: bool) -> NotTaken:
+    def _failure_of(self, method: str, error: SlackApiError, *, changes: bool) -> SlackCallFailed:
         response: Any = error.response
         status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0) or 0)
         headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
@@ -169,11 +171,13 @@ class SlackClient:
                 secrets=[self._token],
             )
         outcome = from_status(status, wait, method)
-        return NotTaken(_nonsense(method, changes=changes) if isinstance(outcome, Sent) else outcome)
+        return SlackCallFailed(
+            _not_from_slack(method, changes=changes) if isinstance(outcome, Sent) else outcome
+        )
 
 
-def _nonsense(method: str, *, changes: bool) -> SendOutcome:
-    said = f"{method}: the answer is not one of Slack's"
+def _not_from_slack(method: str, *, changes: bool) -> SendOutcome:
+    said = f"{method}: the response is not one of Slack's"
     return Unclear(said) if changes else RetryLater(said)
 
 
@@ -181,7 +185,7 @@ class _Redirected(Exception):
     """A redirect would carry the message to another address."""
 
 
-def _watch() -> aiohttp.TraceConfig:
+def _trace_requests() -> aiohttp.TraceConfig:
     """Note when a request is written, and stop at a redirect; the SDK offers neither."""
 
     async def wrote(
@@ -189,8 +193,8 @@ def _watch() -> aiohttp.TraceConfig:
         _context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        if contact := _contact.get():
-            contact.written = True
+        if progress := _progress.get():
+            progress.written = True
 
     async def redirected(
         _session: aiohttp.ClientSession,

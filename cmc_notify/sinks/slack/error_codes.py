@@ -28,7 +28,7 @@ CREDENTIALS = frozenset(
         "not_allowed_token_type",
     }
 )
-OPERATOR = CREDENTIALS | {
+NEEDS_OPERATOR = CREDENTIALS | {
     "channel_not_found",
     "not_in_channel",
     "is_archived",
@@ -52,7 +52,7 @@ OPERATOR = CREDENTIALS | {
     "invalid_token",
     "user_not_found",
 }
-FAULTS = frozenset(
+BAD_MESSAGE = frozenset(
     {
         "invalid_blocks",
         "invalid_blocks_format",
@@ -94,7 +94,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _SCOPES = re.compile(r"[A-Za-z0-9_.:,\s-]{1,200}")
 
 
-class NotTaken(CmcNotifyError):
+class SlackCallFailed(CmcNotifyError):
     """A step of a delivery failed. ``code`` is Slack's own word for it, None for a network error."""
 
     def __init__(self, outcome: SendOutcome, code: str | None = None) -> None:
@@ -103,7 +103,7 @@ class NotTaken(CmcNotifyError):
         self.code = code
 
     @property
-    def passing(self) -> bool:
+    def is_temporary(self) -> bool:
         """Whether the same call may well be taken later without anybody's doing."""
         return isinstance(self.outcome, RetryLater | Unclear) and (
             self.code is None or self.code in RETRIED | AMBIGUOUS
@@ -117,7 +117,7 @@ def from_code(
     needed: str | None = None,
     wait: float | None = None,
     secrets: Iterable[str] = (),
-) -> NotTaken:
+) -> SlackCallFailed:
     """What ``code`` means, answered to ``call``; ``wait`` is Retry-After in seconds, ``needed`` a scope."""
     word = code if _CODE.fullmatch(code) else "an unreadable error"
     said = f"{call}: {word}"
@@ -127,11 +127,11 @@ def from_code(
         said += f": {_REMEDIES[word]}"
     said = safe(said, secrets)
     if word in RETRIED:
-        return NotTaken(RetryLater(said, wait), word)
+        return SlackCallFailed(RetryLater(said, wait), word)
     if word in AMBIGUOUS:
-        return NotTaken(Unclear(said), word)
-    if word in OPERATOR or word.startswith("restricted_action"):
-        return NotTaken(Blocked(said), word)
-    if word in FAULTS or word.startswith("invalid_arg"):
-        return NotTaken(Rejected(said), word)
-    return NotTaken(RetryLater(f"{said}, which is not a known error", wait), word)
+        return SlackCallFailed(Unclear(said), word)
+    if word in NEEDS_OPERATOR or word.startswith("restricted_action"):
+        return SlackCallFailed(Blocked(said), word)
+    if word in BAD_MESSAGE or word.startswith("invalid_arg"):
+        return SlackCallFailed(Rejected(said), word)
+    return SlackCallFailed(RetryLater(f"{said}, which is not a known error", wait), word)

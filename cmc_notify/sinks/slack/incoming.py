@@ -1,6 +1,6 @@
 """The Slack sink with an incoming webhook.
 
-Guarantee: at least once. A webhook can't be asked what arrived, so that after a lost answer the part is sent
+Guarantee: at least once. A webhook can't be asked what arrived, so that after a lost response the part is sent
 again, marked as a possible repeat. A long list goes as at most ten messages, the last of which says how
 much is missing and where it is.
 """
@@ -14,16 +14,16 @@ import aiohttp
 from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.http import Answer, Contact, HttpClient
+from cmc_notify.sinks.http import HttpClient, HttpResponse, RequestProgress
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets, wait_from_header
 from cmc_notify.sinks.slack.composer import Composer
-from cmc_notify.sinks.slack.error_codes import AMBIGUOUS, FAULTS, OPERATOR, RETRIED, from_code
+from cmc_notify.sinks.slack.error_codes import AMBIGUOUS, BAD_MESSAGE, NEEDS_OPERATOR, RETRIED, from_code
 from cmc_notify.sinks.slack.layout import remark
 from cmc_notify.sinks.slack.limits import Payload, violations
 from cmc_notify.sinks.slack.settings import SlackSettings
 
-REPEAT = "This may be a repeat: the answer to an earlier attempt was lost."
-_KNOWN = RETRIED | AMBIGUOUS | OPERATOR | FAULTS
+REPEAT = "This may be a repeat: the response to an earlier attempt was lost."
+_KNOWN = RETRIED | AMBIGUOUS | NEEDS_OPERATOR | BAD_MESSAGE
 _PROVES_ADDRESS = {"no_text", "invalid_payload"}
 
 
@@ -66,8 +66,8 @@ class IncomingSink:
 
     async def probe(self) -> SendOutcome:
         """Post an empty message: a webhook that exists refuses it for having no text."""
-        outcome, answer = await self._request({"text": ""})
-        if answer is not None and answer.text.strip() in _PROVES_ADDRESS:
+        outcome, response = await self._request({"text": ""})
+        if response is not None and response.text.strip() in _PROVES_ADDRESS:
             return Sent("the webhook exists: it refused an empty message")
         return outcome
 
@@ -87,27 +87,27 @@ class IncomingSink:
             return Rejected(f"the message breaks Slack's limits: {'; '.join(problems)}")
         return (await self._request(body))[0]
 
-    async def _request(self, body: Payload) -> tuple[SendOutcome, Answer | None]:
-        contact = Contact()
+    async def _request(self, body: Payload) -> tuple[SendOutcome, HttpResponse | None]:
+        progress = RequestProgress()
         try:
-            answer = await self._http.request(
+            response = await self._http.request(
                 "POST",
                 self._url,
                 headers={"Content-Type": "application/json; charset=utf-8"},
                 body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
-                contact=contact,
+                progress=progress,
             )
         except ConfigError as error:
             return Blocked(safe(error, self._secrets)), None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            outcome = from_exception(error, request_written=contact.written, secrets=self._secrets)
+            outcome = from_exception(error, request_written=progress.written, secrets=self._secrets)
             return outcome, None
-        return self._meaning(answer), answer
+        return self._outcome_of(response), response
 
-    def _meaning(self, answer: Answer) -> SendOutcome:
+    def _outcome_of(self, response: HttpResponse) -> SendOutcome:
         """Slack's own word, where the body is one, else the status."""
-        word = answer.text.strip()
+        word = response.text.strip()
         if word in _KNOWN or word.startswith(("restricted_action", "invalid_arg")):
-            wait = wait_from_header(answer.retry_after)
+            wait = wait_from_header(response.retry_after)
             return from_code(word, "incoming webhook", wait=wait, secrets=self._secrets).outcome
-        return from_status(answer.status, answer.retry_after, word, secrets=self._secrets)
+        return from_status(response.status, response.retry_after, word, secrets=self._secrets)

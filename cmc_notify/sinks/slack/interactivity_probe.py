@@ -4,7 +4,7 @@ not used, and Slack is asked for the members of each user group that may do some
 
 from cmc_notify.core.outcome import Blocked
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.error_codes import NotTaken
+from cmc_notify.sinks.slack.error_codes import SlackCallFailed
 from cmc_notify.sinks.slack.settings import SlackSettings
 
 MEMBERS = "usergroups.users.list"
@@ -15,8 +15,8 @@ def app_client(settings: SlackSettings) -> SlackClient:
     return SlackClient(settings.model_copy(update={"token": settings.app_token}))
 
 
-async def probe_acting(client: SlackClient, scopes: set[str] | None) -> list[str]:
-    """What is fine or lacking, a note each. Raises NotTaken where buttons would not work."""
+async def probe_interactivity(client: SlackClient, scopes: set[str] | None) -> list[str]:
+    """What is fine or lacking, a note each. Raises SlackCallFailed where buttons would not work."""
     settings = client.settings
     if not settings.interactive:
         return []
@@ -29,16 +29,16 @@ async def probe_acting(client: SlackClient, scopes: set[str] | None) -> list[str
     for group in sorted(each for each in everybody if each.startswith("S")):
         try:
             await client.call(MEMBERS, usergroup=group)
-        except NotTaken as error:
+        except SlackCallFailed as error:
             said = f"allow: user group {group} can't be asked: {error}"
-            raise NotTaken(Blocked(said), error.code) from error
+            raise SlackCallFailed(Blocked(said), error.code) from error
     if scopes is not None and "commands" not in scopes:
         notes.append("without commands there is no /cmc")
     return notes
 
 
 async def socket_address(client: SlackClient) -> object:
-    """What Slack gives as the address of a connection, which works once. Raises NotTaken."""
+    """What Slack gives as the address of a connection, which works once. Raises SlackCallFailed."""
     assert client.settings.app_token is not None
     token = client.settings.app_token.get_secret_value().strip()
     return (await client.call("apps.connections.open", app_token=token)).data.get("url")
@@ -48,8 +48,8 @@ async def _open_socket(settings: SlackSettings) -> None:
     client = app_client(settings)
     try:
         await socket_address(client)
-    except NotTaken as error:
+    except SlackCallFailed as error:
         said = f"app_token: {error}; it needs the scope connections:write, and Socket Mode switched on"
-        raise NotTaken(Blocked(said), error.code) from error
+        raise SlackCallFailed(Blocked(said), error.code) from error
     finally:
         await client.close()

@@ -14,7 +14,8 @@ from math import ceil
 
 from msgspec import Struct
 
-from cmc_notify.sinks.slack.limits import HEADER, Block, Payload, length
+from cmc_notify.sinks.shorter_text import utf16_length
+from cmc_notify.sinks.slack.limits import HEADER, Block, Payload
 
 ROOM = 12_000
 """Bytes of blocks in one message, well below what Slack was seen to refuse (about 13,000)."""
@@ -67,7 +68,7 @@ def lay_out(text: str, *, most: int, notice: str | None = None, spare: int = 0) 
     return Layout(
         tuple(
             {
-                "text": shortened(headline, LONGEST_HEADLINE),
+                "text": cut_markup(headline, LONGEST_HEADLINE),
                 "blocks": [*_head(headline, number, total), *_without_edge_dividers(page)],
             }
             for number, page in enumerate(pages, start=1)
@@ -119,7 +120,7 @@ def _parse(text: str) -> tuple[str, list[str]]:
     headline = lines[0].strip()
     if _size(headline) <= LONGEST_HEADLINE:
         return headline, lines[1:]
-    return shortened(headline, LONGEST_HEADLINE), lines
+    return cut_markup(headline, LONGEST_HEADLINE), lines
 
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
@@ -151,10 +152,10 @@ def _without_edge_dividers(blocks: list[Block]) -> list[Block]:
 def _head(headline: str, number: int, total: int) -> list[Block]:
     """The header of message ``number`` of ``total``; a long headline is a section of the first message."""
     label = f" ({number}/{total})" if total > 1 else ""
-    if length(headline + label) > HEADER:
+    if utf16_length(headline + label) > HEADER:
         if number == 1:
             return [section(f"{headline}{label}")]
-        headline = shortened(headline, HEADER - len(label))
+        headline = cut_markup(headline, HEADER - len(label))
     return [{"type": "header", "text": {"type": "plain_text", "text": f"{headline}{label}", "emoji": True}}]
 
 
@@ -164,20 +165,20 @@ def _short_lines(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
     for line in lines:
         rest, continues = line, False
         while len(rest) > room or _size(rest) > room:
-            cut = _cut(rest, room)
+            cut = _cut_position(rest, room)
             yield rest[:cut], continues
             rest, continues = rest[cut:], True
         yield rest, continues
 
 
-def shortened(text: str, most: int) -> str:
+def cut_markup(text: str, most: int) -> str:
     """The beginning of markup that takes at most ``most``, with no escape or link cut in two."""
     if _size(text) <= most:
         return text
-    return text[: _cut(text, most - 1)].rstrip() + "…"
+    return text[: _cut_position(text, most - 1)].rstrip() + "…"
 
 
-def _cut(text: str, room: int) -> int:
+def _cut_position(text: str, room: int) -> int:
     """The greatest length of a beginning that takes no more than ``room`` and cuts no token in two."""
     low, high = 1, min(len(text), room)
     while low < high:
@@ -197,7 +198,7 @@ def _size(text: str) -> int:
     """The greater of UTF-16 units and bytes of JSON by a worst ratio: bounds a section in both measures."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
-    return max(length(text), ceil(_weight(text) / _BYTES_PER_UNIT))
+    return max(utf16_length(text), ceil(_weight(text) / _BYTES_PER_UNIT))
 
 
 def _weight(text: str) -> int:

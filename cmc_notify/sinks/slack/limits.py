@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cmc_notify.sinks.shorter_text import utf16_length
+
 Payload = dict[str, Any]
 Block = dict[str, Any]
 
@@ -31,11 +33,6 @@ MARKDOWN = 12_000
 PLAIN = ("plain_text",)
 
 
-def length(text: str) -> int:
-    """UTF-16 units: a character beyond the basic plane counts as two."""
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
 def violations(payload: Mapping[str, Any]) -> list[str]:
     """What Slack would refuse in a message, one line each with its place; empty for a good one."""
     return list(_message(payload))
@@ -45,8 +42,8 @@ def _message(payload: Mapping[str, Any]) -> Iterator[str]:
     text, blocks = payload.get("text"), payload.get("blocks", [])
     if not isinstance(text, str) or not text.strip():
         yield "text: missing or blank; notifications and screen readers show it"
-    elif length(text) > TEXT:
-        yield f"text: {length(text)} characters, at most {TEXT}"
+    elif utf16_length(text) > TEXT:
+        yield f"text: {utf16_length(text)} characters, at most {TEXT}"
     if not isinstance(blocks, list):
         yield "blocks: not a list"
         return
@@ -56,14 +53,14 @@ def _message(payload: Mapping[str, Any]) -> Iterator[str]:
 def _blocks(blocks: list[object]) -> Iterator[str]:
     if len(blocks) > BLOCKS:
         yield f"blocks: {len(blocks)}, at most {BLOCKS}"
-    if length(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > ALL_BLOCKS:
+    if utf16_length(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > ALL_BLOCKS:
         yield f"blocks: more than {ALL_BLOCKS} characters in all"
     markdown = 0
     for index, block in enumerate(blocks):
         for problem in _block(block):
             yield f"blocks[{index}]: {problem}"
         if isinstance(block, dict) and block.get("type") == "markdown":
-            markdown += length(str(block.get("text", "")))
+            markdown += utf16_length(str(block.get("text", "")))
     named = [block["block_id"] for block in blocks if isinstance(block, dict) and "block_id" in block]
     if len(set(named)) < len(named):
         yield "blocks: a block_id stands twice"
@@ -179,5 +176,5 @@ def _text(
 
 
 def _limit(place: str, text: str, most: int) -> Iterator[str]:
-    if length(text) > most:
-        yield f"{place}: {length(text)} characters, at most {most}"
+    if utf16_length(text) > most:
+        yield f"{place}: {utf16_length(text)} characters, at most {most}"

@@ -1,7 +1,7 @@
-"""Has a part of a message already arrived? Asked after an attempt whose answer was lost.
+"""Has a part of a message already arrived? Asked after an attempt whose response was lost.
 
 Messages carry the delivery's key and the part's name in their metadata, files in their titles. Where the
-token lacks the right to look, the answer is CANT_TELL.
+token lacks the right to look, the response is UNKNOWN.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 from cmc_notify.core.outcome import Blocked
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.error_codes import CREDENTIALS, NotTaken
+from cmc_notify.sinks.slack.error_codes import CREDENTIALS, SlackCallFailed
 
 EVENT_TYPE = "cmc_notify"
 _PAGE = 200
@@ -24,7 +24,7 @@ class NotFound(Enum):
     """Why there is no receipt."""
 
     ABSENT = "absent"
-    CANT_TELL = "can't tell"
+    UNKNOWN = "can't tell"
 
 
 def metadata(key: str, part: str) -> dict[str, Any]:
@@ -41,9 +41,9 @@ class Lookup:
         self._since = str(int(datetime.fromisoformat(time).timestamp()) - _CLOCKS_DIFFER)
 
     async def message(self, channel: str | None, part: str) -> str | NotFound:
-        """The receipt (``channel:ts``) of a message in the channel itself. Raises NotTaken to try later."""
+        """The receipt (``channel:ts``) of a message in the channel itself. Raises SlackCallFailed to try later."""
         if channel is None:
-            return NotFound.CANT_TELL
+            return NotFound.UNKNOWN
         arguments = {"channel": channel, "oldest": self._since}
         return await self._posted("conversations.history", arguments, channel, part)
 
@@ -65,9 +65,9 @@ class Lookup:
                         if str(file.get("title", "")).endswith(mark):
                             return str(file.get("id"))
                 seen = True
-            except _NoRight:
+            except _LookupRefused:
                 continue
-        return NotFound.ABSENT if seen else NotFound.CANT_TELL
+        return NotFound.ABSENT if seen else NotFound.UNKNOWN
 
     async def _posted(
         self, method: str, arguments: Mapping[str, Any], channel: str, part: str
@@ -75,14 +75,14 @@ class Lookup:
         wanted = metadata(self._key, part)
         try:
             async for message in self._pages(method, {**arguments, "include_all_metadata": True}):
-                if _holds(message.get("metadata"), wanted):
+                if _has_metadata(message.get("metadata"), wanted):
                     return f"{channel}:{message['ts']}"
-        except _NoRight:
-            return NotFound.CANT_TELL
+        except _LookupRefused:
+            return NotFound.UNKNOWN
         return NotFound.ABSENT
 
     async def _pages(self, method: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Every message (or file) of the answer's pages; raises _NoRight where they can't be had."""
+        """Every message (or file) of the response's pages; raises _LookupRefused where they can't be had."""
         cursor: str | None = None
         for page in range(1, _MOST_PAGES + 1):
             paging = (
@@ -90,32 +90,32 @@ class Lookup:
                 if method == "files.list"
                 else {"limit": _PAGE, "cursor": cursor}
             )
-            data = await look(self._client, method, **arguments, **paging)
+            data = await read_page(self._client, method, **arguments, **paging)
             for item in data.get("messages") or data.get("files") or []:
                 if isinstance(item, dict):
                     yield item
             cursor = (data.get("response_metadata") or {}).get("next_cursor")
             if not cursor and page >= (data.get("paging") or {}).get("pages", 0):
                 return
-        raise _NoRight
+        raise _LookupRefused
 
 
 async def channel_id(client: SlackClient, name: str) -> str | None:
     """The id of the channel called ``name``; None where the token can't list channels or it isn't there."""
-    found = await listed_channel(client, name)
+    found = await find_channel(client, name)
     return str(found["id"]) if isinstance(found, dict) else None
 
 
-async def listed_channel(client: SlackClient, name: str) -> dict[str, Any] | NotFound:
-    """The channel called ``name``, or of that id, as Slack lists it. Raises NotTaken to try later."""
+async def find_channel(client: SlackClient, name: str) -> dict[str, Any] | NotFound:
+    """The channel called ``name``, or of that id, as Slack lists it. Raises SlackCallFailed to try later."""
     wanted = name.removeprefix("#")
     complete = True
     for kind in ("public_channel", "private_channel"):
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             try:
-                data = await look(client, "conversations.list", types=kind, limit=_PAGE, cursor=cursor)
-            except _NoRight:
+                data = await read_page(client, "conversations.list", types=kind, limit=_PAGE, cursor=cursor)
+            except _LookupRefused:
                 complete = False
                 break
             for channel in data.get("channels") or []:
@@ -126,25 +126,25 @@ async def listed_channel(client: SlackClient, name: str) -> dict[str, Any] | Not
                 break
         else:
             complete = False
-    return NotFound.ABSENT if complete else NotFound.CANT_TELL
+    return NotFound.ABSENT if complete else NotFound.UNKNOWN
 
 
-class _NoRight(Exception):
+class _LookupRefused(Exception):
     """The look-up is refused, or goes on beyond reason."""
 
 
-async def look(client: SlackClient, method: str, **arguments: Any) -> Mapping[str, Any]:
-    """One read. Raises NotTaken for what passes and for refused credentials, else _NoRight."""
+async def read_page(client: SlackClient, method: str, **arguments: Any) -> Mapping[str, Any]:
+    """One read. Raises SlackCallFailed for what passes and for refused credentials, else _LookupRefused."""
     try:
         return (await client.call(method, **arguments)).data
-    except NotTaken as error:
+    except SlackCallFailed as error:
         network = error.code is None and isinstance(error.outcome, Blocked)
-        if error.passing or error.code in CREDENTIALS or network:
+        if error.is_temporary or error.code in CREDENTIALS or network:
             raise
-        raise _NoRight from error
+        raise _LookupRefused from error
 
 
-def _holds(found: object, wanted: Mapping[str, Any]) -> bool:
+def _has_metadata(found: object, wanted: Mapping[str, Any]) -> bool:
     return (
         isinstance(found, dict)
         and found.get("event_type") == wanted["event_type"]

@@ -1,7 +1,7 @@
 """Parts of one message on their way to Slack.
 
 Guarantee: a part that was accepted is not sent again. It is recorded as soon as Slack has answered; after a
-lost answer it is looked for first, and where that is not possible it is sent again, marked as a possible
+lost response it is looked for first, and where that is not possible it is sent again, marked as a possible
 repeat.
 """
 
@@ -11,7 +11,7 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Unclear
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.sinks.slack.client import SlackClient
 from cmc_notify.sinks.slack.composer import File
-from cmc_notify.sinks.slack.error_codes import NotTaken
+from cmc_notify.sinks.slack.error_codes import SlackCallFailed
 from cmc_notify.sinks.slack.layout import remark
 from cmc_notify.sinks.slack.limits import Payload, violations
 from cmc_notify.sinks.slack.lookup import Lookup, NotFound, channel_id, metadata
@@ -19,12 +19,12 @@ from cmc_notify.sinks.slack.lookup import Lookup, NotFound, channel_id, metadata
 MESSAGE = "message"
 """The part that stands in the channel; the others are in its thread: ``thread``, ``file:1``, ``reply:1``."""
 REPEAT = (
-    "This may be a repeat: the answer to an earlier attempt was lost, and looking for it was not possible."
+    "This may be a repeat: the response to an earlier attempt was lost, and looking for it was not possible."
 )
 
 
 class PartSender:
-    """One attempt at the parts of one message, in their order. Every method raises NotTaken."""
+    """One attempt at the parts of one message, in their order. Every method raises SlackCallFailed."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class PartSender:
         """
         channel, _, ts = receipt.partition(":")
         await self._client.call(
-            "chat.update", changes=True, channel=channel, ts=ts, parse="none", **_checked(payload)
+            "chat.update", changes=True, channel=channel, ts=ts, parse="none", **_within_limits(payload)
         )
         self.in_doubt = False
         await self._record(MESSAGE, receipt)
@@ -94,9 +94,9 @@ class PartSender:
     ) -> str:
         """The part's receipt: found now, or sent now. Callers leave out what was recorded before."""
         found: str | NotFound = await find() if self.in_doubt else NotFound.ABSENT
-        if found is not NotFound.CANT_TELL:
+        if found is not NotFound.UNKNOWN:
             self.in_doubt = False
-        receipt = found if isinstance(found, str) else await send(found is NotFound.CANT_TELL)
+        receipt = found if isinstance(found, str) else await send(found is NotFound.UNKNOWN)
         self.in_doubt = False
         await self._record(name, receipt, posting=posting(receipt) if posting else None)
         return receipt
@@ -115,7 +115,7 @@ class PartSender:
         repeat: bool,
         broadcast: bool = False,
     ) -> str:
-        answer = await self._client.call(
+        response = await self._client.call(
             "chat.postMessage",
             changes=True,
             channel=channel,
@@ -124,11 +124,11 @@ class PartSender:
             metadata=metadata(self._message.key, part),
             unfurl_links=False,
             unfurl_media=False,
-            **_checked(payload, REPEAT if repeat else None),
+            **_within_limits(payload, REPEAT if repeat else None),
         )
-        where, ts = answer.data.get("channel"), answer.data.get("ts")
+        where, ts = response.data.get("channel"), response.data.get("ts")
         if not isinstance(where, str) or not isinstance(ts, str):
-            raise NotTaken(Unclear("chat.postMessage: the answer names no channel and ts"))
+            raise SlackCallFailed(Unclear("chat.postMessage: the response names no channel and ts"))
         return f"{where}:{ts}"
 
     async def _share(self, file: File, channel: str, thread: str, *, repeat: bool) -> str:
@@ -138,14 +138,16 @@ class PartSender:
         )
         url, file_id = ticket.data.get("upload_url"), ticket.data.get("file_id")
         if not isinstance(url, str) or not isinstance(file_id, str):
-            raise NotTaken(RetryLater("files.getUploadURLExternal: the answer names no address"))
+            raise SlackCallFailed(RetryLater("files.getUploadURLExternal: the response names no address"))
         # The list never goes in clear where all else goes by TLS, whatever Slack says.
         allowed = (
             ("https://",) if self._client.settings.api_url.startswith("https://") else ("https://", "http://")
         )
         if not url.startswith(allowed):
             wanted = allowed[0].removesuffix("://")
-            raise NotTaken(Blocked(f"files.getUploadURLExternal: the answer's address is not {wanted}"))
+            raise SlackCallFailed(
+                Blocked(f"files.getUploadURLExternal: the response's address is not {wanted}")
+            )
         await self._client.upload(url, file.content)
         title = f"(possible repeat) {file.title}" if repeat else file.title
         await self._client.call(
@@ -158,10 +160,10 @@ class PartSender:
         return file_id
 
 
-def _checked(payload: Payload, notice: str | None = None) -> Payload:
+def _within_limits(payload: Payload, notice: str | None = None) -> Payload:
     """Text and blocks, always both: an update with a text alone would take the blocks away."""
     blocks = [*payload["blocks"], remark(notice)] if notice else payload["blocks"]
     body = {"text": payload["text"], "blocks": blocks}
     if problems := violations(body):
-        raise NotTaken(Rejected(f"the message breaks Slack's limits: {'; '.join(problems)}"))
+        raise SlackCallFailed(Rejected(f"the message breaks Slack's limits: {'; '.join(problems)}"))
     return body

@@ -8,36 +8,36 @@ import re
 
 from cmc_notify.core.outcome import Blocked, SendOutcome, Sent
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.interactivity_probe import probe_acting
-from cmc_notify.sinks.slack.lookup import NotFound, listed_channel
+from cmc_notify.sinks.slack.interactivity_probe import probe_interactivity
+from cmc_notify.sinks.slack.lookup import NotFound, find_channel
 
 _ID = re.compile(r"[CGD][A-Z0-9]{8,}")
 _USES = (
     ("files:write", "long lists go as thread replies instead of files"),
-    ("channels:history", "a message whose answer was lost can't be looked for and may be repeated"),
+    ("channels:history", "a message whose response was lost can't be looked for and may be repeated"),
     ("channels:read", "a channel given by name can't be checked"),
 )
 """Scopes beyond chat:write, and what goes without them. ``groups:…`` does for a private channel."""
 
 
-def seems_id(channel: str) -> bool:
+def is_channel_id(channel: str) -> bool:
     """Whether it is a channel's id: names have no capitals."""
     return bool(_ID.fullmatch(channel))
 
 
 async def probe(client: SlackClient, channel: str) -> SendOutcome:
-    """Blocked where something that every message needs is missing. Raises NotTaken."""
-    answer = await client.call("auth.test")
-    named = answer.headers.get("x-oauth-scopes")
+    """Blocked where something that every message needs is missing. Raises SlackCallFailed."""
+    response = await client.call("auth.test")
+    named = response.headers.get("x-oauth-scopes")
     scopes = {scope.strip() for scope in named.split(",")} if named is not None else None
     if scopes is not None and "chat:write" not in scopes:
         return Blocked("the token lacks the scope chat:write; add it to the Slack app and install it again")
-    notes = [f"signed in as {answer.data.get('user')} of {answer.data.get('team')}"]
+    notes = [f"signed in as {response.data.get('user')} of {response.data.get('team')}"]
     if scopes is None:
         notes.append("Slack did not name the token's scopes")
     else:
         notes += [f"without {scope} {effect}" for scope, effect in _USES if not _has(scopes, scope)]
-    found = await listed_channel(client, channel)
+    found = await find_channel(client, channel)
     if found is NotFound.ABSENT:
         return Blocked(f"channel {channel}: not found; correct it, or invite the bot if it is private")
     if isinstance(found, dict):
@@ -48,7 +48,7 @@ async def probe(client: SlackClient, channel: str) -> SendOutcome:
         notes.append(f"channel {channel} is {found.get('id')}")
     else:
         notes.append(f"channel {channel} was not tested")
-    notes += await probe_acting(client, scopes)
+    notes += await probe_interactivity(client, scopes)
     return Sent("; ".join(notes))
 
 

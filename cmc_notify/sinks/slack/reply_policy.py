@@ -11,7 +11,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.ports import Message
 
 
-class Reply(Enum):
+class ThreadReply(Enum):
     """What is said in the card's thread."""
 
     NONE = "nothing"
@@ -20,28 +20,28 @@ class Reply(Enum):
 
 
 _REPLIES = {
-    EventType.JOB_QUEUED: Reply.NONE,
-    EventType.JOB_STARTED: Reply.NONE,
-    EventType.JOB_PROGRESS: Reply.NONE,
-    EventType.JOB_SUCCEEDED: Reply.NONE,
-    EventType.JOB_CANCELED: Reply.QUIET,
-    EventType.JOB_REOPENED: Reply.QUIET,
-    EventType.APPLIANCE_FAILED: Reply.QUIET,
-    EventType.JOB_FAILED: Reply.BROADCAST,
-    EventType.APPLIANCE_RECOVERED: Reply.BROADCAST,
-    EventType.JOB_OVERDUE: Reply.BROADCAST,
-    EventType.JOB_VANISHED: Reply.BROADCAST,
+    EventType.JOB_QUEUED: ThreadReply.NONE,
+    EventType.JOB_STARTED: ThreadReply.NONE,
+    EventType.JOB_PROGRESS: ThreadReply.NONE,
+    EventType.JOB_SUCCEEDED: ThreadReply.NONE,
+    EventType.JOB_CANCELED: ThreadReply.QUIET,
+    EventType.JOB_REOPENED: ThreadReply.QUIET,
+    EventType.APPLIANCE_FAILED: ThreadReply.QUIET,
+    EventType.JOB_FAILED: ThreadReply.BROADCAST,
+    EventType.APPLIANCE_RECOVERED: ThreadReply.BROADCAST,
+    EventType.JOB_OVERDUE: ThreadReply.BROADCAST,
+    EventType.JOB_VANISHED: ThreadReply.BROADCAST,
 }
 
 
-def reply_to(message: Message) -> Reply:
+def thread_reply(message: Message) -> ThreadReply:
     """What the message of a job's event adds to the thread.
 
     An error text is always there whole: of a card only the present state remains.
     """
     event = message.event
     if message.purpose is Purpose.FOLLOW:
-        return Reply.NONE
-    chosen = _REPLIES.get(event.type, Reply.QUIET)
+        return ThreadReply.NONE
+    chosen = _REPLIES.get(event.type, ThreadReply.QUIET)
     tells_errors = event.failures or (event.job and event.job.error_text)
-    return Reply.QUIET if chosen is Reply.NONE and tells_errors else chosen
+    return ThreadReply.QUIET if chosen is ThreadReply.NONE and tells_errors else chosen

@@ -42,7 +42,7 @@ class SlackSettings(SinkSettings):
     """Exactly one of ``token`` with ``channel``, or ``webhook_url``.
 
     With a token (scope ``chat:write``) long lists follow as files in the thread (``files:write``), and after
-    a lost answer the message is looked for before it is sent again (``channels:history`` or
+    a lost response the message is looked for before it is sent again (``channels:history`` or
     ``groups:history``, and ``channels:read`` or ``groups:read`` where ``channel`` is a name). An incoming
     webhook can do neither. What people do with the buttons beneath a message comes in by Socket Mode
     (``app_token``) or as signed requests (``signing_secret``).

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cmc_notify.sinks.shorter_text import utf16
+from cmc_notify.sinks.shorter_text import utf16_length
 
 _LONGEST_LINK = 1000
 
@@ -40,7 +40,7 @@ def document(text: str, link: str | None = None) -> dict[str, Any]:
 
 def size(text: str) -> int:
     """UTF-16 units of the whole document without a link: the strictest reading of Jira's limit."""
-    return utf16(msgspec.json.encode(document(text)).decode())
+    return utf16_length(msgspec.json.encode(document(text)).decode())
 
 
 def _paragraph() -> dict[str, Any]:

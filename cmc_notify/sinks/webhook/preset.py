@@ -1,4 +1,4 @@
-"""What presets are made of: words within a vendor's limits, requests over one line, a faithful preview.
+"""What presets are made of: words within a vendor's limits, requests over one client, a faithful preview.
 
 A preset is one module in ``presets/`` with a ``PRESET``: its settings, and a sink that derives from
 ``PresetSink`` (chat) or ``ticket.TicketSink`` (what is opened and closed) and says in ``deliver`` which
@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from cmc_notify.core.outcome import SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting, PreviewDocument, Renderer, Sink
-from cmc_notify.sinks.fewer_failures import aside
-from cmc_notify.sinks.shorter_text import Measure, cut, json_bytes, shortened, utf16
+from cmc_notify.sinks.fewer_failures import in_thread_if_long
+from cmc_notify.sinks.shorter_text import Measure, cut_text, json_bytes, render_within, utf16_length
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.webhook_client import Line, Reply, host_of
+from cmc_notify.sinks.webhook.webhook_client import HttpResult, WebhookClient, host_of
 
 EXTENSIONS = ("subject", "txt", "json")
 _AROUND = 20_000
@@ -38,10 +38,10 @@ class Limits(Struct, frozen=True):
 
     summary: int
     text: int
-    measure: Measure = utf16
+    measure: Measure = utf16_length
 
 
-class Words(Struct, frozen=True):
+class MessageContent(Struct, frozen=True):
     """What a message says within the limits. ``body`` replaces the body that the preset would make."""
 
     summary: str
@@ -65,11 +65,11 @@ class PresetSink(ABC):
         self._renderer = renderer
         self.base = settings.base
         self.max_body = settings.max_body
-        self.line = self.connect(settings)
+        self.client = self.make_client(settings)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """The line; a preset that has secrets or headers of its own overrides it."""
-        return Line(settings)
+        return WebhookClient(settings)
 
     @property
     def name(self) -> str:
@@ -77,23 +77,25 @@ class PresetSink(ABC):
         return self._name
 
     @abstractmethod
-    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def deliver(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Make the requests that this message needs. For a preview, ``line`` only notes them down."""
 
     @abstractmethod
     async def probe(self) -> SendOutcome:
         """Ask something that changes nothing."""
 
-    def rehearsed(self, method: str, url: str) -> Any:  # noqa: ARG002  presets that read answers look at them
-        """What the other side would answer in a preview."""
+    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  presets that read answers look at them
+        """What the other side would response in a preview."""
         return {}
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
         """One attempt. A long message is written in a thread, so that polls and other sinks go on."""
-        words = await aside(message, lambda: self.words(message))
-        return await self.deliver(message, words, self.line, record)
+        content = await in_thread_if_long(message, lambda: self.content(message))
+        return await self.deliver(message, content, self.client, record)
 
-    def words(self, message: Message) -> Words:
+    def content(self, message: Message) -> MessageContent:
         """The message's words within the limits."""
         limits = self.limits
         summary = self._renderer.render(self.folder, "subject", message).text
@@ -103,40 +105,40 @@ class PresetSink(ABC):
             """The vendor's unit; beyond everything where ``max_body`` would not hold it."""
             return limits.measure(text) if json_bytes(text) <= room else room + limits.text
 
-        text = shortened(
+        text = render_within(
             message, self._renderer, self.folder, self.extension, limit=limits.text, measure=measure
         )
         own = self._renderer.render(self.folder, "json", message)
         replaced = own.fallback is None and own.text.strip() != "null"
-        return Words(
-            summary=cut(summary, limits.summary, limits.measure),
+        return MessageContent(
+            summary=cut_text(summary, limits.summary, limits.measure),
             text=text,
             body=own.text.encode("utf-8", "replace") if replaced else None,
         )
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """Each request that would be made, where the other side answers as it does on a good day."""
-        rehearsal = Rehearsal(self)
-        outcome = _at_once(self.deliver(message, self.words(message), rehearsal, _forget))
-        if not rehearsal.documents:
+        preview = PreviewClient(self)
+        outcome = _run_without_waiting(self.deliver(message, self.content(message), preview, _record_nothing))
+        if not preview.documents:
             said = outcome.receipt if isinstance(outcome, Sent) else outcome.reason
             return [PreviewDocument("request.txt", f"nothing is sent: {said}\n")]
-        return rehearsal.documents
+        return preview.documents
 
     async def close(self) -> None:
         """End all connections."""
-        await self.line.close()
+        await self.client.close()
 
 
-class Rehearsal(Line):
+class PreviewClient(WebhookClient):
     """Notes requests down instead of making them."""
 
     def __init__(self, sink: PresetSink) -> None:
         self._sink = sink
-        self._real = sink.line
+        self._real = sink.client
         self.documents: list[PreviewDocument] = []
 
-    async def ask(
+    async def request(
         self,
         method: str,
         url: str,
@@ -144,28 +146,28 @@ class Rehearsal(Line):
         *,
         message_id: str | None = None,
         read: bool = False,
-    ) -> Reply:
+    ) -> HttpResult:
         """Success, with what the preset says that would be answered."""
         del read
         count = sum(each.name.startswith("request") for each in self.documents)
         place = f"-{count + 1}" if count else ""
         hidden = host_of(self._sink.base) + ("/***" if self._sink.base != host_of(self._sink.base) else "")
         shown = hidden + url.removeprefix(self._sink.base)
-        head = self._real.head(method, shown, message_id)
+        head = self._real.request_head(method, shown, message_id)
         self.documents.append(PreviewDocument(f"request{place}.txt", head))
         if body is not None:
-            text = self._real.masked(body.decode("utf-8", "replace"))
+            text = self._real.mask(body.decode("utf-8", "replace"))
             self.documents.append(PreviewDocument(f"body{place}.json", text))
-        answer = msgspec.json.encode(self._sink.rehearsed(method, url)).decode()
-        return Reply(Sent(), 200, answer)
+        response = msgspec.json.encode(self._sink.preview_response(method, url)).decode()
+        return HttpResult(Sent(), 200, response)
 
 
-async def _forget(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
+async def _record_nothing(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
     """A preview leaves nothing behind."""
 
 
-def _at_once(work: Coroutine[Any, Any, SendOutcome]) -> SendOutcome:
-    """The result of a coroutine that waits for nothing, as none does that speaks over a rehearsal."""
+def _run_without_waiting(work: Coroutine[Any, Any, SendOutcome]) -> SendOutcome:
+    """The result of a coroutine that waits for nothing, as none does that speaks over a preview."""
     try:
         work.send(None)
     except StopIteration as done:

@@ -13,10 +13,10 @@ from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.settings.suggestions import did_you_mean
-from cmc_notify.sinks.fewer_failures import fit, fit_aside
+from cmc_notify.sinks.fewer_failures import fit_failures, fit_failures_in_thread
 from cmc_notify.sinks.webhook.presets import PRESETS
 from cmc_notify.sinks.webhook.settings import EndpointSettings, check_header
-from cmc_notify.sinks.webhook.webhook_client import Line, host_of, receipt_of, too_large
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient, host_of, too_large, with_status_receipt
 
 _ONLY_POST = {404, 405, 501}
 """How receivers that know no HEAD answer it."""
@@ -61,7 +61,7 @@ class WebhookSink:
         self._settings = settings
         self._renderer = renderer
         self._url = settings.url.get_secret_value()
-        self._line = Line(settings, content_type=settings.content_type)
+        self._client = WebhookClient(settings, content_type=settings.content_type)
 
     @property
     def name(self) -> str:
@@ -69,18 +69,18 @@ class WebhookSink:
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """One signed request. A lost answer is Unclear; the next attempt shows the same ``webhook-id``."""
-        body = await fit_aside(message, self._document, self._settings.max_body)
+        """One signed request. A lost response is Unclear; the next attempt shows the same ``webhook-id``."""
+        body = await fit_failures_in_thread(message, self._document, self._settings.max_body)
         if body is None:
             return Rejected(too_large(self._settings.max_body))
-        return receipt_of(
-            await self._line.ask(self._settings.method, self._url, body, message_id=message.key)
+        return with_status_receipt(
+            await self._client.request(self._settings.method, self._url, body, message_id=message.key)
         )
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
         """The request's head, where what only an attempt knows and what is secret is named, and its body."""
-        body = fit(message, self._document, self._settings.max_body)
-        head = self._line.head(self._settings.method, f"{host_of(self._url)}/***", message.key)
+        body = fit_failures(message, self._document, self._settings.max_body)
+        head = self._client.request_head(self._settings.method, f"{host_of(self._url)}/***", message.key)
         whole = too_large(self._settings.max_body) if body is None else body.decode("utf-8", "replace")
         return [PreviewDocument("request.txt", head), PreviewDocument("body.json", whole)]
 
@@ -88,20 +88,20 @@ class WebhookSink:
         """Ask for the headers of the address, which tells nobody anything.
 
         Many receivers know only POST: any answer but a refusal of the credentials, a redirect or a
-        server's fault counts as reached, and the receipt shows it.
+        server's fault counts as probe_outcome, and the receipt shows it.
         """
-        reply = await self._line.ask("HEAD", self._url)
-        if reply.status is None:
-            return reply.outcome
-        if isinstance(reply.outcome, Sent):
-            return Sent(f"HEAD: HTTP {reply.status}")
-        if isinstance(reply.outcome, Rejected) or reply.status in _ONLY_POST:
-            return Sent(f"it answers HEAD with HTTP {reply.status}, which says nothing about POST")
-        return reply.outcome
+        result = await self._client.request("HEAD", self._url)
+        if result.status is None:
+            return result.outcome
+        if isinstance(result.outcome, Sent):
+            return Sent(f"HEAD: HTTP {result.status}")
+        if isinstance(result.outcome, Rejected) or result.status in _ONLY_POST:
+            return Sent(f"it answers HEAD with HTTP {result.status}, which says nothing about POST")
+        return result.outcome
 
     async def close(self) -> None:
         """End all connections."""
-        await self._line.close()
+        await self._client.close()
 
     def _document(self, message: Message) -> bytes:
         return self._renderer.render("webhook", "json", message).text.encode("utf-8", "replace")

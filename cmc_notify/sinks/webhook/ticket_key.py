@@ -1,4 +1,4 @@
-"""The key by which a ticket is found again: made of its subject alone, so the same from any replica."""
+"""The key that finds a ticket again. It depends on the subject alone, so every replica makes the same."""
 
 import hashlib
 import re
@@ -7,17 +7,17 @@ from cmc_notify.core.ticketing import FAILURE_PREFIX
 
 PREFIX = "cmc-notify:"
 _PLAIN = re.compile(r"[!-~]+")
-"""Printable ASCII without blanks: what every vendor's key may hold."""
+"""Printable ASCII without blanks: every vendor allows it in a key."""
 _DIGEST = 32
 
 
 def ticket_key(subject: str, longest: int, *, prefix: str = PREFIX, unfit: str = "") -> str:
-    """``cmc-notify:job:emea:42``. A subject that is too long, or holds blanks or any character of ``unfit``,
-    is made unique by a digest instead, behind as much of it as can stand there.
+    """Return the key, such as ``cmc-notify:job:emea:42``, of at most ``longest`` characters.
+
+    A subject that is too long, or holds blanks or a character of ``unfit``, gets a digest at its end instead.
     """
-    if subject.startswith(FAILURE_PREFIX):  # what receivers know such a ticket by, from its first release on
-        subject = f"incident:{subject.removeprefix(FAILURE_PREFIX)}"
-    if subject.startswith(FAILURE_PREFIX):  # what receivers know such a ticket by, from its first release on
+    if subject.startswith(FAILURE_PREFIX):
+        # Receivers know these tickets by this word since the first release: open ones must still close.
         subject = f"incident:{subject.removeprefix(FAILURE_PREFIX)}"
     whole = prefix + subject
     if subject and len(whole) <= longest and _PLAIN.fullmatch(whole) and not set(whole) & set(unfit):

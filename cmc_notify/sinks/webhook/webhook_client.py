@@ -16,7 +16,7 @@ from msgspec import Struct
 from cmc_notify import __version__
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
-from cmc_notify.sinks.http import Contact, HttpClient
+from cmc_notify.sinks.http import HttpClient, RequestProgress
 from cmc_notify.sinks.outcomes import from_exception, from_status, safe
 from cmc_notify.sinks.signing import parse_secret, sign
 from cmc_notify.sinks.webhook.settings import EndpointSettings
@@ -28,11 +28,11 @@ _ANSWER = 1_000_000
 """Bytes of an answer that are read where its content matters."""
 
 
-NO_SERVICE = "it answered with success, but not as the service does: a proxy, or an instance that rests?"
+NOT_THE_SERVICE = "it answered with success, but not as the service does: a proxy, or an instance that rests?"
 
 
-class Reply(Struct, frozen=True):
-    """What came of one request. ``status`` is None where there was no answer."""
+class HttpResult(Struct, frozen=True):
+    """What came of one request. ``status`` is None where there was no response."""
 
     outcome: SendOutcome
     status: int | None = None
@@ -47,12 +47,12 @@ class Reply(Struct, frozen=True):
             return None
 
     @property
-    def is_page(self) -> bool:
+    def is_html(self) -> bool:
         """Whether it is a page for people: of a proxy that wants a log-in, of an instance that hibernates."""
         return self.text.lstrip().startswith("<")
 
 
-class Line:
+class WebhookClient:
     """The way to one endpoint. Nothing is opened before the first request."""
 
     def __init__(
@@ -62,11 +62,11 @@ class Line:
         content_type: str = JSON,
         headers: dict[str, str] | None = None,
         secrets: Iterable[str] = (),
-        words: Callable[[str], str] = str,
+        error_text: Callable[[str], str] = str,
     ) -> None:
         """``headers`` and ``secrets`` are a preset's own; ``words`` makes a reason of a refusal's body."""
         self.secrets = settings.secrets().union(secrets)
-        self._words = words
+        self._error_text_of = error_text
         self._max_body = settings.max_body
         self._keys = [parse_secret(secret.get_secret_value()) for secret in settings.signing_secret]
         self._own = headers or {}
@@ -78,7 +78,7 @@ class Line:
         self._content_type = content_type
         self._client = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
 
-    async def ask(
+    async def request(
         self,
         method: str,
         url: str,
@@ -86,31 +86,31 @@ class Line:
         *,
         message_id: str | None = None,
         read: bool = False,
-    ) -> Reply:
+    ) -> HttpResult:
         """One request. ``message_id`` goes along as ``webhook-id`` and is what a signature covers; ``read``
-        also reads what is answered with success. A lost answer is Unclear, unless the request only asks.
+        also reads what is answered with success. A lost response is Unclear, unless the request only asks.
         """
         if body is not None and len(body) > self._max_body:
-            return Reply(Rejected(too_large(self._max_body)))
+            return HttpResult(Rejected(too_large(self._max_body)))
         headers = {**self._plain(method), **self._private, **self._signed(message_id, body)}
-        contact = Contact()
+        progress = RequestProgress()
         try:
-            answer = await self._client.request(
-                method, url, headers=headers, body=body, contact=contact, read=_ANSWER if read else 0
+            response = await self._client.request(
+                method, url, headers=headers, body=body, progress=progress, read=_ANSWER if read else 0
             )
         except ConfigError as error:
-            return Reply(Blocked(safe(error, self.secrets)))
+            return HttpResult(Blocked(safe(error, self.secrets)))
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            written = contact.written and method not in _ASKS
-            return Reply(from_exception(error, request_written=written, secrets=self.secrets))
-        ok = 200 <= answer.status < 300  # noqa: PLR2004  HTTP's own number
-        reason = "" if ok else self._in_words(answer.text)
-        outcome = from_status(answer.status, answer.retry_after, reason, secrets=self.secrets)
-        return Reply(outcome, answer.status, answer.text)
+            written = progress.written and method not in _ASKS
+            return HttpResult(from_exception(error, request_written=written, secrets=self.secrets))
+        ok = 200 <= response.status < 300  # noqa: PLR2004  HTTP's own number
+        reason = "" if ok else self._error_text(response.text)
+        outcome = from_status(response.status, response.retry_after, reason, secrets=self.secrets)
+        return HttpResult(outcome, response.status, response.text)
 
-    def head(self, method: str, url: str, message_id: str | None) -> str:
+    def request_head(self, method: str, url: str, message_id: str | None) -> str:
         """The request's head for people: what only an attempt knows is named, what is secret is masked."""
-        lines = [f"{method} {self.masked(url)}"]
+        lines = [f"{method} {self.mask(url)}"]
         lines += [f"{name}: {value}" for name, value in self._plain(method).items()]
         lines += [f"{name}: ***" for name in self._private]
         if message_id is not None:
@@ -119,7 +119,7 @@ class Line:
                 lines.append(f"webhook-signature: {' '.join(['v1,(signature)'] * len(self._keys))}")
         return "\n".join(lines) + "\n"
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """The text without any secret that it may hold; one that is too short to hide is let be."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             if len(secret) >= _SHORTEST_SECRET:
@@ -130,9 +130,9 @@ class Line:
         """End all connections."""
         await self._client.close()
 
-    def _in_words(self, text: str) -> str:
+    def _error_text(self, text: str) -> str:
         try:
-            return self._words(text)
+            return self._error_text_of(text)
         except RecursionError:  # JSON that is nested without end
             return text
 
@@ -166,11 +166,13 @@ def too_large(max_body: int) -> str:
     )
 
 
-def by_service(reply: Reply) -> SendOutcome:
+def service_outcome(result: HttpResult) -> SendOutcome:
     """The outcome of a request whose answer was read: success only where the service itself answers."""
-    return RetryLater(NO_SERVICE) if isinstance(reply.outcome, Sent) and reply.is_page else reply.outcome
+    return (
+        RetryLater(NOT_THE_SERVICE) if isinstance(result.outcome, Sent) and result.is_html else result.outcome
+    )
 
 
-def receipt_of(reply: Reply) -> SendOutcome:
+def with_status_receipt(result: HttpResult) -> SendOutcome:
     """The outcome, with the status as its receipt where it was taken."""
-    return Sent(f"HTTP {reply.status}") if isinstance(reply.outcome, Sent) else reply.outcome
+    return Sent(f"HTTP {result.status}") if isinstance(result.outcome, Sent) else result.outcome

@@ -20,11 +20,11 @@ from cmc_notify.core.outcome import SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Duration, Part
 from cmc_notify.sinks.shorter_text import json_bytes
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT_LABEL, KeyedTicketSink, TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
-from cmc_notify.sinks.webhook.webhook_client import Line
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient
 
 PATH = "/api/v2/alerts"
 STATUS = "/api/v2/status"
@@ -32,14 +32,14 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OURS = frozenset({"alertname", "subject", "controller", "sink", "job", "serial", "feature_id"})
 _NAMES = {
     "job": "CmcJobFailed",
-    "incident": "CmcPushFailed",
+    "failure": "CmcPushFailed",
     "controller": "CmcControllerFailed",
     "sink": "CmcNotifySinkFailing",
 }
 """``alertname`` by what a subject is about."""
 _PARTS = {
     "job": ("controller", "job"),
-    "incident": ("controller", "serial", "feature_id"),
+    "failure": ("controller", "serial", "feature_id"),
     "controller": ("controller",),
     "sink": ("sink",),
 }
@@ -89,50 +89,64 @@ class AlertmanagerSink(KeyedTicketSink):
     # No documented limit; notifiers have their own, and a label or annotation of megabytes helps nobody.
     limits = Limits(summary=1000, text=100_000, measure=json_bytes)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """Nothing special: basic or bearer authentication as every webhook has it."""
         assert isinstance(settings, AlertmanagerSettings)
         self._options = settings.options
-        return Line(settings)
+        return WebhookClient(settings)
 
     def key(self, subject: str) -> str:
         """The label ``subject``."""
         return ticket_key(subject, _LONGEST_KEY, prefix="")
 
-    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def open_or_update(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Fire, or put new words to what fires."""
-        return await self._post(message, words, line, record, fires=True)
+        return await self._post(message, content, client, record, fires=True)
 
-    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def update_quietly(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """The same alert with new words, of which nobody is told before its routes repeat it."""
-        return await self._post(message, words, line, record, fires=True)
+        return await self._post(message, content, client, record, fires=True)
 
-    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def resolve(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """The same labels, with an end that is past."""
-        return await self._post(message, words, line, record, fires=False)
+        return await self._post(message, content, client, record, fires=False)
 
     async def probe(self) -> SendOutcome:
         """Ask how it is."""
-        return reached(await self.line.ask("GET", self._root + STATUS))
+        return probe_outcome(await self.client.request("GET", self._root + STATUS))
 
     @property
     def _root(self) -> str:
         return self.base.removesuffix(PATH)
 
     async def _post(
-        self, message: Message, words: Words, line: Line, record: PartRecorder, *, fires: bool
+        self,
+        message: Message,
+        content: MessageContent,
+        client: WebhookClient,
+        record: PartRecorder,
+        *,
+        fires: bool,
     ) -> SendOutcome:
         event, standing = message.event, message.posting
         notes = standing.notes if standing and standing.open else {}
         labels = _noted(notes.get("labels")) or self._labels(message.subject)
         # What is still wrong stays its title while some of it recovers.
-        summary = notes.get("summary", words.summary) if message.purpose is Purpose.FOLLOW else words.summary
+        summary = (
+            notes.get("summary", content.summary) if message.purpose is Purpose.FOLLOW else content.summary
+        )
         now = time.time()
         # An alert must not start after its end, whatever the clocks say.
         starts = notes.get("starts") or _rfc3339(now if fires else now - 1)
         alert: dict[str, Any] = {
             "labels": labels,
-            "annotations": {"summary": summary, "description": words.text},
+            "annotations": {"summary": summary, "description": content.text},
             "startsAt": min(starts, _rfc3339(now)),
             "endsAt": _rfc3339(now + self._options.lasts if fires else now),
         }
@@ -140,14 +154,14 @@ class AlertmanagerSink(KeyedTicketSink):
             alert["generatorURL"] = event.url
         key = self.key(message.subject)
         kept = {"summary": summary, "labels": msgspec.json.encode(labels).decode(), "starts": starts}
-        return await self.settle(
+        return await self.post_and_record(
             message,
-            line,
+            client,
             record,
             url=self._root + PATH,
             document=[alert],
-            body=words.body,
-            posting=Posting(reference=key, label=ALERT, open=fires, notes=kept),
+            body=content.body,
+            posting=Posting(reference=key, label=ALERT_LABEL, open=fires, notes=kept),
         )
 
     def _labels(self, subject: str) -> dict[str, str]:

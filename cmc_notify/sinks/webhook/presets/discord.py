@@ -1,7 +1,7 @@
 """Discord's webhooks: one message with one embed, and the complete list as a file where it is not whole.
 
 Nothing in a text pings: ``allowed_mentions`` lets nobody be mentioned. Discord recognises no repeat of a
-webhook's message, so that after a lost answer a second copy says that it may be one.
+webhook's message, so that after a lost response a second copy says that it may be one.
 https://discord.com/developers/docs/resources/webhook#execute-webhook
 https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 """
@@ -14,12 +14,12 @@ import msgspec
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import markdown
 from cmc_notify.ports import Message, PartRecorder
-from cmc_notify.sinks.fewer_failures import fit
+from cmc_notify.sinks.fewer_failures import fit_failures
 from cmc_notify.sinks.outcomes import safe
-from cmc_notify.sinks.shorter_text import cut, utf16
-from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
+from cmc_notify.sinks.shorter_text import cut_text, utf16_length
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset, PresetSink
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.webhook_client import Line, Reply, by_service
+from cmc_notify.sinks.webhook.webhook_client import HttpResult, WebhookClient, service_outcome
 
 LARGEST_FILE = 8_000_000
 """Bytes; a webhook's files may have 10 MiB (https://discord.com/developers/docs/reference#uploading-files)."""
@@ -40,46 +40,51 @@ class DiscordSink(PresetSink):
     extension = "md"
     limits = Limits(summary=_TITLE, text=4096)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """Every body is a form of parts, so that a file can be one."""
         self._boundary = secrets.token_hex(16)
         kind = f"multipart/form-data; boundary={self._boundary}"
-        return Line(settings, content_type=kind, words=_words)
+        return WebhookClient(settings, content_type=kind, error_text=_error_text)
 
-    def words(self, message: Message) -> Words:
+    def content(self, message: Message) -> MessageContent:
         """As for every preset, and the complete list where the text has not every text whole."""
-        words = super().words(message)
+        content = super().content(message)
         texts = sum(len(failure.error_text or "") for failure in message.event.failures)
         if texts <= self.limits.text:
             whole = self._renderer.render(self.folder, self.extension, message).text.strip("\n")
-            if whole == words.text:
-                return words
-        file = fit(message, self._listed, LARGEST_FILE)
-        return msgspec.structs.replace(words, file=file)
+            if whole == content.text:
+                return content
+        file = fit_failures(message, self._listed, LARGEST_FILE)
+        return msgspec.structs.replace(content, file=file)
 
-    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """One message."""
-        document = words.body if words.body is not None else msgspec.json.encode(_document(message, words))
+    async def deliver(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
+        """Post one message."""
+        del record  # a message has one part
+        document = (
+            content.body if content.body is not None else msgspec.json.encode(_document(message, content))
+        )
         parts = [_part('name="payload_json"', "application/json", document)]
-        if words.file is not None:
+        if content.file is not None:
             job = message.event.job
             name = f"failures-job-{job.id}.txt" if job else f"{message.event.type}.txt"
             parts.append(
-                _part(f'name="files[0]"; filename="{name}"', "text/plain; charset=utf-8", words.file)
+                _part(f'name="files[0]"; filename="{name}"', "text/plain; charset=utf-8", content.file)
             )
         mark = f"--{self._boundary}".encode()
         body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
         # Without it, Discord answers before it has taken the message.
         address = f"{self.base}{'&' if '?' in self.base else '?'}wait=true"
-        reply = await line.ask("POST", address, body, message_id=message.key, read=True)
-        return _outcome(reply)
+        result = await client.request("POST", address, body, message_id=message.key, read=True)
+        return _outcome(result)
 
     async def probe(self) -> SendOutcome:
         """The webhook itself, which its address alone may read."""
-        reply = await self.line.ask("GET", self.base)
-        return Sent(f"HTTP {reply.status}") if isinstance(reply.outcome, Sent) else reply.outcome
+        result = await self.client.request("GET", self.base)
+        return Sent(f"HTTP {result.status}") if isinstance(result.outcome, Sent) else result.outcome
 
-    def rehearsed(self, method: str, url: str) -> Any:
+    def preview_response(self, method: str, url: str) -> Any:
         """A message's id."""
         del method, url
         return {"id": "1"}
@@ -90,36 +95,36 @@ class DiscordSink(PresetSink):
         )
 
 
-def _document(message: Message, words: Words) -> dict[str, Any]:
+def _document(message: Message, content: MessageContent) -> dict[str, Any]:
     event = message.event
     embed: dict[str, Any] = {
         # Escaped, a title may grow beyond its limit.
-        "title": cut(markdown(words.summary), _TITLE, utf16),
-        "description": words.text,
+        "title": cut_text(markdown(content.summary), _TITLE, utf16_length),
+        "description": content.text,
         "color": _COLOURS[event.severity],
         "timestamp": event.time,
     }
     if event.url:
         embed["url"] = event.url
-    if words.file is not None:
+    if content.file is not None:
         embed["footer"] = {"text": "The complete list is attached."}
     # What a phone shows before it is unlocked is the content, not the embed.
-    return {"content": markdown(words.summary), "embeds": [embed], "allowed_mentions": {"parse": []}}
+    return {"content": markdown(content.summary), "embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
-def _part(disposition: str, kind: str, content: bytes) -> bytes:
-    return f"Content-Disposition: form-data; {disposition}\r\nContent-Type: {kind}\r\n\r\n".encode() + content
+def _part(disposition: str, kind: str, data: bytes) -> bytes:
+    return f"Content-Disposition: form-data; {disposition}\r\nContent-Type: {kind}\r\n\r\n".encode() + data
 
 
-def _outcome(reply: Reply) -> SendOutcome:
-    """As every answer, but that a rate limit's fractional seconds stand in the body.
+def _outcome(result: HttpResult) -> SendOutcome:
+    """As every response, but that a rate limit's fractional seconds stand in the body.
 
     https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
     """
-    document, outcome = reply.document, by_service(reply)
+    document, outcome = result.document, service_outcome(result)
     if isinstance(outcome, Sent):
         found = document.get("id") if isinstance(document, dict) else None
-        return Sent(f"message {found}" if found else f"HTTP {reply.status}")
+        return Sent(f"message {found}" if found else f"HTTP {result.status}")
     if isinstance(outcome, RetryLater) and isinstance(document, dict):
         wait = document.get("retry_after")
         if isinstance(wait, int | float) and wait >= 0:
@@ -127,7 +132,7 @@ def _outcome(reply: Reply) -> SendOutcome:
     return outcome
 
 
-def _words(text: str) -> str:
+def _error_text(text: str) -> str:
     """``{"message": …, "code": …, "errors": …}`` in words."""
     try:
         found = msgspec.json.decode(text)

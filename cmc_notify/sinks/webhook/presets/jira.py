@@ -1,7 +1,7 @@
 """Jira Cloud, REST API v3: one issue for each label of ours, commented and moved.
 
 Jira has no key of ours: the issue that was recorded is looked at, else one with our label is searched. The
-search may lag, so after a lost answer it is asked more than once before another issue is made. The property
+search may lag, so after a lost response it is asked more than once before another issue is made. The property
 ``cmc-notify`` of an issue or a comment says which message wrote it.
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/
 """
@@ -16,22 +16,22 @@ from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.webhook import adf
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
 from cmc_notify.sinks.webhook.ticket_lookup import (
-    Found,
-    Halt,
+    EndSend,
+    ExistingTicket,
     LookupTicketSink,
-    inner,
+    nested,
     objects,
-    read,
-    search,
-    unreadable,
-    write,
+    read_json,
+    search_json,
+    unreadable_response,
+    write_json,
 )
-from cmc_notify.sinks.webhook.webhook_client import Line
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient
 
 API = "/rest/api/3"
 _LABEL = 255
@@ -54,7 +54,7 @@ class JiraOptions(Part):
     priority: str | None = None
     labels: tuple[Label, ...] = ()
     label_prefix: Label = "cmc-notify"
-    """Of the label by which an issue is found again. Bridges that share a project need different ones."""
+    """Of the label by which an issue is ticket again. Bridges that share a project need different ones."""
     fields: dict[str, Any] = Field(default={})
     """More fields of the issue, as the API takes them."""
     close_transition: str | None = None
@@ -78,15 +78,15 @@ class JiraSink(LookupTicketSink):
     folder = "jira"
     # 32,767 characters in all: https://jira.atlassian.com/browse/JRACLOUD-68949; the rest is for the link.
     limits = Limits(summary=255, text=30_000, measure=adf.size)
-    lags = True
+    search_lags = True
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """Basic authentication with an address and an API token, or bearer, as every webhook has it."""
         assert isinstance(settings, JiraSettings)
         self._options = settings.options
-        return Line(settings, words=_words)
+        return WebhookClient(settings, error_text=_error_text)
 
-    def rehearsed(self, method: str, url: str) -> Any:  # noqa: ARG002  the address says all
+    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  the address says all
         """No issue yet, or the one that stands; and a way to close it."""
         if "/search/jql" in url:
             return {"issues": []}
@@ -96,86 +96,99 @@ class JiraSink(LookupTicketSink):
         working = {"statusCategory": {"key": "indeterminate"}}
         return {"id": "10042", "key": f"{self._options.project}-42", "fields": {"status": working}}
 
-    async def look(self, posting: Posting, line: Line) -> Found | None:
+    async def read_recorded(self, posting: Posting, client: WebhookClient) -> ExistingTicket | None:
         """By its id, which also a moved issue keeps."""
-        return self._found(await read(line, f"{self._issue(posting.reference)}?{_READ}"))
+        return self._ticket(await read_json(client, f"{self._issue(posting.reference)}?{_READ}"))
 
-    async def find(self, message: Message, line: Line) -> Found | None:
+    async def find_by_key(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
         """By our label."""
         key = self._key(message)
         jql = f'project = "{self._options.project}" AND labels = "{key}" ORDER BY created DESC'
         asked = urlencode({"jql": jql, "maxResults": 50})
-        answer = await search(line, f"{self._api}/search/jql?{asked}&{_READ}")
-        every = [found for entry in objects(inner(answer, "issues")) if (found := self._found(entry))]
-        return next((found for found in every if found.open), every[0] if every else None)
+        response = await search_json(client, f"{self._api}/search/jql?{asked}&{_READ}")
+        every = [ticket for entry in objects(nested(response, "issues")) if (ticket := self._ticket(entry))]
+        return next((ticket for ticket in every if ticket.open), every[0] if every else None)
 
-    async def create(self, message: Message, words: Words, line: Line) -> Found:
+    async def create(
+        self, message: Message, content: MessageContent, client: WebhookClient
+    ) -> ExistingTicket:
         """A new issue with our label."""
         options = self._options
         fields: dict[str, Any] = {
             **options.fields,
             "project": {"key": options.project},
             "issuetype": {"name": options.issue_type},
-            "summary": words.summary,
-            "description": adf.document(words.text, message.event.url),
+            "summary": content.summary,
+            "description": adf.document(content.text, message.event.url),
             "labels": [*options.labels, self._key(message)],
         }
         if options.priority:
             fields["priority"] = {"name": options.priority}
         issue = {"fields": fields, "properties": _written(message)}
-        answer = await write(line, "POST", f"{self._api}/issue", words.body or issue, message_id=message.key)
-        if not isinstance(answer, dict) or not answer.get("id") or not answer.get("key"):
-            raise unreadable("an issue was made")
-        return self._named(answer)
+        response = await write_json(
+            client, "POST", f"{self._api}/issue", content.body or issue, message_id=message.key
+        )
+        if not isinstance(response, dict) or not response.get("id") or not response.get("key"):
+            raise unreadable_response("an issue was made")
+        return self._named(response)
 
-    async def add(self, found: Found, message: Message, words: Words, line: Line) -> None:
-        """A comment; after a lost answer only if it isn't there."""
-        if message.unclear and await self._has_comment(found, message, line):
+    async def add_note(
+        self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
+    ) -> None:
+        """A comment; after a lost response only if it isn't there."""
+        if message.unclear and await self._has_comment(ticket, message, client):
             return
-        comment = {"body": adf.document(words.text, message.event.url), "properties": _written(message)}
-        url = f"{self._issue(found.reference)}/comment"
-        await write(line, "POST", url, comment, message_id=f"{message.key}-comment")
+        comment = {"body": adf.document(content.text, message.event.url), "properties": _written(message)}
+        url = f"{self._issue(ticket.reference)}/comment"
+        await write_json(client, "POST", url, comment, message_id=f"{message.key}-comment")
 
-    async def reopen(self, found: Found, message: Message, words: Words, line: Line) -> bool:
+    async def reopen(
+        self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
+    ) -> bool:
         """By a transition where the workflow has one, then a comment that says why."""
-        wanted = await self._transition(found, line, self._options.reopen_transition, done=False)
+        wanted = await self._transition(ticket, client, self._options.reopen_transition, done=False)
         if wanted is None:
             return False
-        await self._move(found, message, line, {"transition": {"id": wanted}})
-        await self.add(found, message, words, line)
+        await self._move(ticket, message, client, {"transition": {"id": wanted}})
+        await self.add_note(ticket, message, content, client)
         return True
 
-    async def close_ticket(
-        self, found: Found, message: Message, words: Words, line: Line, record: PartRecorder
+    async def close_open_ticket(
+        self,
+        ticket: ExistingTicket,
+        message: Message,
+        content: MessageContent,
+        client: WebhookClient,
+        record: PartRecorder,
     ) -> None:
         """The recoveries as a comment, then the transition."""
-        wanted = await self._transition(found, line, self._options.close_transition, done=True)
+        wanted = await self._transition(ticket, client, self._options.close_transition, done=True)
         if wanted is None:
-            raise Halt(
+            raise EndSend(
                 Rejected(
-                    f"{found.label}: no transition leads from its status to one that is done; "
+                    f"{ticket.label}: no transition leads from its status to one that is done; "
                     f"name one in options.close_transition"
                 )
             )
         if _COMMENT not in message.parts:
-            await self.add(found, message, words, line)
-            await record(_COMMENT, found.label, posting=found.posting(open_=True))
+            await self.add_note(ticket, message, content, client)
+            await record(_COMMENT, ticket.label, posting=ticket.posting(open_=True))
         document: dict[str, Any] = {"transition": {"id": wanted}}
         if self._options.resolution:
             document["fields"] = {"resolution": {"name": self._options.resolution}}
-        await self._move(found, message, line, document)
+        await self._move(ticket, message, client, document)
 
     async def probe(self) -> SendOutcome:
         """Ask for the rights that are needed in the project."""
         asked = urlencode({"projectKey": self._options.project, "permissions": ",".join(_RIGHTS)}, safe=",")
-        reply = await self.line.ask("GET", f"{self._api}/mypermissions?{asked}", read=True)
-        if not isinstance(reply.outcome, Sent):
-            return reply.outcome
-        answer = reply.document
-        rights = inner(answer, "permissions")
-        if missing := [name for name in _RIGHTS if not inner(rights, name, "havePermission")]:
+        result = await self.client.request("GET", f"{self._api}/mypermissions?{asked}", read=True)
+        if not isinstance(result.outcome, Sent):
+            return result.outcome
+        response = result.document
+        rights = nested(response, "permissions")
+        if missing := [name for name in _RIGHTS if not nested(rights, name, "havePermission")]:
             return Blocked(f"the account lacks {', '.join(missing)} in project {self._options.project}")
-        return reached(reply)
+        return probe_outcome(result)
 
     @property
     def _api(self) -> str:
@@ -187,40 +200,44 @@ class JiraSink(LookupTicketSink):
     def _key(self, message: Message) -> str:
         return ticket_key(message.subject, _LABEL, prefix=f"{self._options.label_prefix}:", unfit='"\\')
 
-    async def _has_comment(self, found: Found, message: Message, line: Line) -> bool:
-        url = f"{self._issue(found.reference)}/comment?orderBy=-created&maxResults={_RECENT}"
-        for comment in objects(inner(await read(line, url), "comments")):
+    async def _has_comment(self, ticket: ExistingTicket, message: Message, client: WebhookClient) -> bool:
+        url = f"{self._issue(ticket.reference)}/comment?orderBy=-created&maxResults={_RECENT}"
+        for comment in objects(nested(await read_json(client, url), "comments")):
             number = quote(str(comment.get("id")), safe="")
-            held = await read(line, f"{self._api}/comment/{number}/properties/{_PROPERTY}")
-            if inner(held, "value", "delivery") == message.key:
+            held = await read_json(client, f"{self._api}/comment/{number}/properties/{_PROPERTY}")
+            if nested(held, "value", "delivery") == message.key:
                 return True
         return False
 
-    async def _transition(self, found: Found, line: Line, name: str | None, *, done: bool) -> str | None:
+    async def _transition(
+        self, ticket: ExistingTicket, client: WebhookClient, name: str | None, *, done: bool
+    ) -> str | None:
         """The id of the transition of that name, or of the first that leads where it should."""
-        answer = await read(line, f"{self._issue(found.reference)}/transitions")
-        for each in objects(inner(answer, "transitions")):
-            leads = inner(each, "to", "statusCategory", "key") == "done"
+        response = await read_json(client, f"{self._issue(ticket.reference)}/transitions")
+        for each in objects(nested(response, "transitions")):
+            leads = nested(each, "to", "statusCategory", "key") == "done"
             if each.get("name") == name if name else leads == done:
                 return str(each["id"])
         return None
 
-    async def _move(self, found: Found, message: Message, line: Line, document: dict[str, Any]) -> None:
-        url = f"{self._issue(found.reference)}/transitions"
-        await write(line, "POST", url, document, message_id=f"{message.key}-transition")
+    async def _move(
+        self, ticket: ExistingTicket, message: Message, client: WebhookClient, document: dict[str, Any]
+    ) -> None:
+        url = f"{self._issue(ticket.reference)}/transitions"
+        await write_json(client, "POST", url, document, message_id=f"{message.key}-transition")
 
-    def _found(self, entry: Any) -> Found | None:
+    def _ticket(self, entry: Any) -> ExistingTicket | None:
         if not isinstance(entry, dict) or not entry.get("id") or not entry.get("key"):
             return None
         return self._named(entry)
 
-    def _named(self, entry: dict[str, Any]) -> Found:
-        return Found(
+    def _named(self, entry: dict[str, Any]) -> ExistingTicket:
+        return ExistingTicket(
             reference=str(entry["id"]),
             label=str(entry["key"]),
             url=f"{self.base.removesuffix(API)}/browse/{entry['key']}",
-            open=inner(entry, "fields", "status", "statusCategory", "key") != "done",
-            written_by=inner(entry, "properties", _PROPERTY, "delivery"),
+            open=nested(entry, "fields", "status", "statusCategory", "key") != "done",
+            written_by=nested(entry, "properties", _PROPERTY, "delivery"),
         )
 
 
@@ -231,7 +248,7 @@ def _written(message: Message) -> list[dict[str, Any]]:
     return [{"key": _PROPERTY, "value": {"delivery": message.key}}]
 
 
-def _words(text: str) -> str:
+def _error_text(text: str) -> str:
     """``{"errorMessages": […], "errors": {field: …}}`` in words."""
     try:
         found = msgspec.json.decode(text)

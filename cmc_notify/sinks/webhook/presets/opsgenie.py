@@ -16,16 +16,16 @@ from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.shorter_text import label
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings, check_header
-from cmc_notify.sinks.webhook.ticket import ALERT, DONE, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT_LABEL, DONE, KeyedTicketSink, TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
-from cmc_notify.sinks.webhook.webhook_client import NO_SERVICE, Line
+from cmc_notify.sinks.webhook.webhook_client import NOT_THE_SERVICE, WebhookClient
 
 PATH = "/v2/alerts"
 _ALIAS = 512
 _ENTITY = 512
-_ALERT = "alert"
+_ALERT_PART = "alert"
 """The part of a message that counted an open alert up; its note is still to come."""
 
 Priority = Literal["P1", "P2", "P3", "P4", "P5"]
@@ -98,52 +98,60 @@ class OpsgenieSink(KeyedTicketSink):
     folder = "opsgenie"
     limits = Limits(summary=130, text=15_000)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """The key is a header of its own kind."""
         assert isinstance(settings, OpsgenieSettings)
         self._options = settings.options
         key = settings.options.api_key.get_secret_value()
-        return Line(settings, headers={"Authorization": f"GenieKey {key}"}, secrets=[key], words=_words)
+        return WebhookClient(
+            settings, headers={"Authorization": f"GenieKey {key}"}, secrets=[key], error_text=_error_text
+        )
 
     def key(self, subject: str) -> str:
         """The alias."""
         return ticket_key(subject, _ALIAS)
 
-    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def open_or_update(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Create; where the alert was open already, what is new goes into a note."""
         posting = self._posting(message, open_=True)
-        if _ALERT not in message.parts:
-            content = words.body or msgspec.json.encode(self._alert(message, words))
-            reply = await line.ask("POST", self._address, content, message_id=message.key, read=True)
-            if not isinstance(reply.outcome, Sent):
-                return reply.outcome
-            if reply.is_page:
-                return RetryLater(NO_SERVICE)
+        if _ALERT_PART not in message.parts:
+            body = content.body or msgspec.json.encode(self._alert(message, content))
+            result = await client.request("POST", self._address, body, message_id=message.key, read=True)
+            if not isinstance(result.outcome, Sent):
+                return result.outcome
+            if result.is_html:
+                return RetryLater(NOT_THE_SERVICE)
             stood = message.posting is not None and message.posting.open
-            await record(_ALERT if stood else DONE, posting.reference, posting=posting)
+            await record(_ALERT_PART if stood else DONE, posting.reference, posting=posting)
             if not stood:
                 return Sent(posting.reference)
-        return await self._note(message, words, line, record)
+        return await self._note(message, content, client, record)
 
-    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def update_quietly(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """A note, which tells nobody."""
-        return await self._note(message, words, line, record)
+        return await self._note(message, content, client, record)
 
-    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def resolve(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Close, with the recoveries as a note; an alias that is not open is let be."""
-        return await self.settle(
+        return await self.post_and_record(
             message,
-            line,
+            client,
             record,
             url=self._of(message, "close"),
-            document={"source": "cmc-notify", "note": words.text},
-            body=words.body,
+            document={"source": "cmc-notify", "note": content.text},
+            body=content.body,
             posting=self._posting(message, open_=False),
         )
 
     async def probe(self) -> SendOutcome:
         """Count alerts; a key that may only create is told so, and is good enough."""
-        return reached(await self.line.ask("GET", f"{self._address}/count"), also={403})
+        return probe_outcome(await self.client.request("GET", f"{self._address}/count"), also={403})
 
     @property
     def _address(self) -> str:
@@ -155,26 +163,28 @@ class OpsgenieSink(KeyedTicketSink):
 
     def _posting(self, message: Message, *, open_: bool) -> Posting:
         alias = self.key(message.subject)
-        return Posting(reference=alias, label=ALERT, open=open_)
+        return Posting(reference=alias, label=ALERT_LABEL, open=open_)
 
-    async def _note(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
-        return await self.settle(
+    async def _note(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
+        return await self.post_and_record(
             message,
-            line,
+            client,
             record,
             url=self._of(message, "notes"),
-            document={"source": "cmc-notify", "note": words.text},
+            document={"source": "cmc-notify", "note": content.text},
             posting=self._posting(message, open_=True),
             step="note",
         )
 
-    def _alert(self, message: Message, words: Words) -> dict[str, Any]:
+    def _alert(self, message: Message, content: MessageContent) -> dict[str, Any]:
         event, options = message.event, self._options
         details = {"event": event.type.value, "controller": event.controller, "link": event.url}
         document: dict[str, Any] = {
-            "message": words.summary,
+            "message": content.summary,
             "alias": self.key(message.subject),
-            "description": words.text,
+            "description": content.text,
             "priority": options.priority.of(event.severity),
             "source": "cmc-notify",
             "entity": label(event.controller or event.sink or "cmc-notify", _ENTITY),
@@ -187,7 +197,7 @@ class OpsgenieSink(KeyedTicketSink):
         return document
 
 
-def _words(text: str) -> str:
+def _error_text(text: str) -> str:
     """``{"message": …, "errors": {field: …}}`` in words."""
     try:
         found = msgspec.json.decode(text)

@@ -18,11 +18,11 @@ from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.shorter_text import json_bytes, label
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT_LABEL, KeyedTicketSink, TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
-from cmc_notify.sinks.webhook.webhook_client import Line
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient
 
 PATH = "/v2/enqueue"
 SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "info"}
@@ -68,38 +68,53 @@ class PagerDutySink(KeyedTicketSink):
     # 512 KB for the whole event: https://developer.pagerduty.com/docs/events-api-v2-overview
     limits = Limits(summary=1024, text=400_000, measure=json_bytes)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """The routing key goes in the body, and may come back in a refusal."""
         assert isinstance(settings, PagerDutySettings)
         self._options = settings.options
-        return Line(settings, secrets=[settings.options.routing_key.get_secret_value()], words=_words)
+        return WebhookClient(
+            settings, secrets=[settings.options.routing_key.get_secret_value()], error_text=_error_text
+        )
 
     def key(self, subject: str) -> str:
         """The ``dedup_key``."""
         return ticket_key(subject, _DEDUP_KEY)
 
-    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def open_or_update(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Trigger: opens, or adds to what is open."""
-        return await self._event(message, words, line, record, action="trigger")
+        return await self._event(message, content, client, record, action="trigger")
 
-    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  nothing is sent
-        """There is no way to do it quietly."""
+    async def update_quietly(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
+        """Send nothing: PagerDuty has no quiet update."""
+        del message, content, client, record
         return Sent("PagerDuty has no quiet update")
 
-    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def resolve(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """Resolve; for a key that is not open, PagerDuty does nothing."""
-        return await self._event(message, words, line, record, action="resolve")
+        return await self._event(message, content, client, record, action="resolve")
 
     async def probe(self) -> SendOutcome:
         """Whether anybody answers: what can be asked without an event says nothing about the key."""
-        return reached(await self.line.ask("GET", self._address), also={400, 404, 405})
+        return probe_outcome(await self.client.request("GET", self._address), also={400, 404, 405})
 
     @property
     def _address(self) -> str:
         return self.base.removesuffix(PATH) + PATH
 
     async def _event(
-        self, message: Message, words: Words, line: Line, record: PartRecorder, *, action: str
+        self,
+        message: Message,
+        content: MessageContent,
+        client: WebhookClient,
+        record: PartRecorder,
+        *,
+        action: str,
     ) -> SendOutcome:
         key = self.key(message.subject)
         event = message.event
@@ -108,12 +123,12 @@ class PagerDutySink(KeyedTicketSink):
             "event_action": action,
             "dedup_key": key,
             "payload": {
-                "summary": words.summary,
+                "summary": content.summary,
                 "source": event.controller or "cmc-notify",
                 "severity": self._options.severity if event.severity == "error" else SEVERITY[event.severity],
                 "timestamp": event.time,
                 "class": event.type.value,
-                "custom_details": {"text": words.text},
+                "custom_details": {"text": content.text},
             },
             "client": "cmc-notify",
         }
@@ -122,21 +137,21 @@ class PagerDutySink(KeyedTicketSink):
         if event.url:
             document["client_url"] = event.url
             document["links"] = [{"href": event.url, "text": "All details"}]
-        outcome = await self.settle(
+        outcome = await self.post_and_record(
             message,
-            line,
+            client,
             record,
             url=self._address,
             document=document,
-            body=words.body,
-            posting=Posting(reference=key, label=ALERT, open=action == "trigger"),
+            body=content.body,
+            posting=Posting(reference=key, label=ALERT_LABEL, open=action == "trigger"),
         )
         if isinstance(outcome, Rejected) and _KEY_REFUSED.search(outcome.reason):
             return Blocked(outcome.reason)  # no event would be taken
         return outcome
 
 
-def _words(text: str) -> str:
+def _error_text(text: str) -> str:
     """``{"status": "invalid event", "message": …, "errors": […]}`` in words."""
     try:
         found = msgspec.json.decode(text)

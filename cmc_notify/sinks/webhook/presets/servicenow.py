@@ -15,11 +15,11 @@ from cmc_notify.core.outcome import SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
 from cmc_notify.sinks.shorter_text import label
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import ALERT, KeyedTicketSink, TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import ALERT_LABEL, KeyedTicketSink, TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
-from cmc_notify.sinks.webhook.webhook_client import Line
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient
 
 PATH = "/api/global/em/jsonv2"
 _CLEAR = 0
@@ -53,39 +53,51 @@ class ServiceNowSink(KeyedTicketSink):
     folder = "servicenow"
     limits = Limits(summary=_FIELD, text=4000)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """Basic or bearer authentication as every webhook has it."""
         assert isinstance(settings, ServiceNowSettings)
         self._options = settings.options
-        return Line(settings, words=words_of)
+        return WebhookClient(settings, error_text=error_text_of)
 
     def key(self, subject: str) -> str:
         """The ``message_key``."""
         return ticket_key(subject, _MESSAGE_KEY)
 
-    async def tell(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def open_or_update(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """An event that opens the alert, or says more of it."""
-        return await self._event(message, words, line, record, opens=True)
+        return await self._event(message, content, client, record, opens=True)
 
-    async def follow(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def update_quietly(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """An event of the severity that the alert has: it changes its words."""
-        return await self._event(message, words, line, record, opens=True)
+        return await self._event(message, content, client, record, opens=True)
 
-    async def resolve(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:
+    async def resolve(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
         """An event that clears; where no alert has its key, there is nothing to close."""
-        return await self._event(message, words, line, record, opens=False)
+        return await self._event(message, content, client, record, opens=False)
 
     async def probe(self) -> SendOutcome:
         """Ask for one event; a user who may only write is told so, and is good enough."""
         url = f"{self._root}/api/now/table/em_event?sysparm_limit=1&sysparm_fields=sys_id"
-        return reached(await self.line.ask("GET", url), also={403})
+        return probe_outcome(await self.client.request("GET", url), also={403})
 
     @property
     def _root(self) -> str:
         return self.base.removesuffix(PATH)
 
     async def _event(
-        self, message: Message, words: Words, line: Line, record: PartRecorder, *, opens: bool
+        self,
+        message: Message,
+        content: MessageContent,
+        client: WebhookClient,
+        record: PartRecorder,
+        *,
+        opens: bool,
     ) -> SendOutcome:
         key, event, options = self.key(message.subject), message.event, self._options
         failure = event.failures[0] if len(event.failures) == 1 else None
@@ -102,23 +114,23 @@ class ServiceNowSink(KeyedTicketSink):
             "type": _kind(event),
             "message_key": key,
             "severity": str(options.severity if opens else _CLEAR),
-            "description": words.text,
+            "description": content.text,
             "additional_info": msgspec.json.encode(about).decode(),
             "time_of_event": datetime.fromisoformat(event.time).strftime("%Y-%m-%d %H:%M:%S"),
             "resolution_state": "New" if opens else "Closing",
         }
-        return await self.settle(
+        return await self.post_and_record(
             message,
-            line,
+            client,
             record,
             url=self._root + PATH,
             document={"records": [entry]},
-            body=words.body,
-            posting=Posting(reference=key, label=ALERT, open=opens),
+            body=content.body,
+            posting=Posting(reference=key, label=ALERT_LABEL, open=opens),
         )
 
 
-def words_of(text: str) -> str:
+def error_text_of(text: str) -> str:
     """``{"error": {"message": …, "detail": …}, "status": "failure"}`` in words."""
     try:
         found = msgspec.json.decode(text)["error"]

@@ -1,7 +1,7 @@
 """ServiceNow's incident table: one incident for each ``correlation_id``, which only we keep unique.
 
 ``correlation_display`` holds the key of the message that wrote last, in the same request as what it wrote: so
-a change whose answer was lost is recognised.
+a change whose response was lost is recognised.
 https://www.servicenow.com/docs/bundle/xanadu-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html
 """
 
@@ -14,23 +14,23 @@ from pydantic import Field
 from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
-from cmc_notify.sinks.webhook.preset import Limits, Preset, Words
-from cmc_notify.sinks.webhook.presets.servicenow import words_of
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
+from cmc_notify.sinks.webhook.presets.servicenow import error_text_of
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.ticket import TicketSettings, reached
+from cmc_notify.sinks.webhook.ticket import TicketSettings, probe_outcome
 from cmc_notify.sinks.webhook.ticket_key import ticket_key
 from cmc_notify.sinks.webhook.ticket_lookup import (
-    Found,
-    Halt,
+    EndSend,
+    ExistingTicket,
     LookupTicketSink,
-    inner,
+    nested,
     objects,
-    read,
-    search,
-    unreadable,
-    write,
+    read_json,
+    search_json,
+    unreadable_response,
+    write_json,
 )
-from cmc_notify.sinks.webhook.webhook_client import Line
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient
 
 TABLE = "/api/now/table/incident"
 _CORRELATION = 100
@@ -77,103 +77,120 @@ class ServiceNowIncidentSink(LookupTicketSink):
     folder = "servicenow-incident"
     limits = Limits(summary=160, text=4000)
 
-    def connect(self, settings: PresetSettings) -> Line:
+    def make_client(self, settings: PresetSettings) -> WebhookClient:
         """Basic or bearer authentication as every webhook has it."""
         assert isinstance(settings, ServiceNowIncidentSettings)
         self._options = settings.options
-        return Line(settings, words=words_of)
+        return WebhookClient(settings, error_text=error_text_of)
 
-    def rehearsed(self, method: str, url: str) -> Any:
+    def preview_response(self, method: str, url: str) -> Any:
         """No incident yet, or the one that stands."""
-        found = {"sys_id": "sample", "number": "INC0012345", "state": _IN_PROGRESS, "correlation_display": ""}
-        return {"result": [] if method == "GET" and "sysparm_query" in url else found}
+        incident = {
+            "sys_id": "sample",
+            "number": "INC0012345",
+            "state": _IN_PROGRESS,
+            "correlation_display": "",
+        }
+        return {"result": [] if method == "GET" and "sysparm_query" in url else incident}
 
-    async def look(self, posting: Posting, line: Line) -> Found | None:
+    async def read_recorded(self, posting: Posting, client: WebhookClient) -> ExistingTicket | None:
         """By its sys_id."""
         url = f"{self._table}/{quote(posting.reference, safe='')}?sysparm_fields={_FIELDS}"
-        answer = await read(line, url)
-        return self._found(inner(answer, "result"))
+        response = await read_json(client, url)
+        return self._ticket(nested(response, "result"))
 
-    async def find(self, message: Message, line: Line) -> Found | None:
+    async def find_by_key(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
         """By its correlation_id, which is compared once more: an instance leaves a condition out whose field
         the account can't read, and answers with other people's incidents.
         """
         key = _key(message)
         query = quote(f"correlation_id={key}^ORDERBYDESCsys_created_on", safe="")
-        answer = await search(
-            line, f"{self._table}?sysparm_query={query}&sysparm_fields={_FIELDS}&sysparm_limit=50"
+        response = await search_json(
+            client, f"{self._table}?sysparm_query={query}&sysparm_fields={_FIELDS}&sysparm_limit=50"
         )
         every = [
-            found
-            for entry in objects(inner(answer, "result"))
-            if entry.get("correlation_id") == key and (found := self._found(entry))
+            ticket
+            for entry in objects(nested(response, "result"))
+            if entry.get("correlation_id") == key and (ticket := self._ticket(entry))
         ]
-        return next((found for found in every if found.open), every[0] if every else None)
+        return next((ticket for ticket in every if ticket.open), every[0] if every else None)
 
-    async def create(self, message: Message, words: Words, line: Line) -> Found:
+    async def create(
+        self, message: Message, content: MessageContent, client: WebhookClient
+    ) -> ExistingTicket:
         """A new incident."""
         options = self._options
         chosen = options.model_dump(exclude={"close_code"}, exclude_none=True)
         document = {
             **{name: str(value) for name, value in chosen.items()},
-            "short_description": words.summary,
-            "description": words.text,
+            "short_description": content.summary,
+            "description": content.text,
             "correlation_id": _key(message),
             "correlation_display": _written(message),
         }
-        answer = await write(line, "POST", self._table, words.body or document, message_id=message.key)
-        found = self._found(inner(answer, "result"))
-        if found is None:
-            raise unreadable("an incident was made")
-        return found
+        response = await write_json(
+            client, "POST", self._table, content.body or document, message_id=message.key
+        )
+        ticket = self._ticket(nested(response, "result"))
+        if ticket is None:
+            raise unreadable_response("an incident was made")
+        return ticket
 
-    async def add(self, found: Found, message: Message, words: Words, line: Line) -> None:
+    async def add_note(
+        self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
+    ) -> None:
         """A work note."""
-        await self._change(found, message, line, {"work_notes": words.text})
+        await self._change(ticket, message, client, {"work_notes": content.text})
 
-    async def reopen(self, found: Found, message: Message, words: Words, line: Line) -> bool:
+    async def reopen(
+        self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
+    ) -> bool:
         """Resolved can be taken up again; closed and canceled are final."""
-        if found.final:
+        if ticket.final:
             return False
-        await self._change(found, message, line, {"state": _IN_PROGRESS, "work_notes": words.text})
+        await self._change(ticket, message, client, {"state": _IN_PROGRESS, "work_notes": content.text})
         return True
 
-    async def close_ticket(
+    async def close_open_ticket(
         self,
-        found: Found,
+        ticket: ExistingTicket,
         message: Message,
-        words: Words,
-        line: Line,
+        content: MessageContent,
+        client: WebhookClient,
         record: PartRecorder,  # noqa: ARG002  it is one request
     ) -> None:
         """Resolve with the recoveries as notes."""
-        resolved = {"state": _RESOLVED, "close_code": self._options.close_code, "close_notes": words.text}
-        await self._change(found, message, line, resolved)
+        resolved = {"state": _RESOLVED, "close_code": self._options.close_code, "close_notes": content.text}
+        await self._change(ticket, message, client, resolved)
 
     async def probe(self) -> SendOutcome:
         """Read one incident."""
-        return reached(await self.line.ask("GET", f"{self._table}?sysparm_limit=1&sysparm_fields=sys_id"))
+        return probe_outcome(
+            await self.client.request("GET", f"{self._table}?sysparm_limit=1&sysparm_fields=sys_id")
+        )
 
     @property
     def _table(self) -> str:
         return self.base.removesuffix(TABLE) + TABLE
 
-    async def _change(self, found: Found, message: Message, line: Line, fields: dict[str, str]) -> None:
-        url = f"{self._table}/{quote(found.reference, safe='')}?sysparm_fields={_FIELDS}"
+    async def _change(
+        self, ticket: ExistingTicket, message: Message, client: WebhookClient, fields: dict[str, str]
+    ) -> None:
+        url = f"{self._table}/{quote(ticket.reference, safe='')}?sysparm_fields={_FIELDS}"
         document = {**fields, "correlation_display": _written(message)}
         try:
-            await write(line, "PATCH", url, document, message_id=message.key)
-        except Halt as halt:
-            if isinstance(halt.outcome, Blocked) and _RULE.search(halt.outcome.reason):
-                raise Halt(Rejected(f"{found.label}: {halt.outcome.reason}")) from halt
+            await write_json(client, "PATCH", url, document, message_id=message.key)
+        except EndSend as end:
+            if isinstance(end.outcome, Blocked) and _RULE.search(end.outcome.reason):
+                raise EndSend(Rejected(f"{ticket.label}: {end.outcome.reason}")) from end
             raise
 
-    def _found(self, entry: Any) -> Found | None:
+    def _ticket(self, entry: Any) -> ExistingTicket | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("sys_id"), str):
             return None
         display = str(entry.get("correlation_display") or "")
         state = str(entry.get("state"))
-        return Found(
+        return ExistingTicket(
             reference=entry["sys_id"],
             label=str(entry.get("number") or entry["sys_id"]),
             url=f"{self.base.removesuffix(TABLE)}/incident.do?sys_id={entry['sys_id']}",

@@ -2,7 +2,7 @@
 
 Texts go into rich text blocks, whose runs know no markdown, so that every text stays text. A card holds no
 file: what does not fit is counted, and the button leads to all of it. Teams recognises no repeat, so that
-after a lost answer a second copy says that it may be one.
+after a lost response a second copy says that it may be one.
 https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook
 https://adaptivecards.io/explorer/RichTextBlock.html
 """
@@ -14,9 +14,9 @@ import msgspec
 from cmc_notify.core.outcome import Rejected, SendOutcome, Sent
 from cmc_notify.ports import Message, PartRecorder
 from cmc_notify.sinks.shorter_text import json_bytes
-from cmc_notify.sinks.webhook.preset import Limits, Preset, PresetSink, Words
+from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset, PresetSink
 from cmc_notify.sinks.webhook.settings import PresetSettings
-from cmc_notify.sinks.webhook.webhook_client import Line, by_service
+from cmc_notify.sinks.webhook.webhook_client import WebhookClient, service_outcome
 
 LARGEST_CARD = 20_000
 """Bytes of the whole request. The page says 28 KB; requests of 21 KB were seen to be refused."""
@@ -42,33 +42,36 @@ class TeamsSink(PresetSink):
     folder = "teams"
     limits = Limits(summary=1000, text=17_000, measure=card_bytes)
 
-    async def deliver(self, message: Message, words: Words, line: Line, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """One card."""
-        body = words.body if words.body is not None else msgspec.json.encode(_document(message, words))
+    async def deliver(
+        self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
+    ) -> SendOutcome:
+        """Post one card."""
+        del record  # a card has one part
+        body = content.body if content.body is not None else msgspec.json.encode(_document(message, content))
         if len(body) > LARGEST_CARD:
             return Rejected(
                 f"the card has {len(body):,} bytes, at most {LARGEST_CARD:,}; shorten its template"
             )
-        reply = await line.ask("POST", self.base, body, message_id=message.key, read=True)
-        outcome = by_service(reply)
-        return Sent(f"HTTP {reply.status}") if isinstance(outcome, Sent) else outcome
+        result = await client.request("POST", self.base, body, message_id=message.key, read=True)
+        outcome = service_outcome(result)
+        return Sent(f"HTTP {result.status}") if isinstance(outcome, Sent) else outcome
 
     async def probe(self) -> SendOutcome:
         """Whether anybody answers: a workflow can only be posted to."""
-        reply = await self.line.ask("HEAD", self.base)
-        if reply.status is None or reply.status >= 500:  # noqa: PLR2004  HTTP's own number
-            return reply.outcome
-        return Sent(f"answers HTTP {reply.status}; whether it takes cards shows with the first message")
+        result = await self.client.request("HEAD", self.base)
+        if result.status is None or result.status >= 500:  # noqa: PLR2004  HTTP's own number
+            return result.outcome
+        return Sent(f"answers HTTP {result.status}; whether it takes cards shows with the first message")
 
 
-def _document(message: Message, words: Words) -> dict[str, Any]:
+def _document(message: Message, content: MessageContent) -> dict[str, Any]:
     event = message.event
     title = {
         "type": "RichTextBlock",
         "inlines": [
             {
                 "type": "TextRun",
-                "text": words.summary,
+                "text": content.summary,
                 "weight": "Bolder",
                 "size": "Medium",
                 "color": _COLOURS[event.severity],
@@ -79,7 +82,7 @@ def _document(message: Message, words: Words) -> dict[str, Any]:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": [title, *_lines(words.text)],
+        "body": [title, *_lines(content.text)],
         "msteams": {"width": "Full"},
     }
     if event.url:
