@@ -25,8 +25,7 @@ import aiohttp
 from cmc_notify.controller import Controller
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
-from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import NotifyRules
+from cmc_notify.poller import NotifyRules, Poller
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
 from cmc_notify.store import open_store

@@ -22,7 +22,7 @@ class Housekeeper:
         self._sinks = frozenset(sinks)
         self._clock = clock
 
-    async def keep(self) -> None:
+    async def delete_old(self) -> None:
         """Delete what is older than the retention and no longer needed."""
         try:
             deleted = await self._store.forget(before=self._clock() - self._retention)

@@ -26,104 +26,104 @@ _log = structlog.get_logger(__name__)
 
 JITTER = 0.1
 """A poll comes up to this part of its interval early."""
-LOOK_AT_CLOCK = 5.0
+CLOCK_CHECK_EVERY = 5.0
 """Seconds between two looks at whether the machine's clock was set back."""
-SET_BACK = 1.0
+CLOCK_STEP = 1.0
 """Seconds by which it must have been."""
 
 
-class _Repeated:
+class _Task:
     """What comes again and again, one run at a time, until it is ended."""
 
-    def __init__(self, once: Callable[[], Awaitable[float]], otherwise: float) -> None:
+    def __init__(self, once: Callable[[], Awaitable[float]], retry_after: float) -> None:
         self.once = once
-        self.otherwise = otherwise
+        self.retry_after = retry_after
         self.run: asyncio.Task[None] | None = None
         self.ended = False
 
-    async def over(self) -> None:
+    async def wait_for_end(self) -> None:
         """Wait for the end of the run that is under way, whatever comes of it."""
         if self.run:
             await asyncio.wait([self.run])
 
 
-class _Polled(NamedTuple):
+class _PolledController(NamedTuple):
     poller: Poller
     settings: PollSettings
 
 
 class Scheduler:
-    """Runs polls and chores until it is stopped; then it can't be started again.
+    """Runs polls and tasks until it is stopped; then it can't be started again.
 
-    A controller is polled while it is led, and otherwise not asked at all (``leading.Follower``).
+    A controller is polled while it is led, and retry_after not asked at all (``leading.Follower``).
     """
 
-    def __init__(self, hung: Callable[[str], None] = lambda _controller: None) -> None:
-        """``hung`` is called with the name of a controller whose poll the watchdog ended."""
+    def __init__(self, on_hung: Callable[[str], None] = lambda _controller: None) -> None:
+        """``on_hung`` is called with the name of a controller whose poll the watchdog ended."""
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._hung = hung
-        self._polled: dict[str, _Polled] = {}
-        self._repeated: dict[str, _Repeated] = {}
+        self._on_hung = on_hung
+        self._controllers: dict[str, _PolledController] = {}
+        self._tasks: dict[str, _Task] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def poll(self, poller: Poller, settings: PollSettings) -> None:
         """Poll whenever the controller is led, as often as ``settings`` says."""
-        self._polled[poller.name] = _Polled(poller, settings)
+        self._controllers[poller.name] = _PolledController(poller, settings)
 
-    def lead(self, controller: str, fence: Fence | None) -> None:
+    def start_polling(self, controller: str, fence: Fence | None) -> None:
         """Poll it from now on, under this fence where there is one."""
-        poller, settings = self._polled[controller]
-        before = self._end(controller)
+        poller, settings = self._controllers[controller]
+        previous = self._end(controller)
 
         async def once() -> float:
-            if before:
-                await before.over()
+            if previous:
+                await previous.wait_for_end()
             result = await poller.poll(fence)
             if result.hung:
-                self._hung(controller)
+                self._on_hung(controller)
             wait = settings.interval if result.busy or not result.ok else settings.idle_interval
             return wait * (1 - JITTER * random.random())  # noqa: S311  spreads polls, guards nothing
 
-        self._repeat(_job(controller), once, otherwise=settings.interval)
+        self._repeat(_job(controller), once, retry_after=settings.interval)
 
-    def lose(self, controller: str) -> None:
-        """Stop at once: a poll before its commit never happened, and another replica may poll already."""
+    def cancel_polling(self, controller: str) -> None:
+        """Stop at once: a poll previous its commit never happened, and another replica may poll already."""
         polls = self._end(controller)
         if polls and polls.run:
             polls.run.cancel()
-        if controller in self._polled:
-            self._polled[controller].poller.forget()
+        if controller in self._controllers:
+            self._controllers[controller].poller.forget()
 
-    async def rest(self, controller: str) -> None:
+    async def finish_polling(self, controller: str) -> None:
         """Begin no other poll, and wait for the end of the one that runs."""
         polls = self._end(controller)
         if polls is None:
             return
-        await polls.over()
-        if self._repeated[_job(controller)] is polls:
-            self._polled[controller].poller.forget()
+        await polls.wait_for_end()
+        if self._tasks[_job(controller)] is polls:
+            self._controllers[controller].poller.forget()
 
     def every(
-        self, seconds: float, chore: Callable[[], Awaitable[None]], name: str, *, first: float = 0.0
+        self, seconds: float, task: Callable[[], Awaitable[None]], name: str, *, first: float = 0.0
     ) -> None:
-        """Run a chore after ``first`` seconds, and then each time ``seconds`` after its end."""
+        """Run a task after ``first`` seconds, and then each time ``seconds`` after its end."""
 
         async def once() -> float:
-            await chore()
+            await task()
             return seconds
 
-        self._repeat(name, once, otherwise=seconds, first=first)
+        self._repeat(name, once, retry_after=seconds, first=first)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
-        clock = asyncio.create_task(self._follow_clock(), name="clock")
+        clock = asyncio.create_task(self._watch_clock(), name="clock")
         self._running.add(clock)
         clock.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
-        """Start nothing more, and cancel what runs: a poll before its commit never happened."""
+        """Start nothing more, and cancel what runs: a poll previous its commit never happened."""
         if self._stopped:
             return
         self._stopped = True
@@ -136,7 +136,7 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _follow_clock(self) -> None:
+    async def _watch_clock(self) -> None:
         """APScheduler plans by the time of day: set back by hours, it would let everything rest for hours.
 
         One that is set forward makes what is planned come early, and that does no harm.
@@ -144,19 +144,19 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         ahead = time.time() - loop.time()
         while True:
-            await asyncio.sleep(LOOK_AT_CLOCK)
+            await asyncio.sleep(CLOCK_CHECK_EVERY)
             stepped = time.time() - loop.time() - ahead
             if stepped > 0:
                 ahead += stepped
-            elif stepped < -SET_BACK:
+            elif stepped < -CLOCK_STEP:
                 ahead += stepped
                 _log.warning("clock.set_back", seconds=round(-stepped, 1))
                 for job in self._scheduler.get_jobs():
                     job.modify(next_run_time=job.next_run_time + timedelta(seconds=stepped))
 
-    def _end(self, controller: str) -> _Repeated | None:
+    def _end(self, controller: str) -> _Task | None:
         """Begin no other poll; returns what may still run."""
-        polls = self._repeated.get(_job(controller))
+        polls = self._tasks.get(_job(controller))
         if polls:
             polls.ended = True
             with suppress(JobLookupError):
@@ -164,20 +164,20 @@ class Scheduler:
         return polls
 
     def _repeat(
-        self, name: str, once: Callable[[], Awaitable[float]], *, otherwise: float, first: float = 0.0
+        self, name: str, once: Callable[[], Awaitable[float]], *, retry_after: float, first: float = 0.0
     ) -> None:
-        """Run ``once`` again after the seconds that it returns, or ``otherwise`` where it fails."""
+        """Run ``once`` again after the seconds that it returns, or ``retry_after`` where it fails."""
         if not self._stopped:
-            self._repeated[name] = _Repeated(once, otherwise)
-            self._at(name, self._repeated[name], first)
+            self._tasks[name] = _Task(once, retry_after)
+            self._at(name, self._tasks[name], first)
 
-    def _at(self, name: str, repeated: _Repeated, seconds: float) -> None:
+    def _at(self, name: str, task: _Task, seconds: float) -> None:
         async def begin() -> None:
             # A task of our own: APScheduler reports each one that it cancels at its end as an error.
-            if not self._stopped and not repeated.ended:
-                repeated.run = asyncio.create_task(self._run(name, repeated), name=name)
-                self._running.add(repeated.run)
-                repeated.run.add_done_callback(self._running.discard)
+            if not self._stopped and not task.ended:
+                task.run = asyncio.create_task(self._run(name, task), name=name)
+                self._running.add(task.run)
+                task.run.add_done_callback(self._running.discard)
 
         self._scheduler.add_job(
             begin,
@@ -188,16 +188,16 @@ class Scheduler:
             misfire_grace_time=None,
         )
 
-    async def _run(self, name: str, repeated: _Repeated) -> None:
-        wait = repeated.otherwise
+    async def _run(self, name: str, task: _Task) -> None:
+        wait = task.retry_after
         try:
-            wait = await repeated.once()
+            wait = await task.once()
         except (Exception, asyncio.CancelledError) as error:
-            if self._stopped or (repeated.ended and isinstance(error, asyncio.CancelledError)):
+            if self._stopped or (task.ended and isinstance(error, asyncio.CancelledError)):
                 raise
             _log.exception("schedule.bug", task=name)
-        if not self._stopped and not repeated.ended:
-            self._at(name, repeated, wait)
+        if not self._stopped and not task.ended:
+            self._at(name, task, wait)
 
 
 def _job(controller: str) -> str:

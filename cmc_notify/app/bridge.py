@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from cmc_notify.app.engine import Engine
 from cmc_notify.app.factories import Plugins
-from cmc_notify.app.loop_monitor import watch_stalls
+from cmc_notify.app.loop_monitor import monitor_loop
 from cmc_notify.app.store_startup import OpenedStore, StoreOpener
 from cmc_notify.core.links import Links
 from cmc_notify.errors import ConfigError
@@ -24,7 +24,7 @@ from cmc_notify.ports import Clock
 from cmc_notify.settings import Settings
 from cmc_notify.settings.root import HttpSettings
 from cmc_notify.telemetry import Metrics, configure_logging
-from cmc_notify.web import LiveController, LiveSink, WebServer, create_app, create_waiting_app
+from cmc_notify.web import LiveController, LiveSink, WebServer, create_app, create_startup_app
 
 _log = structlog.get_logger(__name__)
 
@@ -39,11 +39,11 @@ class Bridge:
         self._metrics = Metrics()
         self._http = settings.http
         self._token = settings.http.token
-        self._opening = StoreOpener(clock)
+        self._store_opener = StoreOpener(clock)
         self._opened: OpenedStore | None = None
         self._web: WebServer | None = None
         self._engine: Engine | None = None
-        self._stalls: asyncio.Task[None] | None = None
+        self._loop_monitor: asyncio.Task[None] | None = None
         self._tried: frozenset[str] = frozenset()
         self.stopping = False
         self.port = 0
@@ -53,18 +53,18 @@ class Bridge:
 
         Raises StoreError, ConfigError or CmcNotifyError where waiting is no help.
         """
-        self._stalls = asyncio.create_task(watch_stalls(self._metrics), name="stalls")
+        self._loop_monitor = asyncio.create_task(monitor_loop(self._metrics), name="loop monitor")
         try:
             web = await self._listen()
-            self._opened = opened = await self._opening.open(self._store_url)
+            self._opened = opened = await self._store_opener.open(self._store_url)
             self._links = Links(opened.link_secret, self._http.external_url)
-            await web.show(self._pages(opened))
+            await web.replace_app(self._pages(opened))
             self._engine = self._first_engine()
             self._engine.start()
         except BaseException:
             await self.stop()
             raise
-        _log.info("bridge.started", **self._place(), controllers=list(self._settings.controllers))
+        _log.info("bridge.started", **self._location(), controllers=list(self._settings.controllers))
 
     async def reload(self, settings: Settings) -> None:
         """Go on with other settings; where they can't be used, raise, and the old ones go on.
@@ -98,9 +98,9 @@ class Bridge:
                 _log.error("bridge.stop_failed", exc_info=failed)
         if self._opened:
             await self._opened.store.close()
-        if self._stalls:
-            self._stalls.cancel()
-        if self._engine or self._opening.trouble:
+        if self._loop_monitor:
+            self._loop_monitor.cancel()
+        if self._engine or self._store_opener.trouble:
             _log.info("bridge.stopped")
 
     def controllers(self) -> Sequence[LiveController]:
@@ -112,7 +112,7 @@ class Bridge:
                 name=name,
                 tried=poller.tried or name in self._tried,
                 polling=self._engine.polls(name),
-                leader=self._engine.leading.leader(name) if self._engine.leading else None,
+                leader=self._engine.election.leader(name) if self._engine.election else None,
             )
             for name, poller in self._engine.pollers.items()
         ]
@@ -137,7 +137,7 @@ class Bridge:
         except Exception as error:
             if self._settings is self._first:
                 raise
-            tell_refused(error)
+            log_refused(error)
         self._settings = self._first
         configure_logging(self._first.log.format, self._first.log.level, sys.stderr)
         return self._make_engine(self._first)
@@ -161,12 +161,12 @@ class Bridge:
         return self._token
 
     async def _listen(self) -> WebServer:
-        waiting = create_waiting_app(
-            reason=lambda: self._opening.trouble, token=self._token_now, listen_host=self._http.host
+        waiting = create_startup_app(
+            reason=lambda: self._store_opener.trouble, token=self._token_now, listen_host=self._http.host
         )
         self._web = WebServer(waiting, self._http.host, self._http.port)
         self.port = await self._web.start()
-        _log.debug("bridge.listening", **self._place())
+        _log.debug("bridge.listening", **self._location())
         return self._web
 
     def _pages(self, opened: OpenedStore) -> Application:
@@ -184,7 +184,7 @@ class Bridge:
             clock=self._clock,
         )
 
-    def _place(self) -> Mapping[str, object]:
+    def _location(self) -> Mapping[str, object]:
         """Where people find us, for the log."""
         return {"url": _page_address(self._http, self.port), "port": self.port}
 
@@ -199,7 +199,7 @@ class Bridge:
         return [key for key, differs in changed.items() if differs]
 
 
-def tell_refused(error: Exception) -> None:
+def log_refused(error: Exception) -> None:
     """Log why a config that was read on the way is not used."""
     if isinstance(error, ConfigError):
         _log.error("bridge.reload_refused", problems=list(error.problems))

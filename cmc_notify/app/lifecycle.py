@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import structlog
 
-from cmc_notify.app.bridge import Bridge, tell_refused
+from cmc_notify.app.bridge import Bridge, log_refused
 from cmc_notify.app.factories import Plugins
 from cmc_notify.app.secret_rotation import SecretRotation
 from cmc_notify.settings import Loaded
 
 _log = structlog.get_logger(__name__)
 
-LOOK_EVERY = 30.0
+CHECK_EVERY = 30.0
 """Seconds between two looks at the files that the config names."""
 
 
@@ -22,7 +22,7 @@ async def run(
     plugins: Plugins,
     *,
     reread: Callable[[], Loaded],
-    look_every: float = LOOK_EVERY,
+    check_every: float = CHECK_EVERY,
 ) -> None:
     """The bridge until SIGTERM or SIGINT; SIGHUP reads the config again (``reread``).
 
@@ -33,12 +33,12 @@ async def run(
     ended, hung_up = _listen_to_signals()
     starting = asyncio.create_task(bridge.start())
     try:
-        while await _next_turn(starting, ended, hung_up, within=look_every):
+        while await _next_turn(starting, ended, hung_up, within=check_every):
             if hung_up.is_set():
                 hung_up.clear()
                 rotation = await _reload(bridge, reread, rotation)
             else:
-                rotation = await _look(bridge, rotation)
+                rotation = await _reload_rotated(bridge, rotation)
     finally:
         await _stop(bridge, starting)
 
@@ -81,9 +81,9 @@ async def _stop(bridge: Bridge, starting: asyncio.Task[None]) -> None:
     await asyncio.gather(starting, return_exceptions=True)
 
 
-async def _look(bridge: Bridge, rotation: SecretRotation) -> SecretRotation:
+async def _reload_rotated(bridge: Bridge, rotation: SecretRotation) -> SecretRotation:
     """Use the secrets that were rotated, if any were."""
-    if not await rotation.seen():
+    if not await rotation.changed():
         return rotation
     return await _reload(bridge, rotation.loaded.reread_files, rotation)
 
@@ -94,7 +94,7 @@ async def _reload(bridge: Bridge, read: Callable[[], Loaded], rotation: SecretRo
         loaded = await asyncio.to_thread(read)
         await bridge.reload(loaded.settings)
     except Exception as error:  # noqa: BLE001  a new config, or a plugin's fault, must not end what runs
-        tell_refused(error)
+        log_refused(error)
     else:
         return SecretRotation(loaded)
     return rotation

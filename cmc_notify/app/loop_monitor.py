@@ -8,27 +8,27 @@ from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-EVERY = 0.25
+CHECK_EVERY = 0.25
 """Seconds between two looks."""
 LATE = 1.0
 """Seconds of lateness that the log tells."""
-TELL_EVERY = 60.0
-"""Seconds between two such lines; the metric knows every one."""
+LOG_EVERY = 60.0
+"""Seconds between two such lines; the metric knows check_every one."""
 
 
-async def watch_stalls(metrics: Metrics, *, every: float = EVERY, late: float = LATE) -> None:
+async def monitor_loop(metrics: Metrics, *, check_every: float = CHECK_EVERY, late: float = LATE) -> None:
     """Measure until cancelled."""
     clock = asyncio.get_running_loop().time
-    told_at = float("-inf")
+    logged_at = float("-inf")
     while True:
-        asked = clock()
-        await asyncio.sleep(every)
-        stall = max(0.0, clock() - asked - every)
-        metrics.loop_stall_seconds.observe(stall)
-        if stall > late and clock() - told_at >= TELL_EVERY:
-            told_at = clock()
+        started = clock()
+        await asyncio.sleep(check_every)
+        delay = max(0.0, clock() - started - check_every)
+        metrics.loop_stall_seconds.observe(delay)
+        if delay > late and clock() - logged_at >= LOG_EVERY:
+            logged_at = clock()
             _log.warning(
                 "loop.stalled",
-                seconds=round(stall, 3),
+                seconds=round(delay, 3),
                 cause="the machine is too busy, the process was suspended, or one piece of work takes long",
             )

@@ -14,20 +14,20 @@ from cmc_notify.settings.files import Digests, digests
 
 _log = structlog.get_logger(__name__)
 
-SETTLE = 0.5
+SETTLE_TIME = 0.5
 """Seconds that a changed file must stay the same: whoever writes it in pieces is done by then."""
 
 
 class SecretRotation:
     """Looks at the files of one reading of the config."""
 
-    def __init__(self, loaded: Loaded, *, settle: float = SETTLE) -> None:
+    def __init__(self, loaded: Loaded, *, settle: float = SETTLE_TIME) -> None:
         self.loaded = loaded
         self._settle = settle
         self._tried: Digests = loaded.files
         self._missing: frozenset[Path] = frozenset()
 
-    async def seen(self) -> bool:
+    async def changed(self) -> bool:
         """Whether files hold something new, as nobody has tried it yet; from now on it counts as tried."""
         now = await self._digests()
         new = [file for file, digest in now.items() if digest not in (None, self.loaded.files[file])]

@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 """Seconds between two tries; each wait is twice the one before."""
-REMIND = 300.0
+REMIND_EVERY = 300.0
 """Seconds until the log repeats a reason that stays the same."""
 
 
@@ -36,7 +36,7 @@ class StoreOpener:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._told_at = 0.0
+        self._logged_at = 0.0
         self.trouble: str | None = None
 
     async def open(self, url: Callable[[], str]) -> OpenedStore:
@@ -53,7 +53,7 @@ class StoreOpener:
             except StoreError as error:
                 if tried == first and not isinstance(error, StoreUnavailable):
                     raise
-                self._tell(str(error), loop.time())
+                self._log_trouble(str(error), loop.time())
             else:
                 if opened.url != url():  # a reload came in between
                     await opened.store.close()
@@ -72,8 +72,8 @@ class StoreOpener:
             await store.close()
             raise
 
-    def _tell(self, trouble: str, now: float) -> None:
-        if trouble != self.trouble or now - self._told_at >= REMIND:
+    def _log_trouble(self, trouble: str, now: float) -> None:
+        if trouble != self.trouble or now - self._logged_at >= REMIND_EVERY:
             _log.error("store.unavailable", error=trouble, next="it is tried again until it opens")
-            self._told_at = now
+            self._logged_at = now
         self.trouble = trouble

@@ -1,4 +1,4 @@
-"""``status``: the whole bridge at one look, from its store."""
+"""``status``: the whole bridge at one report, from its store."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from cmc_notify.cli.common import ago, in_short, opened_store, read_settings, run_async
-from cmc_notify.cli.context_words import in_words
+from cmc_notify.cli.context_words import context_text
 from cmc_notify.cli.options import ConfigOption, JsonOption, single
-from cmc_notify.cli.output import brief, print_json, print_table, say
+from cmc_notify.cli.output import brief, print_json, print_lines, print_table
 from cmc_notify.core.model import JobState
 from cmc_notify.core.silences import Silence
-from cmc_notify.leadership import polls_of
+from cmc_notify.leadership import lead_name
 from cmc_notify.ports import TicketFilter, TicketRow
 from cmc_notify.settings import Settings
 from cmc_notify.settings.controller import PollSettings
@@ -23,23 +23,23 @@ from cmc_notify.web.documents import (
     sink_document,
     ticket_row_document,
 )
-from cmc_notify.web.job_context import JobContext, marks_of_jobs
+from cmc_notify.web.job_context import JobContext, job_contexts
 from cmc_notify.web.overview import ControllerView, Overview, overview
 from cmc_notify.web.silence_documents import silence_document
 
-OPEN_JOBS = 1000
+MAX_OPEN_JOBS = 1000
 """Jobs that can be open at once before the number is no longer exact."""
 
 
-MISSED = 3
-"""A controller that was not asked for so many of its longer interval is stale: its state is of then."""
-TICKETS = 20
+STALE_AFTER_INTERVALS = 3
+"""A controller that was not polled for so many of its longer interval is stale: its state is of then."""
+SHOWN_TICKETS = 20
 """Open tickets in the table; JSON has all."""
-SHOWN = 3
+SHOWN_PROBLEMS = 3
 """Jobs that can't be read, of each controller; JSON has all."""
 
 
-class Look(NamedTuple):
+class StatusReport(NamedTuple):
     """What the store told at one moment."""
 
     whole: Overview
@@ -53,40 +53,42 @@ class Look(NamedTuple):
     """The open ones."""
     silences: Sequence[Silence]
     """Those that act."""
-    marks: Mapping[tuple[str, str], JobContext]
+    contexts: Mapping[tuple[str, str], JobContext]
     """Of the open jobs."""
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Controllers, open jobs, open failures and the outbox, at one look."""
+    """Controllers, open jobs, open failures and the outbox, at one report."""
     settings, _ = read_settings(config)
-    look = run_async(_read(settings))
+    report = run_async(_read(settings))
     if as_json:
-        print_json(msgspec.to_builtins(_document(look)))
+        print_json(msgspec.to_builtins(_document(report)))
         return
-    _print(settings, look)
+    _print(settings, report)
 
 
-def _document(look: Look) -> dict[str, object]:
+def _document(report: StatusReport) -> dict[str, object]:
     """What only the running process knows is at /api/v1/status."""
     return {
-        "bridge": {"running": look.running},
+        "bridge": {"running": report.running},
         "controllers": [
-            _without(controller_document(view), "polling", "next_poll") | {"state": look.states[view.name]}
-            for view in look.whole.controllers
+            _without(controller_document(view), "polling", "next_poll") | {"state": report.states[view.name]}
+            for view in report.whole.controllers
         ],
         "sinks": [
-            _without(sink_document(view), "blocked") | {"last_error": look.troubles.get(view.name)}
-            for view in look.whole.sinks
+            _without(sink_document(view), "blocked") | {"last_error": report.troubles.get(view.name)}
+            for view in report.whole.sinks
         ],
-        "open_jobs": [job_document(name, state, look.marks[name, state.uid]) for name, state in look.jobs],
-        "tickets": [ticket_row_document(row) for row in look.tickets],
-        "silences": [silence_document(each, time.time()) for each in look.silences],
+        "open_jobs": [
+            job_document(name, state, report.contexts[name, state.uid]) for name, state in report.jobs
+        ],
+        "tickets": [ticket_row_document(row) for row in report.tickets],
+        "silences": [silence_document(each, time.time()) for each in report.silences],
     }
 
 
 class _Configured:
-    """What the config says there should be, where no running process is asked."""
+    """What the config says there should be, where no running process is polled."""
 
     stopping = False
 
@@ -96,7 +98,7 @@ class _Configured:
 
     def controllers(self) -> Sequence[LiveController]:
         return [
-            LiveController(name=name, tried=False, leader=self._leaders.get(polls_of(name)))
+            LiveController(name=name, tried=False, leader=self._leaders.get(lead_name(name)))
             for name in self._settings.controllers
         ]
 
@@ -104,47 +106,47 @@ class _Configured:
         return [LiveSink(name=name, type=sink.type) for name, sink in self._settings.sinks.items()]
 
 
-async def _read(settings: Settings) -> Look:
+async def _read(settings: Settings) -> StatusReport:
     async with opened_store(settings) as store:
         whole = await overview(store.ledger, _Configured(settings, await store.leadership.leaders()))
-        asked = {view.name: _asked(view, settings) for view in whole.controllers}
+        polled = {view.name: _is_polled(view, settings) for view in whole.controllers}
         runs = store.bridge_runs()
-        jobs = await store.ledger.jobs(open_only=True, limit=OPEN_JOBS)
-        return Look(
+        jobs = await store.ledger.jobs(open_only=True, limit=MAX_OPEN_JOBS)
+        return StatusReport(
             whole=whole,
             jobs=jobs,
-            tickets=await store.ledger.tickets(TicketFilter(open_only=True, limit=OPEN_JOBS)),
+            tickets=await store.ledger.tickets(TicketFilter(open_only=True, limit=MAX_OPEN_JOBS)),
             silences=await store.silences.active(now=time.time()),
-            marks=await marks_of_jobs(store.ledger, jobs),
+            contexts=await job_contexts(store.ledger, jobs),
             troubles=await store.ledger.troubles(),
-            states={view.name: view.state if asked[view.name] else "stale" for view in whole.controllers},
+            states={view.name: view.state if polled[view.name] else "stale" for view in whole.controllers},
             # Where several may use the store, their polls are the sign of life.
             running=any(
-                asked[view.name] and view.meta.last_attempt_at is not None for view in whole.controllers
+                polled[view.name] and view.meta.last_attempt_at is not None for view in whole.controllers
             )
             if runs is None
             else runs,
         )
 
 
-def _asked(view: ControllerView, settings: Settings) -> bool:
+def _is_polled(view: ControllerView, settings: Settings) -> bool:
     """Whether a bridge still asks it, or never has."""
     last, configured = view.meta.last_attempt_at, settings.controllers.get(view.name)
     if last is None:
         return True
     poll = configured.poll if configured else PollSettings()
-    return time.time() - last <= MISSED * max(poll.interval, poll.idle_interval)
+    return time.time() - last <= STALE_AFTER_INTERVALS * max(poll.interval, poll.idle_interval)
 
 
 def _without(document: dict[str, object], *keys: str) -> dict[str, object]:
     return {key: value for key, value in document.items() if key not in keys}
 
 
-def _print(settings: Settings, look: Look) -> None:
-    whole = look.whole
-    if not look.running:
+def _print(settings: Settings, report: StatusReport) -> None:
+    whole = report.whole
+    if not report.running:
         polls = [view.meta.last_poll_at for view in whole.controllers if view.meta.last_poll_at is not None]
-        say(f"No bridge is running; last poll {ago(max(polls, default=None))}.", "")
+        print_lines(f"No bridge is running; last poll {ago(max(polls, default=None))}.", "")
     shared = any(view.live and view.live.leader for view in whole.controllers)
     print_table(
         (
@@ -155,10 +157,10 @@ def _print(settings: Settings, look: Look) -> None:
         [
             (
                 view.name if view.live else f"{view.name} (no longer in the config)",
-                look.states[view.name],
+                report.states[view.name],
                 ago(view.meta.last_poll_at),
                 *([view.live.leader if view.live else None] if shared else []),
-                sum(name == view.name for name, _ in look.jobs),
+                sum(name == view.name for name, _ in report.jobs),
                 view.open_failures,
                 brief(view.meta.last_error) if view.state != "ok" else None,
             )
@@ -168,13 +170,13 @@ def _print(settings: Settings, look: Look) -> None:
         below=("last error",),
     )
     for view in whole.controllers:
-        say(*_unread(view))
-    for name, state in look.jobs:
-        if note := in_words(look.marks[name, state.uid]):
-            say(f"{name}: job {state.job.id}: {note}")
-    say("")
+        print_lines(*_unreadable_lines(view))
+    for name, state in report.jobs:
+        if note := context_text(report.contexts[name, state.uid]):
+            print_lines(f"{name}: job {state.job.id}: {note}")
+    print_lines("")
     print_table(
-        ("sink", "type", "waiting", "oldest", "sent", "dead", "last error"),
+        ("sink", "type", "pending", "oldest", "sent", "dead", "last error"),
         [
             (
                 view.name,
@@ -183,24 +185,24 @@ def _print(settings: Settings, look: Look) -> None:
                 in_short(view.depth.oldest_pending_at, settings),
                 view.depth.sent,
                 view.depth.dead,
-                brief(look.troubles.get(view.name)),
+                brief(report.troubles.get(view.name)),
             )
             for view in whole.sinks
         ],
         empty="No sink is configured.",
         below=("last error",),
     )
-    _print_standing(settings, look)
+    _print_tickets_and_silences(settings, report)
     if dead := sum(view.depth.dead for view in whole.sinks):
-        say(
+        print_lines(
             "", f"{dead} dead: cmc-notify deliveries --state dead shows why, … retry --dead sends them again."
         )
 
 
-def _print_standing(settings: Settings, look: Look) -> None:
+def _print_tickets_and_silences(settings: Settings, report: StatusReport) -> None:
     """Open tickets, and what is not told just now."""
-    if look.tickets:
-        say("")
+    if report.tickets:
+        print_lines("")
         print_table(
             ("ticket", "at", "about", "changed", "link"),
             [
@@ -211,26 +213,26 @@ def _print_standing(settings: Settings, look: Look) -> None:
                     in_short(row.changed_at, settings),
                     row.ticket.url,
                 )
-                for row in look.tickets[:TICKETS]
+                for row in report.tickets[:SHOWN_TICKETS]
             ],
             empty="",
             below=("link",),
         )
-        if (left := len(look.tickets) - TICKETS) > 0:
-            say(f"… and {left:,} more; --json has them")
-    if look.silences:
-        ends = in_short(look.silences[0].ends_at, settings)
-        several = len(look.silences) > 1
-        words = f"{len(look.silences)} silences act, the first" if several else "A silence acts"
-        say("", f"{words} until {ends}: cmc-notify silences lists {'them' if several else 'it'}.")
+        if (left := len(report.tickets) - SHOWN_TICKETS) > 0:
+            print_lines(f"… and {left:,} more; --json has them")
+    if report.silences:
+        ends = in_short(report.silences[0].ends_at, settings)
+        several = len(report.silences) > 1
+        words = f"{len(report.silences)} silences act, the first" if several else "A silence acts"
+        print_lines("", f"{words} until {ends}: cmc-notify silences lists {'them' if several else 'it'}.")
 
 
-def _unread(view: ControllerView) -> Iterator[str]:
+def _unreadable_lines(view: ControllerView) -> Iterator[str]:
     """What the controller says and the bridge can't read."""
     malformed = view.meta.malformed
-    for problem in malformed[:SHOWN]:
+    for problem in malformed[:SHOWN_PROBLEMS]:
         yield f"{view.name}: a job can't be read: {brief(problem)}"
-    if (left := len(malformed) - SHOWN) > 0:
+    if (left := len(malformed) - SHOWN_PROBLEMS) > 0:
         yield f"{view.name}: … and {left:,} more that can't be read; --json has all"
     if unknown := view.meta.unknown_statuses:
         yield f"{view.name}: unknown job statuses: {', '.join(unknown)}"

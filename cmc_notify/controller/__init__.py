@@ -1,6 +1,6 @@
-"""The CMC: sign-in, requests, and the vendor's JSON turned into the model.
+"""Access to a CMC: sign-in, requests, and the vendor's JSON as model objects.
 
-Whatever a controller answers ends as a model object or as one of the errors in ``cmc_notify.errors``;
+Whatever a controller sends ends as a model object or as one of the errors in ``cmc_notify.errors``;
 no foreign exception and no secret leaves this package.
 """
 

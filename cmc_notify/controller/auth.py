@@ -1,4 +1,4 @@
-"""Signing in: one credential at a time, renewed before it ends, by one request however many wait for it.
+"""Sign in: one credential at a time, renewed before it ends, by one request however many tasks wait.
 
 The endpoints are those of the service ``common`` 1.0: ``auth_info``, ``login``, ``oauth/token``.
 Secrets are unwrapped only where they are sent; no error and no repr shows one.
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
-from cmc_notify.controller.transport import Answer, Transport
+from cmc_notify.controller.transport import ControllerResponse, Transport
 from cmc_notify.controller.wire import integer
 from cmc_notify.errors import ConfigError, ControllerUnreachable, Unauthorized
 from cmc_notify.settings.controller import AuthSettings
@@ -24,29 +24,29 @@ SIGN_IN_ERRORS = frozenset(
 )
 """The ``error_id`` values that concern the sign-in, whatever the status they come with."""
 
-_TOKEN_LIFE = 3600.0  # "about one hour", where the answer has no expires_in
+_TOKEN_LIFE = 3600.0  # "about one hour", if the response has no expires_in
 _RENEW_AT = 0.8
 _JWT_PARTS = 3
-# Whatever else stands in auth_info would go into errors, events and messages.
+# Anything else in auth_info would get into errors, events and messages.
 _METHOD = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _MOST_METHODS = 10
-# What our methods are called there; letters and digits only: OAUTH2.0 and OAUTH_2_0 are both seen.
+# The vendor's names of our methods; letters and digits only: OAUTH2.0 and OAUTH_2_0 are both seen.
 _OFFERED_AS = {"basic": "BASIC", "cookie": "COOKIE", "access_code": "OAUTH20"}
 
 
 class Credential(Struct, frozen=True):
-    """What makes a request ours. A cookie session has no headers: its cookie lies in the transport."""
+    """The headers that sign a request in. A cookie session has none: its cookie is in the transport."""
 
     headers: Mapping[str, str]
     renew_at: float
-    """On the clock that SignIn was given; infinite where only a 401 tells."""
+    """By the clock of SignIn; infinite if only a 401 shows that it has ended."""
 
     def __repr__(self) -> str:
         return f"Credential({', '.join(self.headers) or 'no headers'})"
 
 
 class SignIn:
-    """The credential to use for the next request. Any number of tasks may ask at the same time."""
+    """Provides the credential for the next request. Any number of tasks may call it at the same time."""
 
     def __init__(
         self,
@@ -71,24 +71,26 @@ class SignIn:
         }[settings.method]
 
     async def credential(self, *, refused: Credential | None = None) -> Credential:
-        """The current credential, or a new one where there is none, it is near its end, or it is ``refused``.
+        """Return the current credential, or a new one if there is none, it ends soon, or it is ``refused``.
 
         Raises Unauthorized or ControllerUnreachable.
         """
         async with self._lock:
             current = self._current
             if current is None or current is refused or self._clock() >= current.renew_at:
-                self._current = None  # what is refused or past stays so, also where the next line fails
+                self._current = (
+                    None  # a refused or ended one is never used again, even if the next line fails
+                )
                 self._current = current = await self._obtain()
             return current
 
     def forget(self) -> None:
-        """Sign in anew before the next request."""
+        """Sign in again before the next request."""
         self._current = None
 
-    async def refusal(self, answer: Answer) -> Unauthorized:
-        """The error for an answer that refuses our credentials, with the remedy where auth_info tells one."""
-        return Unauthorized(f"{self._transport.describe(answer)}; {await self._remedy()}")
+    async def refusal(self, response: ControllerResponse) -> Unauthorized:
+        """Return the error for a response that refuses our credentials, with a remedy from auth_info."""
+        return Unauthorized(f"{self._transport.describe(response)}; {await self._remedy()}")
 
     async def _remedy(self) -> str:
         method = self._settings.method
@@ -97,17 +99,17 @@ class SignIn:
         if method == "none":
             return f"set auth.method (the controller offers {', '.join(offered) or 'no method'})"
         if offered and method in _OFFERED_AS and _OFFERED_AS[method] not in known:
-            return f"auth.method {method} is not offered here, only {', '.join(offered)}"
+            return f"auth.method {method} is not offered by this controller, only {', '.join(offered)}"
         return f"check the credentials in auth (method {method})"
 
     async def _offered(self) -> list[str]:
         try:
-            answer = await self._transport.send("GET", f"{COMMON}/auth_info")
+            response = await self._transport.send("GET", f"{COMMON}/auth_info")
         except ControllerUnreachable:
             return []
-        if answer.status == 404:  # noqa: PLR2004  the vendor's client reads it so
+        if response.status == 404:  # noqa: PLR2004  the vendor's client reads it so
             return ["BASIC"]
-        methods = answer.document().get("supported_methods") if answer.ok else None
+        methods = response.document().get("supported_methods") if response.ok else None
         found = methods if isinstance(methods, list) else []
         return [word for word in found if isinstance(word, str) and _METHOD.fullmatch(word)][:_MOST_METHODS]
 
@@ -128,9 +130,9 @@ class SignIn:
         user, password = self._user()
         self._transport.keep_secret(password)
         self._transport.forget_cookies()
-        answer = await self._ask("login", json={"username": user, "password": password})
+        response = await self._request("login", json={"username": user, "password": password})
         if not self._transport.has_cookies():
-            raise ControllerUnreachable(f"{answer.place}: the answer to the sign-in sets no cookie")
+            raise ControllerUnreachable(f"{response.endpoint}: the response to the sign-in sets no cookie")
         return Credential({}, float("inf"))
 
     async def _exchange_code(self) -> Credential:
@@ -139,30 +141,30 @@ class SignIn:
         self._transport.keep_secret(code)
         state = secrets.token_urlsafe(24)
         header = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
-        answer = await self._ask(
+        response = await self._request(
             "oauth/token",
             form={"grant_type": "access_code", "assertion": f"{header}.{code}.", "state": state},
         )
-        document = answer.document()
+        document = response.document()
         if document.get("state") != state:
             raise ControllerUnreachable(
-                f"{answer.place}: the answer to the sign-in has another state than the request; refused"
+                f"{response.endpoint}: the response to the sign-in has a different state than the request"
             )
         token = document.get("access_token")
         if not isinstance(token, str) or not _sendable(token):
             raise ControllerUnreachable(
-                f"{answer.place}: the answer to the sign-in has no usable access_token"
+                f"{response.endpoint}: the response to the sign-in has no usable access_token"
             )
         life = integer(document.get("expires_in"))
         return self._with_header(_bearer(token), code, token, life=life if life and life > 0 else _TOKEN_LIFE)
 
-    async def _ask(
+    async def _request(
         self, resource: str, *, json: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
-    ) -> Answer:
-        answer = await self._transport.send("POST", f"{COMMON}/{resource}", json=json, form=form)
-        if not answer.ok or answer.document().get("error_id") in SIGN_IN_ERRORS:
-            raise await self.refusal(answer)
-        return answer
+    ) -> ControllerResponse:
+        response = await self._transport.send("POST", f"{COMMON}/{resource}", json=json, form=form)
+        if not response.ok or response.document().get("error_id") in SIGN_IN_ERRORS:
+            raise await self.refusal(response)
+        return response
 
     def _user(self) -> tuple[str, str]:
         assert self._settings.username is not None  # AuthSettings is complete for its method
@@ -176,7 +178,7 @@ class SignIn:
 
 
 def _bearer(token: str) -> str:
-    """The vendor's client library tells a signed token by its three parts."""
+    """Return the header value. The vendor's client library recognizes a signed token by its three parts."""
     return f"{'SignedBearer' if len(token.split('.')) == _JWT_PARTS else 'Bearer'} {token}"
 
 
@@ -185,11 +187,11 @@ def _sendable(text: str) -> bool:
 
 
 def _check_characters(name: str, settings: AuthSettings) -> None:
-    """Refuse at start what no request could carry."""
-    place = f"controllers.{name}.auth"
+    """Refuse at the start what no request could carry."""
+    key = f"controllers.{name}.auth"
     for field in ("token", "access_code"):
         secret = getattr(settings, field)
         if secret is not None and not _sendable(secret.get_secret_value()):
-            raise ConfigError(f"{place}.{field}: holds blanks or characters beyond ASCII; paste it again")
+            raise ConfigError(f"{key}.{field}: holds blanks or characters that are not ASCII; paste it again")
     if settings.method == "basic" and ":" in (settings.username or ""):
-        raise ConfigError(f"{place}.username: basic sign-in allows no colon; use method cookie")
+        raise ConfigError(f"{key}.username: basic sign-in allows no colon; use method cookie")

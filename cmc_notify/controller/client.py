@@ -1,7 +1,7 @@
 """Every resource of the vendor's page, as ``ports.JobSource``.
 
-A list is taken whole or not at all: what is not a complete list raises ControllerUnreachable, and the poll
-that asked for it commits nothing. A refused credential is renewed once and the request repeated once.
+A list is taken whole or not at all: an incomplete list raises ControllerUnreachable, and its poll commits
+nothing. A refused credential is renewed once and the request repeated once.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ from typing import Any, Self, TypeVar
 
 from cmc_notify.controller.auth import COMMON, SIGN_IN_ERRORS, SignIn
 from cmc_notify.controller.listing import ListedItem, NotAList, list_items, single_item, split
-from cmc_notify.controller.transport import Answer, Transport
+from cmc_notify.controller.transport import ControllerResponse, Transport
 from cmc_notify.controller.wire import decode_appliance, decode_feature, parse
 from cmc_notify.core.model import Appliance, Feature, Job
 from cmc_notify.errors import ControllerError, ControllerUnreachable, JobNotFound, MalformedJob, Unauthorized
 from cmc_notify.settings.controller import ControllerSettings
 
 _SERVICE = "cmc.configurator"
-_VERSIONS = ("1.1", "1.0")  # the one we like best comes first; their jobs and features are the same
+_VERSIONS = ("1.1", "1.0")  # the preferred one first; their jobs and features are the same
 _INVENTORY = "/api/cmc.appliance_inventory/1.0/brief_appliances"
-_LARGE = 1_000_000  # bytes that would hold up the event loop noticeably
+_LARGE = 1_000_000  # bytes that would delay the event loop noticeably
 
 Thing = TypeVar("Thing", Feature, Appliance)
 
 
 class Controller:
-    """One controller. ``warnings`` are the weak points of its settings, to be logged at each start."""
+    """One controller. ``warnings`` holds the weak points of its settings, to be logged at each start."""
 
     def __init__(
         self, name: str, settings: ControllerSettings, *, clock: Callable[[], float] = time.monotonic
@@ -46,7 +46,7 @@ class Controller:
 
     @property
     def clock_offset(self) -> float | None:
-        """Seconds that the controller's clock is ahead of ours, by its last answer; None if it never said."""
+        """The seconds that the controller's clock is ahead of ours, by its last response, or None."""
         return self._transport.clock_offset
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Controller:
         await self._transport.close()
 
     async def sign_in(self) -> None:
-        """Prove that address, credentials and the right to read jobs and features are there."""
+        """Prove that the address and the credentials are right, and may read jobs and features."""
         self._version = None
         await self._sign_in.credential()
         await self.list_features()
@@ -69,55 +69,55 @@ class Controller:
         after: int | None = None,
         before: int | None = None,
     ) -> Sequence[ListedItem]:
-        """The job list with the vendor's four filters; ``status`` is sent as given."""
-        answer = await self._get(
+        """Return the job list with the vendor's four filters; ``status`` is sent as given."""
+        response = await self._get(
             await self._resource("jobs"),
             {"job_status": status, "feature_id": feature_id, "after": after, "before": before},
         )
-        self._usable(answer)
+        self._usable(response)
         try:
-            if len(answer.body) < _LARGE:
-                return list_items(answer.body)
-            return await asyncio.to_thread(list_items, answer.body)
+            if len(response.body) < _LARGE:
+                return list_items(response.body)
+            return await asyncio.to_thread(list_items, response.body)
         except NotAList as error:
-            raise ControllerUnreachable(f"{answer.place}: {error}") from None
+            raise ControllerUnreachable(f"{response.endpoint}: {error}") from None
 
     async def get_job(self, job_id: int) -> ListedItem:
-        """One job by id; raises JobNotFound."""
-        answer = await self._get(await self._resource(f"jobs/items/{job_id}"))
-        if answer.status == 404:  # noqa: PLR2004  documented for an id that is not there
+        """Return one job by id. Raises JobNotFound."""
+        response = await self._get(await self._resource(f"jobs/items/{job_id}"))
+        if response.status == 404:  # noqa: PLR2004  documented for an id that is not there
             raise JobNotFound(f"the controller has no job {job_id}")
-        return _one_job(self._usable(answer))
+        return _one_job(self._usable(response))
 
     async def cancel_job(self, job_id: int) -> Job:
-        """Ask the controller to cancel; returns the job as it answers.
+        """Cancel a job at the controller; returns the job from the response.
 
-        Raises JobNotFound, and ControllerError with the controller's words where it refuses.
+        Raises JobNotFound, and ControllerError with the controller's words if it refuses.
         """
-        answer = await self._request("POST", await self._resource(f"jobs/items/{job_id}/cancel"))
-        if answer.status == 404:  # noqa: PLR2004  documented for an id that is not there
+        response = await self._request("POST", await self._resource(f"jobs/items/{job_id}/cancel"))
+        if response.status == 404:  # noqa: PLR2004  documented for an id that is not there
             raise JobNotFound(f"the controller has no job {job_id}")
-        if not answer.ok:
-            raise ControllerError(f"job {job_id} was not canceled: {self._transport.describe(answer)}")
+        if not response.ok:
+            raise ControllerError(f"job {job_id} was not canceled: {self._transport.describe(response)}")
         try:
-            return _one_job(answer).decode()
+            return _one_job(response).decode()
         except MalformedJob as error:
-            raise ControllerUnreachable(f"{answer.place}: the job in the answer: {error}") from error
+            raise ControllerUnreachable(f"{response.endpoint}: the job in the response: {error}") from error
 
     async def list_features(self, *, name: str | None = None) -> Sequence[Feature]:
-        """The features that can be pushed; one without an id, or unreadable, is left out."""
-        answer = self._usable(await self._get(await self._resource("features"), {"name": name}))
-        return _named(answer, decode_feature)
+        """Return the features that can be pushed; one without an id, or unreadable, is left out."""
+        response = self._usable(await self._get(await self._resource("features"), {"name": name}))
+        return _named(response, decode_feature)
 
     async def get_feature(self, feature_id: int) -> Feature | None:
-        """One feature by id; None where the controller does not know it."""
-        answer = await self._get(await self._resource(f"features/items/{feature_id}"))
-        return None if answer.status == 404 else decode_feature(self._usable(answer).json())  # noqa: PLR2004  documented for an id that is not there
+        """Return one feature by id; None if the controller does not know it."""
+        response = await self._get(await self._resource(f"features/items/{feature_id}"))
+        return None if response.status == 404 else decode_feature(self._usable(response).json())  # noqa: PLR2004  documented for an id that is not there
 
     async def list_appliances(self) -> Sequence[Appliance]:
-        """The inventory; empty where this account can't read it, or it does not answer as it should.
+        """Return the inventory; empty if this account can't read it, or the response is unusable.
 
-        Never raises: names are a courtesy, and no poll fails for want of them.
+        Never raises: names are optional, and no poll fails without them.
         """
         try:
             return _named(self._usable(await self._get(_INVENTORY)), decode_appliance)
@@ -130,9 +130,9 @@ class Controller:
         return f"/api/{_SERVICE}/{self._version}/{path}"
 
     async def _discover(self) -> str:
-        answer = await self._get(f"{COMMON}/services")
+        response = await self._get(f"{COMMON}/services")
         try:
-            services = answer.json() if answer.ok else []
+            services = response.json() if response.ok else []
         except ControllerUnreachable:
             services = []
         for service in services if isinstance(services, list) else []:
@@ -141,64 +141,70 @@ class Controller:
                 for version in _VERSIONS:
                     if isinstance(offered, list) and version in offered:
                         return version
-        return _VERSIONS[-1]  # also where the controller can't be asked: 1.0 is what its page documents
+        return _VERSIONS[-1]  # also if the request fails: 1.0 is the version that the vendor's page documents
 
-    async def _get(self, path: str, params: Mapping[str, str | int | None] | None = None) -> Answer:
+    async def _get(
+        self, path: str, params: Mapping[str, str | int | None] | None = None
+    ) -> ControllerResponse:
         given = {key: str(value) for key, value in (params or {}).items() if value is not None}
         return await self._request("GET", path, given or None)
 
-    async def _request(self, method: str, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Signed in; where that is refused, signed in anew and repeated, once. Raises Unauthorized."""
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, str] | None = None
+    ) -> ControllerResponse:
+        """Send a request, signed in; if refused, sign in again and repeat once. Raises Unauthorized."""
         credential = await self._sign_in.credential()
-        answer = await self._transport.send(method, path, params=params, headers=credential.headers)
-        if not _refuses_sign_in(answer):
-            return answer
+        response = await self._transport.send(method, path, params=params, headers=credential.headers)
+        if not _refuses_sign_in(response):
+            return response
         credential = await self._sign_in.credential(refused=credential)
-        answer = await self._transport.send(method, path, params=params, headers=credential.headers)
-        if not _refuses_sign_in(answer):
-            return answer
-        raise await self._sign_in.refusal(answer)
+        response = await self._transport.send(method, path, params=params, headers=credential.headers)
+        if not _refuses_sign_in(response):
+            return response
+        raise await self._sign_in.refusal(response)
 
-    def _usable(self, answer: Answer) -> Answer:
-        if answer.ok:
-            return answer
-        self._version = None  # after an upgrade the controller may offer another
-        words = self._transport.describe(answer)
-        if answer.status == 403:  # noqa: PLR2004  signed in, but without the right
+    def _usable(self, response: ControllerResponse) -> ControllerResponse:
+        if response.ok:
+            return response
+        self._version = None  # after an upgrade the controller may offer another version
+        words = self._transport.describe(response)
+        if response.status == 403:  # noqa: PLR2004  signed in, but without the right
             raise Unauthorized(f"{words}; give this account the right to read it")
         raise ControllerUnreachable(words)
 
 
-def _refuses_sign_in(answer: Answer) -> bool:
-    return answer.status == 401 or (not answer.ok and answer.document().get("error_id") in SIGN_IN_ERRORS)  # noqa: PLR2004  what 401 says
+def _refuses_sign_in(response: ControllerResponse) -> bool:
+    if response.status == 401:  # noqa: PLR2004  the meaning of 401 is known
+        return True
+    return not response.ok and response.document().get("error_id") in SIGN_IN_ERRORS
 
 
-def _one_job(answer: Answer) -> ListedItem:
+def _one_job(response: ControllerResponse) -> ListedItem:
     try:
-        return single_item(answer.body)
+        return single_item(response.body)
     except NotAList as error:
-        raise ControllerUnreachable(f"{answer.place}: {error}") from None
+        raise ControllerUnreachable(f"{response.endpoint}: {error}") from None
 
 
-def _named(answer: Answer, decode: Callable[[Any], Thing | None]) -> list[Thing]:
-    """What a list of names holds. An item that can't be read names nothing, and hides no other."""
+def _named(response: ControllerResponse, decode: Callable[[Any], Thing | None]) -> list[Thing]:
+    """Return the items of a list of names. An item that can't be read is left out; the others stay."""
     found: list[Thing] = []
     try:
-        for raw in split(answer.body):
+        for raw in split(response.body):
             with suppress(ValueError, RecursionError):
                 if (thing := decode(parse(raw))) is not None:
                     found.append(thing)
     except NotAList as error:
-        raise ControllerUnreachable(f"{answer.place}: {error}") from None
+        raise ControllerUnreachable(f"{response.endpoint}: {error}") from None
     return found
 
 
 def _weak_points(name: str, settings: ControllerSettings) -> Iterator[str]:
     over_tls = settings.url.startswith("https:")
     if not over_tls and settings.auth.method != "none":
-        yield f"controllers.{name}.url: credentials go over plain HTTP; anyone on the way can read them"
+        yield f"controllers.{name}.url: credentials go over plain HTTP; anyone on the path can read them"
     if over_tls and not settings.tls.verify and not settings.tls.fingerprint:
         yield (
-            f"controllers.{name}.tls.verify is off: whoever stands in the way can pose as the controller;"
+            f"controllers.{name}.tls.verify is off: anyone on the path can pose as the controller;"
             " set tls.fingerprint_sha256 or tls.ca_file instead"
         )

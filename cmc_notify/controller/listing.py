@@ -1,8 +1,8 @@
-"""From a body to its raw items: one bad item never hides the others.
+"""Split a body into its raw items: one bad item never hides the others.
 
 The fast way is msgspec's, which finds the items of 37 MB without building an object. It refuses a whole
-body for one lone surrogate escape or one raw control character, so two slower ways stand behind it:
-repair just these, then find the items by their brackets alone and let each be judged on its own.
+body for one lone surrogate escape or one raw control character, so two slower ways follow:
+replace just these, then find the items by their brackets alone and decode each on its own.
 """
 
 import re
@@ -30,7 +30,7 @@ _STRUCTURE = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{},])',
 
 
 class NotAList(ValueError):
-    """The body holds no list of items."""
+    """The body does not hold a list of items."""
 
 
 class ListedItem:
@@ -43,39 +43,43 @@ class ListedItem:
         self.digest = blake2b(raw, digest_size=16).digest()
 
     def decode(self) -> Job:
-        """The job; raises MalformedJob, with the id where one can be found."""
+        """Return the job. Raises MalformedJob, with the id if one is found."""
         return decode_job(bytes(self._raw))
 
 
 def list_items(body: bytes) -> list[ListedItem]:
-    """The items of a list with their digests; raises NotAList."""
+    """Return the items of a list with their digests. Raises NotAList."""
     return [ListedItem(raw) for raw in split(body)]
 
 
 def single_item(body: bytes) -> ListedItem:
-    """A body that is one object; raises NotAList for anything else. Its content is judged when decoded."""
+    """Return the item of a body that is one object; its content is checked when decoded.
+
+    Raises NotAList for any other body.
+    """
     body = body.removeprefix(_BOM).strip(_BLANK)
     if not body.startswith(b"{") or not body.endswith(b"}"):
-        raise NotAList("the answer is not a JSON object")
+        raise NotAList("the response is not a JSON object")
     return ListedItem(body)
 
 
 def split(body: bytes) -> Sequence[msgspec.Raw | bytes]:
-    """The raw items of a bare array, or of the one array in an object; raises NotAList."""
+    """Return the raw items of a bare array, or of the one array in an object. Raises NotAList."""
     body = body.removeprefix(_BOM)
     try:
         return _split_strictly(body)
     except _REFUSED:
-        repaired = repair(body)
+        replaced = replace_bad_characters(body)
     try:
-        return _split_strictly(repaired)
+        return _split_strictly(replaced)
     except _REFUSED:
-        return _split_by_brackets(repaired)
+        return _split_by_brackets(replaced)
 
 
-def repair(body: bytes) -> bytes:
-    r"""Write ``\ufffd`` for each half of a surrogate pair that stands alone, and control characters as
-    escapes. Line breaks and tabs stay: between the strings they are legal.
+def replace_bad_characters(body: bytes) -> bytes:
+    r"""Replace each lone surrogate by ``\ufffd``, and control characters by escapes.
+
+    Line breaks and tabs stay: between the strings they are legal.
     """
     body = _ESCAPE.sub(lambda found: found[0] if found["whole"] else rb"\ufffd", body)
     return _CONTROL.sub(lambda found: b"\\u%04x" % found[0][0], body)
@@ -86,16 +90,16 @@ def _split_strictly(body: bytes) -> Sequence[msgspec.Raw]:
         try:
             return msgspec.json.decode(body, type=list[msgspec.Raw])
         except msgspec.ValidationError:
-            raise NotAList("the answer is JSON, but no list") from None
+            raise NotAList("the response is JSON, but not a list") from None
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     arrays = [raw for raw in fields.values() if bytes(memoryview(raw)[:1]) == b"["]
     if len(arrays) != 1:
-        raise NotAList(f"the answer is an object with {len(arrays) or 'no'} lists, not one")
+        raise NotAList(f"the response is an object with {len(arrays) or 'no'} lists, not one")
     return msgspec.json.decode(arrays[0], type=list[msgspec.Raw])
 
 
 def _split_by_brackets(body: bytes) -> Sequence[bytes]:
-    """Find the items by brackets and quotes alone; what is between them may be any nonsense."""
+    """Find the items by brackets and quotes alone; the text between them may be anything."""
     text = body.strip(_BLANK)
     at_depth = 1 if text.startswith(b"[") else 2  # items of a bare array, or of the array in an object
     depth = start = end = arrays = 0  # start: where the current item began, 0 outside the array
@@ -115,5 +119,5 @@ def _split_by_brackets(body: bytes) -> Sequence[bytes]:
             if depth == 0:
                 break
     if depth or start or end != len(text) or arrays != 1:
-        raise NotAList("the answer is not JSON, or was cut")
+        raise NotAList("the response is not JSON, or was cut")
     return items[:-1] if items and not items[-1] else items

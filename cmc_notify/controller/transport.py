@@ -1,8 +1,8 @@
-"""HTTP to one controller: whatever goes wrong is a ControllerUnreachable with a short human reason.
+"""HTTP to one controller: every error is a ControllerUnreachable with a short, readable reason.
 
 Guarantees: each request ends within ``poll.timeout``; no more than ``poll.max_body`` decompressed bytes are
-kept of an response; no redirect is followed, so credentials go to no other host; no message holds a query,
-a body or a secret. Answers that the caller must judge (2xx, and 4xx but 408 and 429) are returned.
+kept of a response; no redirect is followed, so credentials go to no other host; no message holds a query,
+a body or a secret. Responses for the caller to check (2xx, and 4xx except 408 and 429) are returned.
 """
 
 import base64
@@ -29,26 +29,26 @@ _EARLIER_SECRETS = 4
 
 
 class ControllerResponse(Struct, frozen=True):
-    """An response read whole. ``place`` says where it came from, for messages."""
+    """A complete response. ``endpoint`` is its method and URL, for messages."""
 
     status: int
     body: bytes
-    place: str
+    endpoint: str
 
     @property
     def ok(self) -> bool:
-        """Whether the controller did what it was asked."""
+        """True if the controller did what was requested."""
         return 200 <= self.status < 300  # noqa: PLR2004  the meaning of 2xx is known
 
     def json(self) -> Any:
-        """The body as plain Python; raises ControllerUnreachable where it is not JSON."""
+        """Return the body as plain Python. Raises ControllerUnreachable if it is not JSON."""
         try:
             return parse(self.body)
         except (ValueError, RecursionError):
-            raise ControllerUnreachable(f"{self.place}: the response is not JSON") from None
+            raise ControllerUnreachable(f"{self.endpoint}: the response is not JSON") from None
 
     def document(self) -> dict[str, Any]:
-        """The body as an object; empty where it is anything else, an HTML page for instance."""
+        """Return the body as an object; empty if it is anything else, for example an HTML page."""
         try:
             found = parse(self.body)
         except (ValueError, RecursionError):
@@ -76,9 +76,9 @@ class Transport:
         self._secrets: tuple[str, ...] = ()
 
     def keep_secret(self, *secrets: str) -> None:
-        """From now on no message shows these, also where the controller's own words repeat them.
+        """Hide these in every later message, also where the controller's own words repeat them.
 
-        Earlier ones stay hidden, too: a refused token may be told once more. The oldest are forgotten.
+        Earlier ones stay hidden, too: a refused token may be repeated once more. The oldest are forgotten.
         """
         earlier = [secret for secret in self._secrets if secret not in secrets]
         self._secrets = (*earlier[-_EARLIER_SECRETS:], *secrets)
@@ -89,7 +89,7 @@ class Transport:
             self._session.cookie_jar.clear()
 
     def has_cookies(self) -> bool:
-        """Whether the controller has set any cookie that is still good."""
+        """Return True if the controller has set any cookie that is still valid."""
         return self._session is not None and len(self._session.cookie_jar) > 0
 
     async def close(self) -> None:
@@ -108,8 +108,8 @@ class Transport:
         json: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> ControllerResponse:
-        """One request, sent once; raises ControllerUnreachable."""
-        place = f"{method} {self._base}{path}"
+        """Send one request once. Raises ControllerUnreachable."""
+        endpoint = f"{method} {self._base}{path}"
         over_tls = self._base.startswith("https:")
         credentials = self._proxy_credentials
         try:
@@ -128,27 +128,31 @@ class Transport:
                 ssl=self._context,
                 proxy=self._proxy,
                 proxy_headers=credentials if over_tls and credentials else None,
-            ) as response:
-                self._refuse_redirect(response, place)
-                self._note_clock(response.headers.get("Date"))
-                response = ControllerResponse(response.status, await self._read(response, place), place)
+            ) as received:
+                self._refuse_redirect(received, endpoint)
+                self._note_clock(received.headers.get("Date"))
+                response = ControllerResponse(received.status, await self._read(received, endpoint), endpoint)
         except ControllerUnreachable:
-            raise  # one of ours, and a ConnectionError
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no such URL or header
-            raise ControllerUnreachable(f"{place}: {self._reason(error)}") from _cause(error)
+            raise  # our own error, which is also a ConnectionError
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: a URL or header that is not valid
+            raise ControllerUnreachable(f"{endpoint}: {self._reason(error)}") from _cause(error)
         if response.status in (408, 429) or response.status >= 500:  # noqa: PLR2004  the meaning of 5xx is known
             raise ControllerUnreachable(self.describe(response))
         return response
 
     def describe(self, response: ControllerResponse) -> str:
-        """Where, which status, and the controller's own words (``error_id``, ``error_text``) if any."""
+        """Return endpoint, status, and the controller's own words (``error_id``, ``error_text``) if any."""
         document = response.document()
         words = [document.get(key) for key in ("error_id", "error_text", "error", "error_description")]
         said = clean(" ".join(" ".join(word.split()) for word in words if isinstance(word, str)))
         for secret in sorted(filter(None, (*self._secrets, *self._proxy_secrets)), key=len, reverse=True):
             said = said.replace(secret, "***")
         said = said if len(said) <= _WORDS else f"{said[:_WORDS]}…"
-        return f"{response.place}: status {response.status}{f' ({said})' if said else ''}"
+        return f"{response.endpoint}: status {response.status}{f' ({said})' if said else ''}"
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -167,24 +171,24 @@ class Transport:
             self.clock_offset = parsedate_to_datetime(date or "").timestamp() - time.time()
 
     @staticmethod
-    def _refuse_redirect(response: aiohttp.ClientResponse, place: str) -> None:
+    def _refuse_redirect(response: aiohttp.ClientResponse, endpoint: str) -> None:
         if not 300 <= response.status < 400:  # noqa: PLR2004  the meaning of 3xx is known
             return
         target = urlsplit(response.headers.get("Location", ""))
         where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
         raise ControllerUnreachable(
-            f"{place}: the response is a redirect ({response.status}){where}, which is not followed;"
+            f"{endpoint}: the response is a redirect ({response.status}){where}, which is not followed;"
             " set the controller's url to its own address"
         )
 
-    async def _read(self, response: aiohttp.ClientResponse, place: str) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, endpoint: str) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > self._max_body:
                 raise ControllerUnreachable(
-                    f"{place}: the response is larger than {self._max_body} bytes (poll.max_body)"
+                    f"{endpoint}: the response is larger than {self._max_body} bytes (poll.max_body)"
                 )
             chunks.append(chunk)
         return b"".join(chunks)
@@ -204,7 +208,7 @@ class Transport:
             case aiohttp.ClientProxyConnectionError():
                 reason = f"the proxy can't be reached: {_unconnected(error)}"
             case aiohttp.ClientHttpProxyError():
-                reason = f"the proxy refuses with status {error.status}"
+                reason = f"the proxy refused with status {error.status}"
             case aiohttp.ClientConnectorError():
                 reason = _unconnected(error)
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
@@ -212,7 +216,7 @@ class Transport:
             case OSError():
                 reason = os_error_text(error)
             case _:
-                reason = f"the response is no valid HTTP ({type(error).__name__})"
+                reason = f"the response is not valid HTTP ({type(error).__name__})"
         return reason
 
 
@@ -221,17 +225,19 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """The operating system's error: aiohttp's own carry request headers, so credentials, in their repr."""
+    """Return the operating system's error: aiohttp's own show headers, so credentials, in their repr."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error
     return None if isinstance(error, aiohttp.ClientError) else error
 
 
 def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
-    """What the config asks for. Where all is ``plain`` HTTP it meets no certificate, and trusts none: to load
-    the system's authorities takes 40 ms of processor time.
+    """Return the TLS context of the config. Raises ConfigError.
+
+    With ``plain`` HTTP no certificate is ever checked, so none is trusted: to load the system's authorities
+    takes 40 ms of processor time.
     """
-    place = f"controllers.{name}.tls"
+    key = f"controllers.{name}.tls"
     try:
         if plain and not tls.ca_file:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -239,7 +245,7 @@ def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=tls.ca_file)
     except OSError as error:
         raise ConfigError(
-            f"{place}.ca_file: can't read certificates from {tls.ca_file} ({os_error_text(error)});"
+            f"{key}.ca_file: can't read certificates from {tls.ca_file} ({os_error_text(error)});"
             " it must be a PEM file"
         ) from error
     if tls.fingerprint or not tls.verify:  # a pinned certificate proves itself, whoever signed it
@@ -251,14 +257,14 @@ def _tls_context(name: str, tls: TlsSettings, *, plain: bool) -> ssl.SSLContext:
         except (OSError, ValueError) as error:
             words = os_error_text(error) if isinstance(error, OSError) else "the key is encrypted"
             raise ConfigError(
-                f"{place}.cert_file: can't read a certificate and its key from {tls.cert_file} ({words});"
+                f"{key}.cert_file: can't read a certificate and its key from {tls.cert_file} ({words});"
                 " both must be PEM files, the key without a password"
             ) from error
     return context
 
 
 def _proxy(address: str | None) -> tuple[str | None, dict[str, str], tuple[str, ...]]:
-    """The proxy without its user, the header that names the user to it, and what of that is secret.
+    """Return the proxy without its user, the header that signs in to it, and the secrets in that.
 
     On plain HTTP a proxy's own response looks like the controller's, and may repeat what it was sent.
     """

@@ -1,7 +1,7 @@
-"""One raw item of the controller's JSON as a model object, read as leniently as the vendor's page demands.
+"""Decode one raw item of the controller's JSON into a model object, as leniently as the vendor's page needs.
 
 Guarantee: any bytes give a job or MalformedJob, never another error. A scalar that can't be read (a time
-before 1970, a flag that is no flag) counts as absent; a detail row that can't be read makes the job
+before 1970, a flag that is not a flag) counts as absent; a detail row that can't be read makes the job
 malformed, because a failure may be in it. Strings arrive complete: only NUL becomes U+2400 and a lone
 surrogate U+FFFD, which no database takes.
 """
@@ -17,8 +17,8 @@ from cmc_notify.core.model import Appliance, Feature, Job, Outcome, Row, Status
 from cmc_notify.errors import MalformedJob
 
 LAST_SECOND = 253402300799
-"""The end of the year 9999 in Unix seconds: datetime can't say more."""
-_LARGEST = 2**63 - 1  # what a database's integer holds
+"""The end of the year 9999 in Unix seconds: datetime can't hold more."""
+_LARGEST = 2**63 - 1  # the largest integer of a database
 
 _NOT_A_LETTER = re.compile(r"[^a-z]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,7 +26,7 @@ _RAW_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _ID_IN_THE_RAW = re.compile(rb'"(?:id|idx)"\s*:\s*"?([0-9]{1,18})\b')
 
-# The page itself spells the states in two ways (InProgress, IN_PROGRESS); letters alone tell them apart.
+# The page itself spells the states in two ways (InProgress, IN_PROGRESS); letters alone distinguish them.
 _STATUSES = {_NOT_A_LETTER.sub("", status.lower()): status.value for status in Status} | {
     "cancelled": Status.CANCELED.value
 }
@@ -36,12 +36,12 @@ _RESULTS = {
     "failure": Outcome.FAILED,
     "success": Outcome.SUCCEEDED,
 }
-# Completed without a result is not over: the page gives every completed row one.
+# Completed without a result is not final: on the page every completed row has one.
 _ROW_STATUSES = {"pending": Outcome.PENDING, "running": Outcome.RUNNING, "completed": Outcome.RUNNING}
 
 
 def decode_job(raw: bytes) -> Job:
-    """A ``job`` of the vendor's page; raises MalformedJob, with the id where one can be found."""
+    """Decode a ``job`` of the vendor's page. Raises MalformedJob, with the id if one is found."""
     try:
         return _job(parse(raw))
     except MalformedJob:
@@ -53,7 +53,7 @@ def decode_job(raw: bytes) -> Job:
 
 
 def decode_feature(fields: Any) -> Feature | None:
-    """A ``feature`` of the vendor's page; None without an id, because then it names nothing."""
+    """Decode a ``feature`` of the vendor's page; None without an id, because then it names nothing."""
     if not isinstance(fields, dict):
         return None
     feature_id = integer(fields.get("id"))
@@ -70,7 +70,7 @@ def decode_feature(fields: Any) -> Feature | None:
 
 
 def decode_appliance(fields: Any) -> Appliance | None:
-    """A ``brief_appliance`` of the inventory; None without a serial number."""
+    """Decode a ``brief_appliance`` of the inventory; None without a serial number."""
     serial = _word(fields.get("serial")) if isinstance(fields, dict) else None
     if serial is None:
         return None
@@ -84,8 +84,10 @@ def decode_appliance(fields: Any) -> Appliance | None:
 
 
 def parse(raw: bytes | msgspec.Raw) -> Any:
-    """JSON as plain Python; what msgspec refuses (half a surrogate pair, bare control characters, bytes
-    that are no UTF-8) is read in a slower, more patient way. Raises ValueError or RecursionError.
+    """Decode JSON into plain Python. Raises ValueError or RecursionError.
+
+    Input that msgspec refuses (half a surrogate pair, bare control characters, bytes that are not UTF-8) is
+    read by a slower, more lenient parser.
     """
     try:
         return msgspec.json.decode(raw)
@@ -95,7 +97,7 @@ def parse(raw: bytes | msgspec.Raw) -> Any:
 
 
 def integer(value: object) -> int | None:
-    """An integer that a database holds, also from ``7.0`` or ``"7"``; else None."""
+    """Return an integer that a database can hold, also from ``7.0`` or ``"7"``; else None."""
     digits = isinstance(value, str) and _INTEGER.fullmatch(value.strip())
     if digits or (isinstance(value, float) and value.is_integer()):
         value = int(value)  # type: ignore[call-overload]  # text or float, as just tested
@@ -105,7 +107,7 @@ def integer(value: object) -> int | None:
 
 
 def clean(text: str) -> str:
-    """The text with NUL as U+2400 and each lone surrogate as U+FFFD."""
+    """Return the text with NUL as U+2400 and each lone surrogate as U+FFFD."""
     text = text.replace("\0", "\u2400")
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
@@ -142,9 +144,9 @@ def _rows(value: object, job_id: int) -> Iterator[Row]:
         return
     if not isinstance(value, list):
         raise MalformedJob(f"detailed_status is {_kind(value)}, not a list", job_id)
-    for place, fields in enumerate(value):
+    for index, fields in enumerate(value):
         if not isinstance(fields, dict):
-            raise MalformedJob(f"detailed_status[{place}] is {_kind(fields)}, not an object", job_id)
+            raise MalformedJob(f"detailed_status[{index}] is {_kind(fields)}, not an object", job_id)
         yield Row(
             serial=_word(fields.get("serialnum")),
             feature_id=integer(fields.get("feature_id")),
@@ -154,7 +156,7 @@ def _rows(value: object, job_id: int) -> Iterator[Row]:
 
 
 def _outcome(fields: Mapping[str, object]) -> Outcome:
-    """A result counts wherever it is given: better a failure told early than one not told."""
+    """Return the row's outcome. A result always counts: an early notification is better than none."""
     if (result := _RESULTS.get(_letters(fields.get("result")))) is not None:
         return result
     return _ROW_STATUSES.get(_letters(fields.get("status")), Outcome.PENDING)
@@ -169,7 +171,7 @@ def _letters(value: object) -> str:
 
 
 def _word(value: object) -> str | None:
-    """A name or a number as text without the blanks around it; None where nothing is left."""
+    """Return a name or a number as text without the blanks around it; None if nothing is left."""
     if isinstance(value, str):
         return clean(value).strip() or None
     number = integer(value)
@@ -177,7 +179,7 @@ def _word(value: object) -> str | None:
 
 
 def _error_text(value: object) -> str | None:
-    """Whatever stands there, as it stands: a reader needs even a text of the wrong type."""
+    """Return the text unchanged, also of another type: a reader needs even that."""
     if value is None:
         return None
     text = clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -204,7 +206,7 @@ def _serials(value: object) -> tuple[str, ...]:
 
 
 def _items(value: object) -> list[Any]:
-    """A list; a lone value where a list was promised counts as a list of one."""
+    """Return a list; a lone value where a list was promised counts as a list of one."""
     return value if isinstance(value, list) else [value]
 
 

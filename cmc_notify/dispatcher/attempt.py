@@ -15,11 +15,11 @@ from cmc_notify.ports import Claim, Delivery, Message, Outbox, Posting, Sink
 
 _log = structlog.get_logger(__name__)
 
-OUTCOMES = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "rejected", Blocked: "blocked"}
+OUTCOME_LABELS = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "rejected", Blocked: "blocked"}
 """Each with its word in the metrics."""
 
 
-def _sound(outcome: SendOutcome) -> SendOutcome:
+def _validated(outcome: SendOutcome) -> SendOutcome:
     """The outcome as it can be judged and written down: a third party's sink may have no type checker, and
     what it accepted must not be sent again because its receipt is a number. Raises TypeError for no outcome.
     """
@@ -39,7 +39,7 @@ def _sound(outcome: SendOutcome) -> SendOutcome:
 
 
 class Attempts:
-    """Makes attempts at one sink, of at most ``timeout`` seconds, and ``linger`` more until it is cut off."""
+    """Makes attempts at one sink, of at most ``timeout`` seconds, and ``margin`` more until it is cut off."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class Attempts:
         outbox: Outbox,
         *,
         timeout: float,
-        linger: float,
+        margin: float,
         sign_link: Callable[[Event], str | None],
     ) -> None:
         self._sink = sink
         self._outbox = outbox
         self._timeout = timeout
-        self._linger = linger
+        self._margin = margin
         self._sign_link = sign_link
 
     async def make(self, claim: Claim) -> SendOutcome:
@@ -66,8 +66,8 @@ class Attempts:
             reached(Boundary.DELIVERY_PART_RECORDED)
 
         try:
-            async with asyncio.timeout(self._timeout + self._linger):
-                outcome = _sound(await self._sink.send(self._message(claim), record))
+            async with asyncio.timeout(self._timeout + self._margin):
+                outcome = _validated(await self._sink.send(self._message(claim), record))
         except TimeoutError:
             return Unclear(f"no answer within {self._timeout:g} s")
         except StoreError as error:

@@ -17,7 +17,7 @@ from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-LET_GO = 1.0
+CANCEL_GRACE = 1.0
 """Seconds that a cancelled task gets to end; a sink that swallows its cancellation holds nothing up."""
 
 
@@ -28,29 +28,29 @@ class Dispatcher:
         self,
         outbox: Outbox,
         sinks: Mapping[str, Sink],
-        plans: Mapping[str, SinkPolicy],
+        policies: Mapping[str, SinkPolicy],
         *,
         owner: str,
         clock: Clock,
         metrics: Metrics,
         sign_link: Callable[[Event], str | None] = lambda _event: None,
-        health: SinkEventRules | None = None,
+        sink_events: SinkEventRules | None = None,
     ) -> None:
         """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page;
-        with ``health``, the other sinks are told of one that fails.
+        with ``sink_events``, the other sinks are told of one that fails.
         """
         self._workers = {
             name: Worker(
                 sink,
-                plans[name],
+                policies[name],
                 outbox,
-                fallback_plan=plans[fallback] if (fallback := plans[name].fallback) else None,
+                fallback_policy=policies[fallback] if (fallback := policies[name].fallback) else None,
                 owner=owner,
                 clock=clock,
                 metrics=metrics,
                 sign_link=sign_link,
-                handed_over=self.wake,
-                watch=SinkWatch(name, health, clock=clock, committed=self.wake) if health else None,
+                on_fallback=self.wake,
+                watch=SinkWatch(name, sink_events, clock=clock, on_committed=self.wake) if sink_events else None,
             )
             for name, sink in sinks.items()
         }
@@ -79,7 +79,7 @@ class Dispatcher:
         ]
 
     def wake(self) -> None:
-        """Look for due deliveries now: something was committed."""
+        """Look for due deliveries now: something was on_committed."""
         for worker in self._workers.values():
             worker.wake.set()
 
@@ -94,16 +94,16 @@ class Dispatcher:
         self.wake()
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
-        await _end(self._tasks, max(grace, LET_GO))  # a claim that is cut off would leave its leases
+        await _wait_then_cancel(self._tasks, max(grace, CANCEL_GRACE))  # a claim that is cut off would leave its leases
         in_flight = [task for worker in self._workers.values() for task in worker.in_flight]
         if in_flight:
             _log.info("dispatcher.finishing", in_flight=len(in_flight))
-        if late := await _end(in_flight, max(ends - loop.time(), 0.0)):
+        if late := await _wait_then_cancel(in_flight, max(ends - loop.time(), 0.0)):
             _log.warning("dispatcher.cut_short", sends=late)
-        await _end(self._leases, 0)
+        await _wait_then_cancel(self._leases, 0)
 
 
-async def _end(tasks: Collection[asyncio.Task[None]], within: float) -> int:
+async def _wait_then_cancel(tasks: Collection[asyncio.Task[None]], within: float) -> int:
     """Wait for the tasks, then cancel those that are left; returns how many these were."""
     if not tasks:
         return 0
@@ -111,5 +111,5 @@ async def _end(tasks: Collection[asyncio.Task[None]], within: float) -> int:
     for task in late:
         task.cancel()
     if late:
-        await asyncio.wait(late, timeout=LET_GO)
+        await asyncio.wait(late, timeout=CANCEL_GRACE)
     return len(late)

@@ -5,32 +5,32 @@ from time import monotonic
 import structlog
 
 from cmc_notify.errors import StoreError
-from cmc_notify.telemetry import Reasons
+from cmc_notify.telemetry import LoggedReasons
 
 _log = structlog.get_logger(__name__)
 
 
-class Outage:
+class StoreOutage:
     """Of the store, as the worker of one sink sees it."""
 
     def __init__(self, sink: str) -> None:
         self._sink = sink
         self._since: float | None = None
-        self._reasons = Reasons()
+        self._reasons = LoggedReasons()
 
     @property
-    def lasts(self) -> bool:
+    def ongoing(self) -> bool:
         """Whether the store failed when it was last asked."""
         return self._since is not None
 
-    def shows(self, error: StoreError) -> None:
+    def note_failure(self, error: StoreError) -> None:
         """The store failed."""
         if self._since is None:
             self._since = monotonic()
-        if self._reasons.tells_more(reason := str(error)):
+        if self._reasons.is_new(reason := str(error)):
             _log.error("outbox.unavailable", sink=self._sink, error=reason)
 
-    def is_over(self) -> None:
+    def note_recovery(self) -> None:
         """The store answers again."""
         if self._since is not None:
             _log.info("outbox.available", sink=self._sink, away=round(monotonic() - self._since, 1))

@@ -16,7 +16,7 @@ from cmc_notify.ports import Claim, Delivery, Outbox
 
 _log = structlog.get_logger(__name__)
 
-STORE_PAUSE = 1.0
+STORE_RETRY_AFTER = 1.0
 """Seconds to wait before the store is asked again after it failed."""
 
 
@@ -26,12 +26,12 @@ class Recorder:
     def __init__(self, outbox: Outbox, *, owner: str) -> None:
         self._outbox = outbox
         self._owner = owner
-        self._owed: set[str] = set()
+        self._unrecorded: set[str] = set()
 
     @property
-    def owes(self) -> bool:
+    def has_unrecorded(self) -> bool:
         """Whether a verdict waits for the store."""
-        return bool(self._owed)
+        return bool(self._unrecorded)
 
     async def record(self, delivery: Delivery, verdict: AttemptResult) -> None:
         """Write the verdict; returns once the store has it, or has given the delivery to another."""
@@ -41,17 +41,17 @@ class Recorder:
                 try:
                     ours = await self._outbox.record(delivery.id, owner=self._owner, verdict=verdict)
                 except StoreError as error:
-                    self._owe(delivery, error)
-                    await asyncio.sleep(STORE_PAUSE)
+                    self._note_unrecorded(delivery, error)
+                    await asyncio.sleep(STORE_RETRY_AFTER)
         finally:
-            self._owed.discard(delivery.id)
+            self._unrecorded.discard(delivery.id)
         if not ours:
             _log.warning("delivery.lease_lost", sink=delivery.sink, delivery=delivery.id)
 
-    def _owe(self, delivery: Delivery, error: StoreError) -> None:
-        if delivery.id not in self._owed:
+    def _note_unrecorded(self, delivery: Delivery, error: StoreError) -> None:
+        if delivery.id not in self._unrecorded:
             _log.error("delivery.not_recorded", sink=delivery.sink, delivery=delivery.id, error=str(error))
-        self._owed.add(delivery.id)
+        self._unrecorded.add(delivery.id)
 
     async def give_back(self, claims: Iterable[Claim]) -> None:
         """End the leases of what was not begun: it is as it was. Raises StoreError."""
@@ -62,7 +62,7 @@ class Recorder:
             await self._outbox.record(claim.delivery.id, owner=self._owner, verdict=untried)
 
 
-def log_verdict(verdict: AttemptResult, delivery: Delivery, *, fallback: str | None) -> None:
+def log_result(verdict: AttemptResult, delivery: Delivery, *, fallback: str | None) -> None:
     """Tell what an attempt came to."""
     fields = {"sink": delivery.sink, "delivery": delivery.id, "attempt": delivery.attempts + 1}
     match verdict.state:

@@ -1,4 +1,4 @@
-"""Holds a sink's gate, and tells each of its turns once, in the log and as metrics."""
+"""Holds a sink's flow, and tells each of its turns once, in the log and as metrics."""
 
 import random
 
@@ -15,58 +15,58 @@ _log = structlog.get_logger(__name__)
 
 
 class SinkFlow:
-    """``gate`` is as the last attempt left it."""
+    """``flow`` is as the last attempt left it."""
 
-    def __init__(self, sink: str, plan: SinkPolicy, *, clock: Clock, metrics: Metrics) -> None:
-        self.gate = FlowControl(concurrency=plan.concurrency, retry=plan.retry)
+    def __init__(self, sink: str, policy: SinkPolicy, *, clock: Clock, metrics: Metrics) -> None:
+        self.flow = FlowControl(concurrency=policy.concurrency, retry=policy.retry)
         self._sink = sink
         self._clock = clock
         self._metrics = metrics
-        self._show()
+        self._update_metrics()
 
     @property
     def blocked(self) -> str | None:
         """Why the sink waits for an operator, or None."""
-        return self.gate.reason if self.gate.state is FlowState.BLOCKED else None
+        return self.flow.reason if self.flow.state is FlowState.BLOCKED else None
 
     @property
     def resting(self) -> str | None:
         """Why the sink gets fewer messages than it could, or none, for a while; None where it does not."""
-        return self.gate.reason if self.gate.state in (FlowState.PAUSED, FlowState.OPEN) else None
+        return self.flow.reason if self.flow.state in (FlowState.PAUSED, FlowState.OPEN) else None
 
     def room(self, in_flight: int) -> int:
         """How many messages may be begun now."""
-        return self.gate.room(self._clock(), in_flight)
+        return self.flow.room(self._clock(), in_flight)
 
     def ages(self) -> bool:
         """Whether deliveries pass their deadlines without another try now."""
-        return self.gate.ages(self._clock())
+        return self.flow.ages(self._clock())
 
-    def judge(self, outcome: SendOutcome, *, begun_at: float, now: float) -> None:
+    def record_attempt(self, outcome: SendOutcome, *, begun_at: float, now: float) -> None:
         """Count one attempt."""
-        before = self.gate.state
+        before = self.flow.state
         chance = random.random()  # noqa: S311  spreads tries, guards nothing
-        self.gate = self.gate.after(outcome, begun_at=begun_at, now=now, chance=chance)
-        if self.gate.state is not before:
-            self._tell(before)
-        self._show()
+        self.flow = self.flow.after(outcome, begun_at=begun_at, now=now, chance=chance)
+        if self.flow.state is not before:
+            self._log_change(before)
+        self._update_metrics()
 
-    def _tell(self, before: FlowState) -> None:
-        sink, gate = self._sink, self.gate
+    def _log_change(self, before: FlowState) -> None:
+        sink, flow = self._sink, self.flow
         if before is FlowState.BLOCKED:
             _log.info("sink.unblocked", sink=sink)
         if before is FlowState.OPEN:
             _log.info("sink.circuit_closed", sink=sink)
-        match gate.state:
+        match flow.state:
             case FlowState.BLOCKED:
-                _log.error("sink.blocked", sink=sink, reason=gate.reason)
+                _log.error("sink.blocked", sink=sink, reason=flow.reason)
             case FlowState.OPEN:
-                _log.warning("sink.circuit_open", sink=sink, reason=gate.reason)
+                _log.warning("sink.circuit_opened", sink=sink, reason=flow.reason)
             case FlowState.PAUSED:
-                _log.warning("sink.paused", sink=sink, reason=gate.reason, until=rfc3339(gate.asked_until))
+                _log.warning("sink.throttled", sink=sink, reason=flow.reason, until=rfc3339(flow.asked_until))
             case FlowState.CLOSED:
                 pass
 
-    def _show(self) -> None:
+    def _update_metrics(self) -> None:
         self._metrics.sink_blocked.labels(self._sink).set(float(self.blocked is not None))
         self._metrics.sink_paused.labels(self._sink).set(float(self.resting is not None))

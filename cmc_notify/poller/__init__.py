@@ -1,5 +1,6 @@
-"""Asks one controller what changed and commits what is to be told; never waits for a delivery."""
+"""Poll one controller and commit each change with its events; never wait for a delivery."""
 
+from cmc_notify.poller.notify_rules import NotifyRules
 from cmc_notify.poller.poller import Poller, PollResult
 
-__all__ = ["PollResult", "Poller"]
+__all__ = ["NotifyRules", "PollResult", "Poller"]

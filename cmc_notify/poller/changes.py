@@ -1,4 +1,4 @@
-"""What one poll found out: the changes of each job, by how it looked, by its absence, or by time alone."""
+"""The changes that one poll found: in a job that was seen, by a job's absence, or by time alone."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -10,12 +10,12 @@ from cmc_notify.poller.time_slices import TimeSlices
 
 
 class ChangeFinder(Struct, frozen=True, kw_only=True):
-    """The moment and the rules by which one poll is judged."""
+    """Finds the changes of one poll, by its time and its policy."""
 
     now: float
-    """Our clock, Unix seconds."""
+    """The time by our own clock, in Unix seconds."""
     controller_now: float
-    """The controller's."""
+    """The time by the controller's clock, in Unix seconds."""
     policy: PollPolicy
 
     async def changes(
@@ -25,10 +25,10 @@ class ChangeFinder(Struct, frozen=True, kw_only=True):
         followed: Mapping[str, JobState],
         gone: Collection[str],
     ) -> dict[str, list[Change]]:
-        """The changes of each job by uid, in order; jobs without any are left out.
+        """Return the changes of each job by uid, in order; jobs without any are left out.
 
-        ``states`` are the last seen ones of every known job in ``observations``, ``followed`` those that each poll
-        must see, ``gone`` what the controller no longer has.
+        ``states`` holds the last seen state of every known job in ``observations``. ``followed`` holds the
+        jobs that each poll must see, ``gone`` the uids that the controller no longer has.
         """
         result: dict[str, list[Change]] = {}
         slices = TimeSlices()
@@ -44,7 +44,7 @@ class ChangeFinder(Struct, frozen=True, kw_only=True):
         return result
 
     def settled(self, followed: Mapping[str, JobState]) -> dict[str, list[Change]]:
-        """The jobs whose details were awaited long enough."""
+        """Return the changes of jobs that waited for their details long enough."""
         ends = {
             uid: self._expired(state) for uid, state in followed.items() if state.settle_until is not None
         }
@@ -74,7 +74,7 @@ class ChangeFinder(Struct, frozen=True, kw_only=True):
 
 
 def successes(states: Iterable[JobState]) -> dict[Pair, list[JobState]]:
-    """Which jobs pushed a pair with success, the earliest first."""
+    """Return, by pair, the jobs that pushed it with success, the earliest first."""
     result: dict[Pair, list[JobState]] = {}
     for state in sorted(states, key=lambda state: state.job.order):
         for pair, outcome in state.job.outcomes().items():

@@ -1,4 +1,4 @@
-"""What one poll writes: what is now known of the controller and its jobs, and all that is told of them."""
+"""The commit of one poll: the new state of the controller and its jobs, and all events about them."""
 
 from msgspec.structs import replace
 
@@ -11,8 +11,10 @@ from cmc_notify.poller.requests import RequestResult
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 
 
-def meta_after(meta: ControllerMeta, observations: Observations, requests: RequestResult, now: float) -> ControllerMeta:
-    """The controller's record after a poll that went through."""
+def meta_after(
+    meta: ControllerMeta, observations: Observations, requests: RequestResult, now: float
+) -> ControllerMeta:
+    """Return the controller's record after a successful poll."""
     unreadable = observations.unreadable if requests.listed is not None else observations.malformed
     return replace(
         meta,
@@ -33,7 +35,7 @@ def meta_after(meta: ControllerMeta, observations: Observations, requests: Reque
 
 
 def meta_after_failure(meta: ControllerMeta, error: Exception, now: float) -> ControllerMeta:
-    """The controller's record after a failed poll, before anything is told of it."""
+    """Return the controller's record after a failed poll, before any event about it."""
     return replace(
         meta,
         last_attempt_at=now,
@@ -43,9 +45,12 @@ def meta_after_failure(meta: ControllerMeta, error: Exception, now: float) -> Co
     )
 
 
-def meta_after_outage(meta: ControllerMeta, told: EventType, silenced_by: str | None) -> ControllerMeta:
-    """The controller's record once its outage is told, or silenced. Its end is silenced only if all was."""
-    unauthorized = told is EventType.CONTROLLER_UNAUTHORIZED
+def meta_after_outage(meta: ControllerMeta, outage: EventType, silenced_by: str | None) -> ControllerMeta:
+    """Return the controller's record once its outage is announced.
+
+    ``silenced_by`` stays set only if every event of the outage was silenced: then its end is silenced too.
+    """
+    unauthorized = outage is EventType.CONTROLLER_UNAUTHORIZED
     first = meta.unreachable_since is None and meta.unauthorized_since is None
     return replace(
         meta,
@@ -64,7 +69,7 @@ def commit_of_poll(
     observations: Observations,
     requests: RequestResult,
 ) -> PollCommit:
-    """The commit of a poll that went through: known jobs first, then new ones as they were discovered."""
+    """Return the commit of a successful poll: known jobs first, then new ones as they were discovered."""
     new = first_seen_order((uid for uid in builder.states if observations.new(uid)), observations.changed)
     order = [*(uid for uid in builder.states if not observations.new(uid)), *new]
     jobs = tuple(
@@ -76,7 +81,7 @@ def commit_of_poll(
 def commit_of_failure(
     controller: str, memory: Memory, meta: ControllerMeta, builder: EventBuilder
 ) -> PollCommit:
-    """The commit of a failed poll: no job was seen, so each keeps the bytes that it is known by."""
+    """Return the commit of a failed poll: no job was seen, so each keeps its digest."""
     jobs = tuple(SavedJob(state, memory.known.by_uid[uid].digest) for uid, state in builder.states.items())
     return replace(_base_commit(controller, memory, meta, builder), jobs=jobs)
 
@@ -95,11 +100,13 @@ def _base_commit(controller: str, memory: Memory, meta: ControllerMeta, builder:
 
 
 def _unknown_statuses(observations: Observations) -> set[str]:
-    return {job.status for steps in observations.changed.values() for job in steps if job.status not in STATUSES}
+    return {
+        job.status for steps in observations.changed.values() for job in steps if job.status not in STATUSES
+    }
 
 
 def _digest(state: JobState, observations: Observations, memory: Memory) -> bytes:
-    """The bytes that the state was read from; none for a job that is gone, so that its return is seen."""
+    """Return the digest that the state was read from; empty for a job that is gone, to see its return."""
     if state.vanished:
         return b""
     return observations.digests.get(state.uid) or memory.known.by_uid[state.uid].digest

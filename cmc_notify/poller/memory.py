@@ -1,4 +1,4 @@
-"""What a poller keeps in memory between polls; all of it stands in the store too."""
+"""The poller's memory between polls; all of it is in the store too."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ from cmc_notify.ports import KnownJob, PollCommit
 
 
 class KnownJobs:
-    """The light index of a controller's snapshot: what the poller keeps in memory of each job."""
+    """The light index of a controller's snapshot: a few fields of each job."""
 
     def __init__(self, known: Iterable[KnownJob]) -> None:
         self.by_uid: dict[str, KnownJob] = {}
@@ -23,7 +23,7 @@ class KnownJobs:
             self.put(job)
 
     def put(self, job: KnownJob) -> None:
-        """Add a job, or replace what was known of it."""
+        """Add a job, or replace its entry."""
         before = self.by_uid.get(job.uid)
         if before is not None and before.digest != job.digest:
             self._by_digest.pop(before.digest, None)
@@ -34,20 +34,20 @@ class KnownJobs:
         self.discovered = max(self.discovered, job.discovered)
 
     def uid_of(self, digest: bytes) -> str | None:
-        """The job that looks exactly so."""
+        """Return the uid of the job with exactly these bytes, or None."""
         return self._by_digest.get(digest)
 
     def same_id(self, job_id: int) -> list[Identity]:
-        """The known jobs that had this id."""
+        """Return the known jobs that had this id."""
         return list(self._by_id.get(job_id, {}).values())
 
     def identities(self) -> list[Identity]:
-        """All of them."""
+        """Return all known jobs."""
         return [identity for group in self._by_id.values() for identity in group.values()]
 
 
 class Memory:
-    """What the poller keeps between polls; all of it stands in the store too."""
+    """The poller's state between polls; all of it is in the store too."""
 
     def __init__(self, version: int, known: KnownJobs, states: dict[str, JobState]) -> None:
         self.version = version
@@ -56,7 +56,7 @@ class Memory:
         """The jobs that are open, settling or watched."""
 
     def wanted(self, now: float) -> list[str]:
-        """The jobs that each poll must see."""
+        """Return the uids of the jobs that each poll must see."""
         return [
             uid
             for uid, state in self.states.items()
@@ -64,7 +64,7 @@ class Memory:
         ]
 
     def apply(self, commit: PollCommit) -> None:
-        """Follow a commit."""
+        """Update the memory with a commit that was written."""
         now = commit.meta.last_attempt_at or 0.0
         for saved in commit.jobs:
             state, before = saved.state, self.known.by_uid.get(saved.state.uid)
@@ -82,14 +82,14 @@ class Memory:
             self.states[state.uid] = state
         kept = set(self.wanted(now))
         self.states = {uid: state for uid, state in self.states.items() if uid in kept}
-        self.known.waiting = {uid for uid, state in self.states.items() if waits(state)}
+        self.known.waiting = {uid for uid, state in self.states.items() if is_waiting(state)}
 
-    def same_but_other_bytes(self, uids: Iterable[str], digests: Mapping[str, bytes]) -> None:
-        """Jobs whose bytes differ and whose meaning does not: know them by the new bytes."""
+    def update_digests(self, uids: Iterable[str], digests: Mapping[str, bytes]) -> None:
+        """Store new digests for jobs whose bytes differ and whose meaning does not."""
         for uid in uids:
             self.known.put(replace(self.known.by_uid[uid], digest=digests[uid]))
 
 
-def waits(state: JobState) -> bool:
-    """Whether the controller's lists by status should show the job."""
+def is_waiting(state: JobState) -> bool:
+    """Return True if the controller's lists by status should show the job."""
     return state.job.status in (Status.QUEUED, Status.IN_PROGRESS)

@@ -1,6 +1,6 @@
-"""What people call features and appliances, kept fresh at little cost.
+"""A cache of the names of features and appliances, refreshed at little cost.
 
-A controller that does not answer here costs messages their names, never their contents.
+If the controller does not respond here, messages lose names, never contents.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ _log = structlog.get_logger(__name__)
 REFRESH = 3600.0
 """Seconds after which everything is read again."""
 
-PATIENCE = 300.0
-"""Seconds before a name that the controller did not have is asked for again."""
+RETRY_MISSING_AFTER = 300.0
+"""Seconds before a name that the controller did not have is requested again."""
 
 
-class NameBook:
+class NameCache:
     """The names of one controller's features and appliances."""
 
     def __init__(self, source: JobSource) -> None:
@@ -28,10 +28,10 @@ class NameBook:
         self._features: dict[int, Feature] = {}
         self._appliances: dict[str, str] = {}
         self._read_at: dict[str, float] = {}
-        self._asked: dict[int | str, float] = {}
+        self._requested_at: dict[int | str, float] = {}
 
-    async def cover(self, jobs: Iterable[Job], *, now: float) -> Names:
-        """Learn the names that these jobs need, as far as the controller gives them."""
+    async def learn(self, jobs: Iterable[Job], *, now: float) -> Names:
+        """Read the names that these jobs need, as far as the controller has them."""
         ids: set[int] = set()
         serials: set[str] = set()
         for job in jobs:
@@ -45,16 +45,20 @@ class NameBook:
         return self.known()
 
     def known(self) -> Names:
-        """What is known without asking."""
+        """Return the names read so far, without a request."""
         return Names(dict(self._features), dict(self._appliances))
 
     def _due(self, what: str, missing: Iterable[int | str], now: float) -> bool:
-        """Whether to read: never read yet, read long ago, or a name is missing that was not asked for."""
-        unasked = [key for key in missing if now - self._asked.get(key, -PATIENCE) >= PATIENCE]
-        due = bool(unasked) or now - self._read_at.get(what, -REFRESH) >= REFRESH
+        """Return True if it was never read, was read long ago, or lacks a name not requested lately."""
+        unrequested = [
+            key
+            for key in missing
+            if now - self._requested_at.get(key, -RETRY_MISSING_AFTER) >= RETRY_MISSING_AFTER
+        ]
+        due = bool(unrequested) or now - self._read_at.get(what, -REFRESH) >= REFRESH
         if due:
             self._read_at[what] = now
-            self._asked.update(dict.fromkeys(unasked, now))
+            self._requested_at.update(dict.fromkeys(unrequested, now))
         return due
 
     async def _read_features(self, wanted: set[int]) -> None:

@@ -1,8 +1,8 @@
-"""What one poll saw: which known jobs were there, and how the changed ones look now.
+"""The observations of one poll: the known jobs that were seen, and the new state of changed ones.
 
-An item whose bytes are known costs a dictionary look-up; only the others are decoded, and thousands of them
-hold up nothing else. A job that is seen twice in different states, because it moved between two requests
-of a poll, is looked at twice, in order.
+An item whose bytes are known costs a dictionary look-up. Only the others are decoded, and thousands of them
+delay nothing else. A job that is seen twice in different states, because it moved between two requests of a
+poll, gives two observations, in order.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Observations:
-    """Collects the answers of one poll."""
+    """Collects the responses of one poll."""
 
     def __init__(self, known: KnownJobs, clean: Callable[[Job], Job], malformed: dict[bytes, str]) -> None:
         """``clean`` redacts a job; ``malformed`` remembers, from poll to poll, what could not be read."""
@@ -31,19 +31,19 @@ class Observations:
         self._this_poll: dict[bytes, str] = {}
         self.malformed = malformed
         self.unreadable: set[bytes] = set()
-        """What of ``malformed`` this poll has met."""
+        """The digests in ``malformed`` that this poll has met."""
         self.seen: set[str] = set()
         self.changed: dict[str, list[Job]] = {}
         self.digests: dict[str, bytes] = {}
 
     async def add(self, items: Iterable[ListedJob]) -> frozenset[str]:
-        """Take in one answer, before the next one; returns the uids of the jobs that it shows."""
+        """Add the items of one response, in the order of the responses; returns the uids of its jobs."""
         shown = set()
-        pace = TimeSlices()
+        slices = TimeSlices()
         for item in items:
             uid = self._this_poll.get(item.digest) or self._known.uid_of(item.digest)
             if uid is None or self.digests.get(uid, item.digest) != item.digest:  # or back to what it was
-                await pace.breathe()
+                await slices.yield_if_due()
                 uid = self._decode(item, uid)
             if uid is not None:
                 shown.add(uid)
@@ -51,18 +51,18 @@ class Observations:
         return frozenset(shown)
 
     def new(self, uid: str) -> bool:
-        """Whether this poll discovered the job."""
+        """Return True if this poll discovered the job."""
         return uid not in self._known.by_uid
 
     def discovered(self) -> list[Identity]:
-        """The jobs that this poll is the first to see, numbered as a commit would, from the oldest on."""
+        """Return the jobs that this poll discovered, the oldest first, numbered as their commit will."""
         fresh = {identity.uid: identity for group in self._fresh.values() for identity in group}
         ordered = first_seen_order(fresh, self.changed)
         first = self._known.discovered + 1
         return [replace(fresh[uid], discovered=number) for number, uid in enumerate(ordered, first)]
 
     def job_id(self, uid: str) -> int:
-        """The controller's id for a job that was seen or is known."""
+        """Return the controller's id for a job that was seen or is known."""
         return self.changed[uid][-1].id if uid in self.changed else self._known.by_uid[uid].id
 
     def _decode(self, item: ListedJob, known_as: str | None) -> str | None:
@@ -93,5 +93,5 @@ class Observations:
 
 
 def first_seen_order(uids: Iterable[str], changed: Mapping[str, list[Job]]) -> list[str]:
-    """New jobs from the oldest to the youngest, so that the most recently discovered are the youngest."""
+    """Sort new jobs, the oldest first, so that the most recently discovered are the youngest."""
     return sorted(uids, key=lambda uid: changed[uid][-1].creation_time or 0)

@@ -1,4 +1,4 @@
-"""The requests of one poll: open jobs, new jobs, by id what fell out, and now and then a full list.
+"""The requests of one poll: open jobs, new jobs, missing jobs by id, and sometimes a full list.
 
 A list that fails fails the poll; a look-up by id that fails, for whatever reason, delays that job only.
 """
@@ -22,20 +22,20 @@ PARALLEL = 8
 """Look-ups by id at a time."""
 
 SAMPLE = 5
-"""How many jobs that a filter seems to have missed are looked up before it is believed."""
+"""Jobs looked up, of those that a filter seems to have missed, before that is believed."""
 
 
 class RequestResult(Struct, frozen=True, kw_only=True):
-    """What came of asking, besides the observations themselves."""
+    """The result of a poll's requests, except the observations themselves."""
 
     listed: frozenset[str] | None = None
     """The uids of a full list."""
     filters: str
-    """What is believed of the filters now: see ``ControllerMeta.filters``."""
+    """The trust in the filters now: see ``ControllerMeta.filters``."""
     gone: frozenset[str] = frozenset()
     """Jobs that the controller no longer has."""
     proven: bool = False
-    """Whether the filters were held against a full list in this poll."""
+    """True if this poll compared the filters with a full list."""
 
 
 async def request_jobs(
@@ -68,7 +68,7 @@ async def request_jobs(
 
 
 async def _filtered(source: JobSource, after: int | None) -> list[Sequence[ListedJob]]:
-    """Queued, then InProgress, then new: a job that moves on in between is still in a later one."""
+    """List Queued, then InProgress, then new jobs: one that moves on in between is in a later list."""
     return [
         await source.list_jobs(status=Status.QUEUED),
         await source.list_jobs(status=Status.IN_PROGRESS),
@@ -79,11 +79,11 @@ async def _filtered(source: JobSource, after: int | None) -> list[Sequence[Liste
 async def _prove(
     source: JobSource, known: KnownJobs, observations: Observations, listed: frozenset[str]
 ) -> tuple[str, bool]:
-    """What to believe of the filters, and whether they were proven at all."""
+    """Return the trust in the filters, and True if they were compared."""
     try:
         return await _compare_with_list(source, known, observations, listed), True
     except ControllerError as error:
-        # The full list stands all the same. Credentials that are refused will show in the next one.
+        # The full list stays valid. Refused credentials will show in the next poll.
         _log.warning("filters.unproven", error=str(error))
         return "unproven", False
 
@@ -91,10 +91,12 @@ async def _prove(
 async def _compare_with_list(
     source: JobSource, known: KnownJobs, observations: Observations, listed: frozenset[str]
 ) -> str:
-    """Hold the filters against the full list that was just taken in."""
+    """Compare the filters with the full list that was just added."""
     created = {uid: _creation_time(known, observations, uid) for uid in listed}
     waiting = frozenset(uid for uid in listed if _is_waiting(known, observations, uid))
-    identities = {job.uid: job for job in known.identities()} | {job.uid: job for job in observations.discovered()}
+    identities = {job.uid: job for job in known.identities()} | {
+        job.uid: job for job in observations.discovered()
+    }
     after = cutoff([identities[uid] for uid in listed])
     queued, running, recent = await _filtered(source, after)
     proof = FilterProof(
@@ -116,7 +118,7 @@ async def _compare_with_list(
 async def _is_missed(
     source: JobSource, observations: Observations, uid: str, *, waiting: bool, known: KnownJobs
 ) -> bool:
-    """Whether the job is still as the full list had it, and did not just move on between two requests."""
+    """Return True if the job is still as in the full list, and did not just move on."""
     try:
         await observations.add([await source.get_job(observations.job_id(uid))])
     except (JobNotFound, MalformedJob):
@@ -139,23 +141,23 @@ def _is_waiting(known: KnownJobs, observations: Observations, uid: str) -> bool:
 async def _look_up(
     source: JobSource, known: KnownJobs, observations: Observations, missing: Sequence[str]
 ) -> frozenset[str]:
-    """Look up each by its id; returns those that are gone."""
+    """Look up each job by its id; returns those that are gone."""
     limit = asyncio.Semaphore(PARALLEL)
 
     async def one(uid: str) -> ListedJob | None:
         async with limit:
             return await source.get_job(known.by_uid[uid].id)
 
-    answers = await asyncio.gather(*(one(uid) for uid in missing), return_exceptions=True)
+    responses = await asyncio.gather(*(one(uid) for uid in missing), return_exceptions=True)
     gone = set()
-    for uid, answer in zip(missing, answers, strict=True):
-        match answer:
+    for uid, response in zip(missing, responses, strict=True):
+        match response:
             case JobNotFound():
                 gone.add(uid)
             case ControllerError():
-                _log.warning("job.lookup_failed", job=uid, error=str(answer))
+                _log.warning("job.lookup_failed", job=uid, error=str(response))
             case BaseException():
-                raise answer
+                raise response
             case None:
                 pass
             case item:

@@ -36,11 +36,11 @@ class Health:
         self._clock = clock
         self._polled_at: dict[str, float] = {}
 
-    async def alive(self, _request: web.Request) -> web.Response:
+    async def show_alive(self, _request: web.Request) -> web.Response:
         """200 while the process answers; asks nobody else, so that no outage restarts the bridge."""
         return web.Response(text="ok\n")
 
-    async def ready(self, request: web.Request) -> web.Response:
+    async def show_ready(self, request: web.Request) -> web.Response:
         """200, or 503 with the reasons; those who may not read learn only that it is not ready."""
         reasons = await self._readiness.reasons()
         if not reasons:
@@ -48,11 +48,11 @@ class Health:
         shown = reasons if self._access.may_read(request) else []
         return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
 
-    async def numbers(self, _request: web.Request) -> web.Response:
+    async def show_metrics(self, _request: web.Request) -> web.Response:
         """Prometheus text. What the store knows is read now; without a store the last values stay."""
         with suppress(StoreError):
             await self._read_store()
-        self._tell_lag()
+        self._update_poll_lag()
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def _read_store(self) -> None:
@@ -74,7 +74,7 @@ class Health:
             if sink.live is not None:
                 metrics.sink_blocked.labels(sink.name).set(sink.live.blocked is not None)
 
-    def _tell_lag(self) -> None:
+    def _update_poll_lag(self) -> None:
         """From what the store said last: while it says nothing, the lag grows all the same."""
         for live in self._status.controllers():
             if live.name in self._polled_at:

@@ -366,7 +366,7 @@ async def waiting(settings: Settings, company: Company) -> AsyncIterator[tuple[B
     start = asyncio.create_task(bridge.start())
     try:
         async with asyncio.timeout(10):
-            while bridge._opening.trouble is None:  # noqa: ASYNC110  nothing tells of it
+            while bridge._store_opener.trouble is None:  # noqa: ASYNC110  nothing tells of it
                 await asyncio.sleep(0.01)
         yield bridge, start
     finally:

@@ -111,7 +111,7 @@ async def test_a_large_list_is_whole(cmc: Cmc, controller: Controller) -> None:
 async def test_what_is_no_whole_list_is_no_answer(cmc: Cmc, controller: Controller, body: bytes) -> None:
     """An answer that is not a complete list is an outage, never an empty list."""
     cmc.on(f"{CONFIGURATOR}/jobs", body=body)
-    with pytest.raises(ControllerUnreachable, match=rf"GET {cmc.url}{CONFIGURATOR}/jobs: the answer is"):
+    with pytest.raises(ControllerUnreachable, match=rf"GET {cmc.url}{CONFIGURATOR}/jobs: the response is"):
         await controller.list_jobs(after=5)
 
 

@@ -172,8 +172,8 @@ async def test_each_exchange_has_a_state_of_its_own(gate: FlowControl) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"state": "another"}, "another state"),
-        ({"state": None}, "another state"),
+        ({"state": "another"}, "a different state"),
+        ({"state": None}, "a different state"),
         ({"access_token": None}, "no usable access_token"),
         ({"access_token": "two words"}, "no usable access_token"),
         ({"access_token": "line\r\nbreak"}, "no usable access_token"),
@@ -267,12 +267,16 @@ async def test_status_or_error_id_alone_ends_a_session(
 @pytest.mark.parametrize(
     ("auth", "supported", "said"),
     [
-        (ACCESS_CODE, ["BASIC", "COOKIE"], "auth.method access_code is not offered here, only BASIC, COOKIE"),
+        (
+            ACCESS_CODE,
+            ["BASIC", "COOKIE"],
+            "auth.method access_code is not offered by this controller, only BASIC, COOKIE",
+        ),
         (ACCESS_CODE, ["OAUTH_2_0"], "check the credentials in auth"),
         (ACCESS_CODE, ["OAUTH2.0"], "check the credentials in auth"),
         (ACCESS_CODE, [], "check the credentials in auth"),
-        (COOKIE, None, "auth.method cookie is not offered here, only BASIC"),
-        (BASIC, ["COOKIE"], "auth.method basic is not offered here, only COOKIE"),
+        (COOKIE, None, "auth.method cookie is not offered by this controller, only BASIC"),
+        (BASIC, ["COOKIE"], "auth.method basic is not offered by this controller, only COOKIE"),
         ({"method": "none"}, ["COOKIE"], "set auth.method .the controller offers COOKIE"),
     ],
 )

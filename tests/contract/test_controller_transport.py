@@ -77,17 +77,20 @@ def says(data: bytes) -> Talk:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "the connection broke off before the answer was complete"),
-        (HEAD + b"Content-Length: 1000\r\n\r\n[", "the connection broke off before the answer was complete"),
+        (b"", "the connection broke off before the response was complete"),
+        (
+            HEAD + b"Content-Length: 1000\r\n\r\n[",
+            "the connection broke off before the response was complete",
+        ),
         (
             HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[{}\r\n",
-            "the connection broke off before the answer was complete",
+            "the connection broke off before the response was complete",
         ),
-        (HEAD + b'\r\n[{"id": 1}', "the answer is not JSON, or was cut"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is no valid HTTP"),
+        (HEAD + b'\r\n[{"id": 1}', "the response is not JSON, or was cut"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the response is not valid HTTP"),
         (
             HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n[{}]",
-            "the connection broke off before the answer was complete",
+            "the connection broke off before the response was complete",
         ),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops", "status 500"),
         (
@@ -124,7 +127,7 @@ async def test_a_slow_answer_ends_within_the_timeout(start: bytes) -> None:
     async with asyncio.timeout(2.5):
         reason = await reason_for(talk, poll={"timeout": "200ms"})
     hang.set()
-    assert reason == "no complete answer within 0.2 s (poll.timeout)"
+    assert reason == "no complete response within 0.2 s (poll.timeout)"
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -135,7 +138,7 @@ async def test_an_oversized_answer_is_given_up(zipped: bool) -> None:
     sent = gzip.compress(body) if zipped else body
     whole = head + b"Content-Length: %d\r\n\r\n" % len(sent) + sent
     reason = await reason_for(says(whole), poll={"max_body": 65_536})
-    assert reason == "the answer is larger than 65536 bytes (poll.max_body)"
+    assert reason == "the response is larger than 65536 bytes (poll.max_body)"
     async with raw_server(says(whole)) as address, client(f"http://{address}") as controller:
         assert await controller.list_jobs() == []
 
@@ -155,7 +158,7 @@ async def test_no_redirect_is_followed(status: int) -> None:
         auth = {"method": "basic", "username": "u", "password": "p"}
         reason = await reason_for(says(answer), auth=auth)
     assert reason.startswith(
-        f"the answer is a redirect ({status}) to http://127.0.0.1, which is not followed"
+        f"the response is a redirect ({status}) to http://127.0.0.1, which is not followed"
     )
     assert "hidden" not in reason
     assert asked == []
@@ -321,7 +324,7 @@ async def test_plain_http_goes_through_the_proxy() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refuses with status 407"),
+        (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refused with status 407"),
         (b"", "the connection broke off"),
     ],
 )

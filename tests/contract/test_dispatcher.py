@@ -424,7 +424,7 @@ async def test_what_others_make_due_is_found(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry from the command line, in another process, wakes nobody and is found all the same."""
-    monkeypatch.setattr(worker, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(worker, "IDLE_CHECK_EVERY", 0.05)
     sink = Scripted("chat")
     async with harness.running(sink):
         await asyncio.sleep(0.02)

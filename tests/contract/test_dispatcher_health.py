@@ -71,7 +71,7 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._announcements, name)
 
-    async def tell(self, news: SinkEvent) -> bool:
+    async def commit(self, news: SinkEvent) -> bool:
         """Fail, then work."""
         if self.failures:
             self.failures -= 1
@@ -109,7 +109,7 @@ class DispatcherHarness:
             owner=owner,
             clock=lambda: self.now[0],
             metrics=Metrics(),
-            health=SinkEventRules(
+            sink_events=SinkEventRules(
                 store=announcements or self.store.announcements,
                 routes=routes,
                 sinks=dict.fromkeys(SINKS, SinkProfile(deadline=3600)),
@@ -129,7 +129,7 @@ class DispatcherHarness:
             routes=(Route(sinks=SINKS),),
             sinks=dict.fromkeys(SINKS, SinkProfile()),
         )
-        return SinkWatch("mail", telling, clock=lambda: self.now[0], committed=lambda: None)
+        return SinkWatch("mail", telling, clock=lambda: self.now[0], on_committed=lambda: None)
 
     async def tell(self, dispatcher: Dispatcher, sink: str = "mail") -> str:
         """Commit a job's event for a sink; returns the delivery's id."""
@@ -197,7 +197,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker looks by itself: what was committed must wake it."""
-    monkeypatch.setattr(worker, "LOOK_AGAIN", 60.0)
+    monkeypatch.setattr(worker, "IDLE_CHECK_EVERY", 60.0)
 
 
 async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(harness: DispatcherHarness) -> None:
@@ -335,7 +335,7 @@ async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(
         (one, SENT, 4),
     ):
         harness.now[0] += 40
-        await watch.attempted(job, outcome)
+        await watch.record_attempt(job, outcome)
         assert len(await harness.events()) == told
     assert await harness.events() == ["sink.recovered", "sink.failing"] * 2
 
@@ -345,10 +345,10 @@ async def test_what_another_replica_told_in_an_outage_is_seen(harness: Dispatche
     refusing = Refusing(harness.store.announcements, 0)
     one, two = harness.watch(refusing), harness.watch()
     job = sample(EventType.JOB_FAILED)
-    await one.attempted(job, REFUSED)
-    await two.attempted(job, SENT)
+    await one.record_attempt(job, REFUSED)
+    await two.record_attempt(job, SENT)
     refusing.failures = 1
-    await one.attempted(job, SENT)
+    await one.record_attempt(job, SENT)
     assert refusing.failures == 0
-    await one.attempted(job, REFUSED)
+    await one.record_attempt(job, REFUSED)
     assert await harness.events() == ["sink.failing", "sink.recovered", "sink.failing"]

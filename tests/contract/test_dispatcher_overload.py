@@ -168,7 +168,7 @@ async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answe
             for event in events:
                 await harness.until(f"{event}-chat", sent)
     turns = [line["event"] for line in log if line["event"].startswith("sink.")]
-    assert turns == ["sink.circuit_open", "sink.circuit_closed"]
+    assert turns == ["sink.circuit_opened", "sink.circuit_closed"]
     assert paused(harness) == 0
 
 
@@ -282,7 +282,7 @@ async def test_what_is_given_up_keeps_its_lease_until_that_is_written(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the store takes no verdict, another replica is not given what this one is giving up."""
-    monkeypatch.setattr(worker, "LEASE_SLACK", 0.1)
+    monkeypatch.setattr(worker, "LEASE_MARGIN", 0.1)
     sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR / 2))
     first = await harness.tell("chat")
     last = await harness.tell("chat", deadline_at=harness.clock() + 1)
@@ -344,8 +344,8 @@ async def test_a_lease_is_renewed_while_its_send_runs(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long ago it was claimed, nobody else may take what is being sent."""
-    monkeypatch.setattr(worker, "LINGER", 20.0)
-    monkeypatch.setattr(worker, "LEASE_SLACK", -20.0)  # so that the lease is short, and the send is not
+    monkeypatch.setattr(worker, "TIMEOUT_MARGIN", 20.0)
+    monkeypatch.setattr(worker, "LEASE_MARGIN", -20.0)  # so that the lease is short, and the send is not
     held = Held()
     sink = Scripted("chat", held)
 
@@ -367,8 +367,8 @@ async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever slept too long stops sending, says so once, and writes nothing over what the other does."""
-    monkeypatch.setattr(worker, "LINGER", 20.0)
-    monkeypatch.setattr(worker, "LEASE_SLACK", -20.0)
+    monkeypatch.setattr(worker, "TIMEOUT_MARGIN", 20.0)
+    monkeypatch.setattr(worker, "LEASE_MARGIN", -20.0)
     ended = asyncio.Event()
 
     async def until_cut(_message: Message, _record: PartRecorder) -> SendOutcome:

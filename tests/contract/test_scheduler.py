@@ -75,7 +75,7 @@ async def scheduler() -> AsyncIterator[Scheduler]:
 def begin(scheduler: Scheduler, poller: Scripted, **settings: Any) -> None:
     """Poll from now on."""
     scheduler.poll(cast("Poller", poller), PollSettings(**settings))
-    scheduler.lead(poller.name, None)
+    scheduler.start_polling(poller.name, None)
     scheduler.start()
 
 
@@ -121,7 +121,7 @@ async def test_a_slow_controller_delays_no_other(scheduler: Scheduler) -> None:
     slow, quick = Scripted(), Scripted(otherwise=BUSY)
     slow.name, slow.lasts = "slow", asyncio.Event()
     scheduler.poll(cast("Poller", slow), PollSettings())
-    scheduler.lead("slow", None)
+    scheduler.start_polling("slow", None)
     begin(scheduler, quick, interval="10ms")
     await slow.polls(1)
     await quick.polls(4)
@@ -162,7 +162,7 @@ async def test_a_scheduler_that_was_never_started_can_be_stopped(scheduler: Sche
     """A start that failed half-way ends without another error."""
     poller = Scripted()
     scheduler.poll(cast("Poller", poller), PollSettings())
-    scheduler.lead("emea", None)
+    scheduler.start_polling("emea", None)
     await scheduler.stop()
     assert not poller.times
 
@@ -190,7 +190,7 @@ async def test_a_clock_that_is_set_back_stops_no_polls(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was planned by the old time of day comes as soon as it would have."""
-    monkeypatch.setattr(module, "LOOK_AT_CLOCK", 0.05)
+    monkeypatch.setattr(module, "CLOCK_CHECK_EVERY", 0.05)
     poller = Scripted(otherwise=BUSY)
     begin(scheduler, poller, interval=0.2, timeout=0.1)
     await poller.polls(1)
@@ -243,8 +243,8 @@ async def test_a_lead_that_begins_polls_at_once_under_its_fence(scheduler: Sched
     poller = Scripted()
     begin(scheduler, poller, idle_interval="1h")
     await poller.polls(1)
-    scheduler.lose("emea")
-    scheduler.lead("emea", fence(7))
+    scheduler.cancel_polling("emea")
+    scheduler.start_polling("emea", fence(7))
     await poller.polls(2)
     assert poller.fences == [None, fence(7)]
 
@@ -257,9 +257,9 @@ async def test_a_lead_that_is_lost_ends_the_poll_that_runs(
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="5ms")
     await poller.polls(1)
-    scheduler.lose("emea")
+    scheduler.cancel_polling("emea")
     async with asyncio.timeout(10):
-        await scheduler._repeated["poll:emea"].over()
+        await scheduler._tasks["poll:emea"].wait_for_end()
     assert not poller.running
     poller.lasts.set()
     await asyncio.sleep(0.05)
@@ -273,7 +273,7 @@ async def test_a_lead_that_is_lost_between_polls_ends_them(scheduler: Scheduler)
     begin(scheduler, poller, interval="50ms")
     await poller.polls(1)
     await asyncio.sleep(0)
-    scheduler.lose("emea")
+    scheduler.cancel_polling("emea")
     await asyncio.sleep(0.1)
     assert len(poller.times) == 1
 
@@ -284,7 +284,7 @@ async def test_a_lead_that_is_given_up_lets_the_poll_that_runs_end(scheduler: Sc
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="5ms")
     await poller.polls(1)
-    resting = asyncio.create_task(scheduler.rest("emea"))
+    resting = asyncio.create_task(scheduler.finish_polling("emea"))
     await asyncio.sleep(0.02)
     assert (resting.done(), poller.running) == (False, 1)
     poller.lasts.set()
@@ -310,9 +310,9 @@ async def test_a_lead_regained_waits_for_the_last_poll_of_the_lost_one(scheduler
     poller.lasts = asyncio.Event()
     begin(scheduler, poller)
     await poller.polls(1)
-    scheduler.lose("emea")
+    scheduler.cancel_polling("emea")
     poller.lasts.set()
-    scheduler.lead("emea", fence(2))
+    scheduler.start_polling("emea", fence(2))
     await poller.polls(2)
     assert poller.most == 1
 
@@ -321,8 +321,8 @@ async def test_what_is_not_polled_can_be_lost(scheduler: Scheduler) -> None:
     """A controller that left the config, or was not led yet, makes no trouble."""
     scheduler.poll(cast("Poller", Scripted()), PollSettings())
     for name in ("emea", "gone"):
-        scheduler.lose(name)
-        await scheduler.rest(name)
+        scheduler.cancel_polling(name)
+        await scheduler.finish_polling(name)
 
 
 async def test_a_poll_that_hung_is_told_to_whoever_spreads_the_leads() -> None:

@@ -77,7 +77,7 @@ async def test_it_waits_longer_each_time_and_tells_a_reason_once(
 
 async def test_the_log_is_reminded_of_what_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads the end of the log finds the reason there, however long ago it began."""
-    monkeypatch.setattr(store_startup, "REMIND", 0.0)
+    monkeypatch.setattr(store_startup, "REMIND_EVERY", 0.0)
     with structlog.testing.capture_logs() as logged:
         await serve(Stores(*[StoreUnavailable("away")] * 3), monkeypatch).open(lambda: "x")
     assert [line["event"] for line in logged] == ["store.unavailable"] * 3 + ["store.opened"]

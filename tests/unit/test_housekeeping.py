@@ -58,7 +58,7 @@ async def test_what_is_older_than_the_retention_is_forgotten() -> None:
     """Counted from now, and told with its number."""
     store = Store({})
     with capture_logs() as log:
-        await housekeeper(store).keep()
+        await housekeeper(store).delete_old()
     assert store.asked == [900.0]
     assert [(line["event"], line["deleted"]) for line in log] == [("housekeeping.done", 7)]
 
@@ -66,6 +66,6 @@ async def test_what_is_older_than_the_retention_is_forgotten() -> None:
 async def test_a_store_that_fails_is_left_for_the_next_time() -> None:
     """Nothing is raised; the reason is logged."""
     with capture_logs() as log:
-        await housekeeper(Store({}, broken=True)).keep()
+        await housekeeper(Store({}, broken=True)).delete_old()
         await housekeeper(Store({}, broken=True)).end_unserved()
     assert [(line["event"], line["error"]) for line in log] == [("housekeeping.failed", "disk full")] * 2

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from cmc_notify.app import loop_monitor
-from cmc_notify.app.loop_monitor import watch_stalls
+from cmc_notify.app.loop_monitor import monitor_loop
 from cmc_notify.telemetry import Metrics
 
 
@@ -30,14 +30,14 @@ async def looks(metrics: Metrics, count: int) -> None:
             await asyncio.sleep(0.002)
 
 
-@pytest.mark.parametrize(("tell_every", "told"), [(60.0, 1), (0.0, 3)])
+@pytest.mark.parametrize(("log_every", "told"), [(60.0, 1), (0.0, 3)])
 async def test_a_loop_that_stands_still(
-    monkeypatch: pytest.MonkeyPatch, tell_every: float, told: int
+    monkeypatch: pytest.MonkeyPatch, log_every: float, told: int
 ) -> None:
     """Each stall is in the metric; the log tells the first, and more only after a while."""
-    monkeypatch.setattr(loop_monitor, "TELL_EVERY", tell_every)
+    monkeypatch.setattr(loop_monitor, "LOG_EVERY", log_every)
     metrics = Metrics()
-    watching = asyncio.create_task(watch_stalls(metrics, every=0.01, late=0.25))
+    watching = asyncio.create_task(monitor_loop(metrics, check_every=0.01, late=0.25))
     with structlog.testing.capture_logs() as logged:
         await looks(metrics, 2)
         for _ in range(3):

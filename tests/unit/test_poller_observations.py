@@ -28,7 +28,7 @@ class Item(NamedTuple):
 
 async def test_others_get_their_turn_while_many_jobs_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece of the work is followed by a breath, and the jobs are all there in their order."""
-    monkeypatch.setattr(time_slices, "PIECE", 0.0)
+    monkeypatch.setattr(time_slices, "SLICE", 0.0)
     turns = 0
 
     async def other() -> None:

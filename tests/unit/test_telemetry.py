@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from cmc_notify.telemetry import REMOVED, Metrics, Reasons, configure_logging
+from cmc_notify.telemetry import REMOVED, LoggedReasons, Metrics, configure_logging
 
 Style = Literal["json", "console"]
 Level = Literal["info", "warning", "error"]
@@ -204,8 +204,8 @@ def test_every_bridge_has_its_own_registry() -> None:
 
 def test_each_reason_of_an_outage_is_told_once_and_few_of_many() -> None:
     """A new reason is told, a known one is not, and one that never repeats fills no log."""
-    reasons = Reasons()
-    assert [reasons.tells_more(each) for each in ("broken", "refused", "broken")] == [True, True, False]
-    assert sum(reasons.tells_more(f"port {number}") for number in range(100)) == Reasons.MOST - 2
+    reasons = LoggedReasons()
+    assert [reasons.is_new(each) for each in ("broken", "refused", "broken")] == [True, True, False]
+    assert sum(reasons.is_new(f"port {number}") for number in range(100)) == LoggedReasons.MOST - 2
     reasons.clear()
-    assert reasons.tells_more("broken")
+    assert reasons.is_new("broken")

@@ -97,7 +97,7 @@ def test_one_bad_item_never_hides_the_others(bad: bytes, frame: bytes) -> None:
 
 
 def test_a_repaired_text_is_the_text() -> None:
-    """Raw control characters and surrogates repaired for the splitter arrive as they came, or replaced."""
+    """Raw control characters and surrogates replaced for the splitter arrive as they came, or replaced."""
     body = b'[{"id":1,"error_text":"\\\\ud800 \\ud800 \x01\x1b \\ud83d\\udca5\x00"}]'
     assert list_items(body)[0].decode().error_text == "\\ud800 \ufffd \x01\x1b \U0001f4a5\u2400"
 

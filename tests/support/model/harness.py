@@ -14,8 +14,7 @@ from cmc_notify.boundaries import Boundary
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Match, Route
 from cmc_notify.errors import StaleSnapshot
-from cmc_notify.poller import Poller
-from cmc_notify.poller.poller import NotifyRules as Notified
+from cmc_notify.poller import NotifyRules, Poller
 from cmc_notify.ports import PollCommit, Snapshot
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import Quirks
@@ -26,7 +25,7 @@ from support.model.notifications import UNREACHABLE_AFTER, NotifyRules
 from support.model.open_failures import CHAT, MUTE, PARTIAL, PARTIAL_SERIAL
 from support.model.stored import Sql, Written
 
-TELLING = Notified(
+NOTIFY_RULES = NotifyRules(
     routes=(
         Route(match=Match(serial=(PARTIAL_SERIAL,)), sinks=(PARTIAL,), proceed=True),
         Route(sinks=(CHAT, MUTE)),
@@ -115,7 +114,7 @@ class ModelHarness:
             self.controller,
             self.records,
             settings,
-            TELLING,
+            NOTIFY_RULES,
             clock=self.clock,
             metrics=METRICS,
         )
