@@ -32,15 +32,15 @@ class SinkFlow:
     @property
     def resting(self) -> str | None:
         """Why the sink gets fewer messages than it could, or none, for a while; None where it does not."""
-        return self.flow.reason if self.flow.state in (FlowState.PAUSED, FlowState.OPEN) else None
+        return self.flow.reason if self.flow.state in (FlowState.THROTTLED, FlowState.CIRCUIT_OPEN) else None
 
-    def room(self, in_flight: int) -> int:
+    def capacity(self, in_flight: int) -> int:
         """How many messages may be begun now."""
-        return self.flow.room(self._clock(), in_flight)
+        return self.flow.capacity(self._clock(), in_flight)
 
-    def ages(self) -> bool:
+    def deadlines_apply(self) -> bool:
         """Whether deliveries pass their deadlines without another try now."""
-        return self.flow.ages(self._clock())
+        return self.flow.deadlines_apply(self._clock())
 
     def record_attempt(self, outcome: SendOutcome, *, begun_at: float, now: float) -> None:
         """Count one attempt."""
@@ -55,16 +55,18 @@ class SinkFlow:
         sink, flow = self._sink, self.flow
         if before is FlowState.BLOCKED:
             _log.info("sink.unblocked", sink=sink)
-        if before is FlowState.OPEN:
+        if before is FlowState.CIRCUIT_OPEN:
             _log.info("sink.circuit_closed", sink=sink)
         match flow.state:
             case FlowState.BLOCKED:
                 _log.error("sink.blocked", sink=sink, reason=flow.reason)
-            case FlowState.OPEN:
+            case FlowState.CIRCUIT_OPEN:
                 _log.warning("sink.circuit_opened", sink=sink, reason=flow.reason)
-            case FlowState.PAUSED:
-                _log.warning("sink.throttled", sink=sink, reason=flow.reason, until=rfc3339(flow.asked_until))
-            case FlowState.CLOSED:
+            case FlowState.THROTTLED:
+                _log.warning(
+                    "sink.throttled", sink=sink, reason=flow.reason, until=rfc3339(flow.throttled_until)
+                )
+            case FlowState.NORMAL:
                 pass
 
     def _update_metrics(self) -> None:

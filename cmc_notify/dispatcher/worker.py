@@ -81,7 +81,9 @@ class Worker:
         self._metrics = metrics
         self._on_fallback = on_fallback
         self._watch = watch
-        self._attempts = Attempts(sink, outbox, timeout=policy.timeout, margin=TIMEOUT_MARGIN, sign_link=sign_link)
+        self._attempts = Attempts(
+            sink, outbox, timeout=policy.timeout, margin=TIMEOUT_MARGIN, sign_link=sign_link
+        )
         self._flow = SinkFlow(sink.name, policy, clock=clock, metrics=metrics)
         self._recorder = Recorder(outbox, owner=owner)
         self._lease = policy.timeout + TIMEOUT_MARGIN + LEASE_MARGIN
@@ -152,7 +154,7 @@ class Worker:
         """Claim what there is room for and send it; False where there was less: then there is no more."""
         if self._recorder.has_unrecorded:
             return False
-        asked = self._flow.room(len(self.in_flight))
+        asked = self._flow.capacity(len(self.in_flight))
         if asked <= 0:
             return await self._expire()
         claims = await self._outbox.claim(
@@ -161,11 +163,11 @@ class Worker:
             limit=asked,
             lease=self._lease,
             # While one message at a time tries, one that is never taken must not be the one each time.
-            in_turn=self._flow.flow.state is not FlowState.CLOSED,
+            in_turn=self._flow.flow.state is not FlowState.NORMAL,
         )
         new = self._not_claimed_here(claims)
         # While the store was asked, an answer may have come that leaves less room, or our end.
-        room = 0 if self.stopping else self._flow.room(len(self.in_flight))
+        room = 0 if self.stopping else self._flow.capacity(len(self.in_flight))
         for claim in new[:room]:
             self._start_sending(claim)
         await self._recorder.give_back(new[room:])
@@ -206,7 +208,7 @@ class Worker:
 
     async def _expire(self) -> bool:
         """While nothing can be sent, what reaches its deadline is given up in time all the same."""
-        if not self._flow.ages():
+        if not self._flow.deadlines_apply():
             return False
         if self._deadline is None or self._deadline <= self._clock():
             self._deadline = await self._outbox.next_deadline(self._name)
@@ -216,7 +218,7 @@ class Worker:
             self._name, owner=self._owner, limit=_EXPIRED_BATCH, lease=self._lease
         )
         new = self._not_claimed_here(claims)
-        if self.stopping or not self._flow.ages():
+        if self.stopping or not self._flow.deadlines_apply():
             await self._recorder.give_back(new)
             return bool(claims)
         mine = {claim.delivery.id: _Claimed(claim.delivery.key, None) for claim in new}
@@ -242,11 +244,11 @@ class Worker:
         now, flow = self._clock(), self._flow.flow
         if self._recorder.has_unrecorded:
             return None
-        if flow.room(now, len(self.in_flight)) > 0:
+        if flow.capacity(now, len(self.in_flight)) > 0:
             due = await self._outbox.next_due(self._name)
             return IDLE_CHECK_EVERY if due is None else min(max(due - self._clock(), 0.01), IDLE_CHECK_EVERY)
-        waits = [flow.opens_at - now] if flow.resting(now) else []
-        if flow.ages(now) and self._deadline is not None:
+        waits = [flow.next_start_at - now] if flow.waits(now) else []
+        if flow.deadlines_apply(now) and self._deadline is not None:
             # One that has passed and can't be claimed is leased, or stands behind another.
             waits.append(self._deadline - now if self._deadline > now else IDLE_CHECK_EVERY)
         return min(waits, default=None)

@@ -53,13 +53,13 @@ class Wire:
         """As the store's."""
         await self._through(lambda: self._store.release(fence))
 
-    async def attend(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
+    async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """As the store's."""
         found = await self._through(lambda: self._store.attend(owner, names, ttl=ttl))
         self._looked.set()
         return found
 
-    async def leave(self, owner: str) -> None:
+    async def unregister(self, owner: str) -> None:
         """As the store's."""
         await self._through(lambda: self._store.leave(owner))
 
