@@ -1,13 +1,14 @@
-"""What people do from chat: cancel a job, acknowledge a failure, silence a job, and ask how things are.
+"""Actions from chat: cancel a job, acknowledge a failure, silence a job, and ask for the status.
 
-A press comes in by Socket Mode (``socket``) or as a signed request (``door``), is read strictly
-(``reading``), judged (``deciding``, ``people``), done (``acting``), told (``speaking``) and written down
-(``audit``); ``service`` takes it through. A command is answered by ``commands``.
+A press arrives by Socket Mode (``socket_mode``) or as a signed request (``signature_check``). It is read
+strictly (``payloads``), checked (``permissions``, ``people``), performed (``button_actions``), answered
+(``replies``) and recorded (``audit``); ``service`` calls each of them in turn. ``commands`` replies to a
+slash command.
 """
 
 from cmc_notify.chatops.apps import App
-from cmc_notify.chatops.commands import Present
-from cmc_notify.chatops.payloads import Unreadable, read_form, read_json
+from cmc_notify.chatops.commands import CommandContext
+from cmc_notify.chatops.payloads import UnreadablePayload, read_form, read_json
 from cmc_notify.chatops.service import ChatOps
 
-__all__ = ["App", "ChatOps", "Present", "Unreadable", "read_form", "read_json"]
+__all__ = ["App", "ChatOps", "CommandContext", "UnreadablePayload", "read_form", "read_json"]

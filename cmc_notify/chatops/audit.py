@@ -1,7 +1,7 @@
-"""Every attempt is written down and counted: once each, whatever came of it.
+"""The audit: every action from chat is recorded and counted once, whatever its outcome.
 
-What can't be told from a flood is bounded: requests that nobody signed cost at most ``MOST`` rows a minute
-for each sink, and the next row says how many came besides.
+Requests from unidentified senders are bounded: they cost at most ``MAX_ROWS_PER_MINUTE`` rows a minute for
+each sink, and the next row says how many more came.
 """
 
 import secrets
@@ -17,24 +17,24 @@ from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-MOST = 10
+MAX_ROWS_PER_MINUTE = 10
 _MINUTE = 60.0
-LONGEST_ANSWER = 2000
+MAX_REPLY_LENGTH = 2000
 UNKNOWN = "unknown"
 
 
 class Audit:
-    """The table ``actions``, the log and the metric."""
+    """Writes to the table ``actions``, the log and the metric."""
 
-    def __init__(self, acting: ChatActions, *, metrics: Metrics, clock: Clock) -> None:
-        self._acting = acting
+    def __init__(self, actions: ChatActions, *, metrics: Metrics, clock: Clock) -> None:
+        self._actions = actions
         self._metrics = metrics
         self._clock = clock
         self._recent: dict[str, list[float]] = {}
-        self._unwritten: dict[str, int] = {}
+        self._unrecorded: dict[str, int] = {}
 
     async def begin(self, press: Press, sink: str, via: str) -> bool:
-        """Write the press down; False where it was before. Raises StoreUnavailable."""
+        """Record the press; return False if it was recorded before. Raises StoreUnavailable."""
         action = ChatAction(
             id=press.id,
             at=self._clock(),
@@ -47,35 +47,33 @@ class Audit:
             subject=press.subject,
             detail=press.option,
         )
-        return await self._acting.begin(action)
+        return await self._actions.begin(action)
 
-    async def end(self, press: Press, sink: str, outcome: ActionOutcome, answer: str) -> None:
-        """Write down what came of it; a store that fails now leaves it begun."""
+    async def end(self, press: Press, sink: str, outcome: ActionOutcome, reply: str) -> None:
+        """Record the outcome; if the store fails now, the action stays recorded as begun."""
         self._metrics.chat_actions_total.labels(sink, press.action, outcome.value).inc()
         _log.info(
-            "chat.action",
+            "chat.action_finished",
             sink=sink,
             action=press.action,
             outcome=outcome.value,
             who=press.person.id,
             subject=press.subject,
-            answer=answer[:LONGEST_ANSWER],
+            reply=reply[:MAX_REPLY_LENGTH],
         )
         try:
-            await self._acting.finish(press.id, outcome, answer[:LONGEST_ANSWER])
+            await self._actions.finish(press.id, outcome, reply[:MAX_REPLY_LENGTH])
         except StoreError as error:
             _log.error("chat.audit_failed", error=str(error))
 
-    async def stranger(self, sink: str, via: str, outcome: ActionOutcome, reason: str) -> None:
-        """What can't be laid to anybody: forged, old or unreadable. Each is counted; of many, few are
-        written down.
-        """
+    async def record_unidentified(self, sink: str, via: str, outcome: ActionOutcome, reason: str) -> None:
+        """Record a request that is forged, old or unreadable. Each one is counted, few are recorded."""
         self._metrics.chat_actions_total.labels(sink, UNKNOWN, outcome.value).inc()
-        if not self._room(sink):
-            self._unwritten[sink] = self._unwritten.get(sink, 0) + 1
+        if not self._has_room(sink):
+            self._unrecorded[sink] = self._unrecorded.get(sink, 0) + 1
             return
-        if more := self._unwritten.pop(sink, 0):
-            reason = f"{reason} (and {more} more were not written down)"
+        if more := self._unrecorded.pop(sink, 0):
+            reason = f"{reason} (and {more} more were not recorded)"
         _log.warning("chat.refused", sink=sink, via=via, outcome=outcome.value, reason=reason)
         row = ChatAction(
             id=secrets.token_hex(16),
@@ -87,13 +85,13 @@ class Audit:
             answer=reason,
         )
         try:
-            await self._acting.begin(replace(row, answer=reason[:LONGEST_ANSWER]))
+            await self._actions.begin(replace(row, answer=reason[:MAX_REPLY_LENGTH]))
         except StoreError as error:
             _log.error("chat.audit_failed", error=str(error))
 
-    def _room(self, sink: str) -> bool:
+    def _has_room(self, sink: str) -> bool:
         now = time.monotonic()
         recent = [at for at in self._recent.get(sink, []) if now - at < _MINUTE]
-        room = len(recent) < MOST
+        room = len(recent) < MAX_ROWS_PER_MINUTE
         self._recent[sink] = [*recent, now] if room else recent
         return room

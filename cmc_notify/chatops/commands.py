@@ -63,7 +63,7 @@ def ephemeral_message(text: str, context: CommandContext) -> Mapping[str, Any]:
         if context.page_url
         else "`cmc-notify failures` shows all."
     )
-    laid = lay_out(text, most=1, notice=f"_This is not all: the rest does not fit here._ {all_of_it}")
+    laid = lay_out(text, most=1, notice=f"_This is not all: the rest does not fit here._ {where}")
     return {"response_type": "ephemeral", **laid.messages[0]}
 
 
@@ -104,8 +104,8 @@ async def _failures(ledger: Ledger, context: CommandContext, controller: str | N
 def _grouped_lines(found: Sequence[TrackedFailure]) -> Iterator[str]:
     """Yield one line for each (controller, feature, error), the one with the most appliances first."""
     groups: dict[tuple[str, str | None, str | None], list[TrackedFailure]] = {}
-    for incident in found:
-        groups.setdefault((incident.controller, incident.feature, incident.error_text), []).append(incident)
+    for failure in found:
+        groups.setdefault((failure.controller, failure.feature, failure.error_text), []).append(failure)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     for (controller, feature, error), members in ordered[:_MAX_GROUPS]:
         names = _names([each.appliance or each.serial or "an unnamed appliance" for each in members])

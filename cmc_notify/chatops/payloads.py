@@ -1,8 +1,8 @@
-"""What Slack sends when somebody presses a button or types a command, read strictly: pure.
+"""Payloads that Slack sends when somebody presses a button or types a command, read strictly. No I/O.
 
-Guarantee: whatever comes is a press, a command, nothing of ours (None), or raises Unreadable; ids have the
-form of ids, and outside text can be stored and has a bounded length. Sources: Slack's pages "block_actions
-payload" and "Implementing slash commands".
+Guarantee: the result is a press, a command, or None for what is not our own; else UnreadablePayload is
+raised. Ids have the form of ids; outside text can be stored and has a bounded length. Sources: Slack's pages
+"block_actions payload" and "Implementing slash commands".
 """
 
 import hashlib
@@ -21,30 +21,30 @@ ActionName = Literal["cancel", "acknowledge", "silence"]
 ACTIONS: Mapping[str, ActionName] = {CANCEL: "cancel", ACKNOWLEDGE: "acknowledge", SILENCE: "silence"}
 """By ``action_id``."""
 
-LONGEST_NAME = 80
-_LONGEST_TEXT = 500
+MAX_NAME_LENGTH = 80
+_MAX_TEXT_LENGTH = 500
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,30}")
 _CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,30}")
 _TS = re.compile(r"[0-9]{1,16}\.[0-9]{1,10}")
 _SUBJECT = re.compile(r"job:([a-z][a-z0-9_]*):([!-~]{1,200})")
 
 
-class Unreadable(CmcNotifyError, ValueError):
-    """It came from Slack and makes no sense. The message says what, and repeats nothing of it."""
+class UnreadablePayload(CmcNotifyError, ValueError):
+    """The payload came from Slack and is not valid. The message says why and repeats none of its text."""
 
 
 class Person(Struct, frozen=True):
-    """Who did it: the id that rights go by, and the name that people know, which is outside text."""
+    """The person who did it: the id decides about rights, the name (outside text) is for people."""
 
     id: str
     name: str
 
 
 class Press(Struct, frozen=True, kw_only=True):
-    """A button beneath a message was pressed, or an option of its menu chosen."""
+    """A press on a button under a message, or the choice of an option in its menu."""
 
     id: str
-    """The same each time that Slack sends this very press."""
+    """The same each time that Slack sends this press."""
     person: Person
     action: ActionName
     option: str | None
@@ -56,12 +56,12 @@ class Press(Struct, frozen=True, kw_only=True):
 
     @property
     def reference(self) -> str:
-        """The message as the store knows it."""
+        """The message as the store refers to it."""
         return f"{self.channel}:{self.ts}"
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """A slash command; ``words`` are what stands behind it, in lower case."""
+    """A slash command; ``words`` are the words after it, in lowercase."""
 
     person: Person
     words: tuple[str, ...]
@@ -70,13 +70,13 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 def read_press(payload: object) -> Press | None:
-    """The press; None for what is none of our buttons, such as a link. Raises Unreadable."""
+    """Return the press; None if the button is not our own, such as a link. Raises UnreadablePayload."""
     document = _mapping(payload, "payload")
     if document.get("type") != "block_actions":
         return None
     actions = document.get("actions")
     if not isinstance(actions, list) or not actions:
-        raise Unreadable("actions: none")
+        raise UnreadablePayload("actions: empty")
     pressed = _mapping(actions[0], "actions[0]")
     action = ACTIONS.get(_text(pressed, "action_id"))
     if action is None:
@@ -86,7 +86,7 @@ def read_press(payload: object) -> Press | None:
     subject = subject_of(_text(pressed, "block_id"))
     found = _SUBJECT.fullmatch(subject)
     if not found:
-        raise Unreadable("block_id: names no job")
+        raise UnreadablePayload("block_id: names no job")
     channel = _matching(_CHANNEL, place.get("channel_id") or _inner(document, "channel", "id"), "channel")
     ts = _matching(_TS, place.get("message_ts") or _inner(document, "message", "ts"), "message_ts")
     user = _mapping(document.get("user"), "user")
@@ -105,52 +105,52 @@ def read_press(payload: object) -> Press | None:
 
 
 def read_command(payload: object) -> Command:
-    """The command. Raises Unreadable."""
+    """Return the command. Raises UnreadablePayload."""
     document = _mapping(payload, "command")
     return Command(
         person=_person(document.get("user_id"), document.get("user_name")),
-        words=tuple(_clean(document.get("text") or "", _LONGEST_TEXT).lower().split()),
+        words=tuple(_clean(document.get("text") or "", _MAX_TEXT_LENGTH).lower().split()),
         channel=_matching(_CHANNEL, document.get("channel_id"), "channel_id"),
-        channel_name=_clean(document.get("channel_name") or "", LONGEST_NAME),
+        channel_name=_clean(document.get("channel_name") or "", MAX_NAME_LENGTH),
     )
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """The fields of a request's body (``application/x-www-form-urlencoded``). Raises Unreadable."""
+    """Return the fields of a body in ``application/x-www-form-urlencoded``. Raises UnreadablePayload."""
     try:
         return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
-        raise Unreadable("the body is no form") from error
+        raise UnreadablePayload("the body is not a form") from error
 
 
 def read_json(text: str | bytes) -> object:
-    """A JSON document. Raises Unreadable."""
+    """Return the decoded JSON document. Raises UnreadablePayload."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable("no JSON") from error
+        raise UnreadablePayload("not valid JSON") from error
 
 
 def _option(pressed: Mapping[str, Any]) -> str:
     value = _inner(pressed, "selected_option", "value")
     if value not in SILENCE_FOR:
-        raise Unreadable(f"selected_option: is none of {', '.join(SILENCE_FOR)}")
+        raise UnreadablePayload(f"selected_option: not one of {', '.join(SILENCE_FOR)}")
     return str(value)
 
 
 def _person(found: object, name: object) -> Person:
     person = _matching(_PERSON, found, "user")
-    return Person(person, _clean(name or person, LONGEST_NAME) or person)
+    return Person(person, _clean(name or person, MAX_NAME_LENGTH) or person)
 
 
 def _digest(*parts: object) -> str:
-    """One name for the press: a repeat, or a copy that somebody kept and sends again, is the same."""
+    """Return an id for the press; a repeat, or a copy that somebody sends again, has the same id."""
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
 
 
 def _mapping(found: object, place: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
-        raise Unreadable(f"{place}: no object")
+        raise UnreadablePayload(f"{place}: not an object")
     return found
 
 
@@ -161,18 +161,18 @@ def _inner(document: Mapping[str, Any], outer: str, inner: str) -> object:
 
 def _text(document: Mapping[str, Any], key: str) -> str:
     found = document.get(key)
-    if not isinstance(found, str) or len(found) > _LONGEST_TEXT:
-        raise Unreadable(f"{key}: no text")
+    if not isinstance(found, str) or len(found) > _MAX_TEXT_LENGTH:
+        raise UnreadablePayload(f"{key}: not a text, or too long")
     return found
 
 
 def _matching(form: re.Pattern[str], found: object, place: str) -> str:
     if not isinstance(found, str) or not form.fullmatch(found):
-        raise Unreadable(f"{place}: no id")
+        raise UnreadablePayload(f"{place}: not an id")
     return found
 
 
 def _clean(text: object, most: int) -> str:
-    """Without what no store and no encoding takes, and not without end."""
+    """Return the text without characters that can't be stored or encoded, at most ``most`` characters."""
     whole = str(text)[:most].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\0", "\u2400").strip()

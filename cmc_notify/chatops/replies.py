@@ -1,6 +1,6 @@
-"""How the bridge answers in Slack: in private, and in a message's thread. Outside text is escaped here.
+"""Replies in Slack: to one person, or in the thread of a message. Outside text is escaped here.
 
-Answers are a courtesy: one that Slack does not take is logged, and changes nothing of what was done.
+If Slack does not accept a reply, that is logged; the action itself stays done.
 """
 
 from collections.abc import Mapping
@@ -11,42 +11,42 @@ import structlog
 from cmc_notify.chatops.payloads import Press
 from cmc_notify.rendering.formats import mrkdwn, one_line
 from cmc_notify.sinks.slack.client import SlackClient
-from cmc_notify.sinks.slack.error_codes import NotTaken
+from cmc_notify.sinks.slack.error_codes import SlackCallFailed
 from cmc_notify.sinks.slack.layout import section, sections
 
 _log = structlog.get_logger(__name__)
 
-LONGEST_WORDS = 1000
-"""Characters of a controller's words in an answer."""
-_LONGEST_FALLBACK = 1900
-"""Characters, each of which may count as two, of what notifications show."""
+MAX_LINE_LENGTH = 1000
+"""Characters of outside text in a reply."""
+_MAX_FALLBACK_LENGTH = 1900
+"""Characters of the text that notifications show; each may count as two."""
 
 
-def quoted(text: object) -> str:
-    """Outside text on one line of bounded length, as Slack shows it and obeys nothing of it."""
+def escaped_line(text: object) -> str:
+    """Return outside text as one line of bounded length; Slack shows it and interprets none of it."""
     line = one_line(str(text))
-    return mrkdwn(line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]}…")
+    return mrkdwn(line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}…")
 
 
 def payload(text: str) -> Mapping[str, Any]:
-    """A message; ``text`` is mrkdwn, escaped already."""
-    fallback = text if len(text) <= _LONGEST_FALLBACK else f"{text[:_LONGEST_FALLBACK]}…"
+    """Return a message; ``text`` is mrkdwn and already escaped."""
+    fallback = text if len(text) <= _MAX_FALLBACK_LENGTH else f"{text[:_MAX_FALLBACK_LENGTH]}…"
     return {"text": fallback, "blocks": [section(part) for part in sections(text.split("\n"))]}
 
 
-async def tell_person(client: SlackClient, press: Press, text: str) -> None:
-    """Only who pressed sees it, where the message is."""
-    await _say(client, "chat.postEphemeral", press, text, user=press.person.id)
+async def reply_privately(client: SlackClient, press: Press, text: str) -> None:
+    """Reply under the message; only the person who pressed sees it."""
+    await _post(client, "chat.postEphemeral", press, text, user=press.person.id)
 
 
-async def tell_thread(client: SlackClient, press: Press, text: str) -> None:
-    """Everybody who follows the message's thread sees it."""
+async def reply_in_thread(client: SlackClient, press: Press, text: str) -> None:
+    """Reply in the thread of the message, for everybody who follows it."""
     more = {"thread_ts": press.ts, "unfurl_links": False, "unfurl_media": False}
-    await _say(client, "chat.postMessage", press, text, **more)
+    await _post(client, "chat.postMessage", press, text, **more)
 
 
-async def _say(client: SlackClient, method: str, press: Press, text: str, **more: Any) -> None:
+async def _post(client: SlackClient, method: str, press: Press, text: str, **more: Any) -> None:
     try:
         await client.call(method, changes=True, channel=press.channel, **payload(text), **more)
-    except NotTaken as error:
-        _log.warning("chat.answer_failed", method=method, reason=str(error))
+    except SlackCallFailed as error:
+        _log.warning("chat.reply_failed", method=method, reason=str(error))

@@ -8,7 +8,7 @@ import typer
 
 from cmc_notify.cli.common import in_short, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, JsonOption, actions
-from cmc_notify.cli.output import brief, print_json, print_table, say
+from cmc_notify.cli.output import brief, print_json, print_lines, print_table
 from cmc_notify.ports import ChatAction
 from cmc_notify.web.documents import action_document
 
@@ -26,7 +26,7 @@ def list_actions(
 
     async def read() -> Sequence[ChatAction]:
         async with opened_store(settings) as store:
-            return await store.acting.actions(limit=limit + 1)
+            return await store.chat_actions.actions(limit=limit + 1)
 
     found = run_async(read())
     if as_json:
@@ -51,4 +51,4 @@ def list_actions(
         below=("answer",),
     )
     if len(found) > limit:
-        say("… and older ones; --limit shows more")
+        print_lines("… and older ones; --limit shows more")

@@ -7,17 +7,17 @@ from cmc_notify.ports import Ticket
 from cmc_notify.web.job_context import JobContext
 
 
-def in_words(marks: JobContext) -> str | None:
+def context_text(context: JobContext) -> str | None:
     """``silenced, ticket INC0012345, acknowledged by Zoë``; None where there is nothing."""
-    said = ["silenced"] if marks.silenced_by else []
-    if marks.tickets:
-        said.append(f"ticket {named(marks.tickets)}")
-    if marks.acknowledged:
-        said.append(f"acknowledged by {brief(marks.acknowledged.by)}")
-    return ", ".join(said) or None
+    parts = ["silenced"] if context.silenced_by else []
+    if context.tickets:
+        parts.append(f"ticket {ticket_names(context.tickets)}")
+    if context.acknowledged:
+        parts.append(f"acknowledged by {brief(context.acknowledged.by)}")
+    return ", ".join(parts) or None
 
 
-def named(tickets: Iterable[Ticket]) -> str:
+def ticket_names(tickets: Iterable[Ticket]) -> str:
     """What people call them, at which sink; of a closed one that it is."""
     return ", ".join(
         f"{brief(each.label)} ({each.sink}{'' if each.open else ', closed'})" for each in tickets

@@ -13,7 +13,7 @@ from cmc_notify.settings import Settings
 T = TypeVar("T")
 
 
-def the_controller(settings: Settings, name: str | None) -> str:
+def chosen_controller(settings: Settings, name: str | None) -> str:
     """The one that is meant. Raises ConfigError where there are several and none was named."""
     if name is not None:
         return known_name(name, settings.controllers, "controller")
@@ -22,19 +22,19 @@ def the_controller(settings: Settings, name: str | None) -> str:
     return next(iter(settings.controllers))
 
 
-async def ask(settings: Settings, name: str, question: Callable[[Controller], Awaitable[T]]) -> T:
+async def query_controller(settings: Settings, name: str, query: Callable[[Controller], Awaitable[T]]) -> T:
     """One controller's answer. Raises ControllerError."""
     async with Controller(name, settings.controllers[name]) as controller:
-        return await question(controller)
+        return await query(controller)
 
 
-async def ask_all(
-    settings: Settings, name: str | None, question: Callable[[Controller], Awaitable[T]]
+async def query_controllers(
+    settings: Settings, name: str | None, query: Callable[[Controller], Awaitable[T]]
 ) -> Sequence[tuple[str, T]]:
     """The answer of each controller, or of the one that is named. Raises ControllerError if any fails."""
-    names = list(settings.controllers) if name is None else [the_controller(settings, name)]
-    answers = await asyncio.gather(*(ask(settings, each, question) for each in names))
-    return list(zip(names, answers, strict=True))
+    names = list(settings.controllers) if name is None else [chosen_controller(settings, name)]
+    responses = await asyncio.gather(*(query_controller(settings, each, query) for each in names))
+    return list(zip(names, responses, strict=True))
 
 
 def names_of(features: Sequence[Feature], hosts: dict[str, str] | None = None) -> Names:

@@ -10,13 +10,13 @@ import typer
 from cmc_notify.app.factories import PROBE_EVERY
 from cmc_notify.cli.common import for_people, in_short, known_name, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
-from cmc_notify.cli.output import brief, fail, print_facts, print_json, print_table, say
+from cmc_notify.cli.output import brief, fail, print_facts, print_json, print_lines, print_table
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import DeliveryFilter, LedgerRow
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
-from cmc_notify.web.documents import delivery_document, why_nowhere
+from cmc_notify.web.documents import delivery_document, no_sink_reason
 
 app = actions("What went where, when, how often it was tried; and send again.")
 
@@ -70,7 +70,7 @@ def list_deliveries(
         below=("id", "answer"),
     )
     if len(rows) > limit:
-        say("… and older ones; --limit shows more")
+        print_lines("… and older ones; --limit shows more")
 
 
 @app.command("show")
@@ -84,7 +84,7 @@ def show_delivery(
 
     async def read() -> LedgerRow:
         async with opened_store(settings) as store:
-            return await _found(store, delivery_id)
+            return await _find_delivery(store, delivery_id)
 
     row = run_async(read())
     if as_json:
@@ -110,19 +110,21 @@ def retry_deliveries(
 
     async def change() -> tuple[list[LedgerRow], Mapping[str, str]]:
         async with opened_store(settings) as store:
-            refusals = await store.ledger.troubles()  # before the retry, whose own errors are no sign
-            ids = [(await _found(store, each)).delivery.id for each in delivery_ids or ()]
+            refusals = await store.ledger.last_errors()  # before the retry, whose own errors are no sign
+            ids = [(await _find_delivery(store, each)).delivery.id for each in delivery_ids or ()]
             changed = await store.ledger.retry(None if dead else ids, now=time.time(), again=again)
-            return [await _found(store, each) for each in changed], refusals
+            return [await _find_delivery(store, each) for each in changed], refusals
 
     changed, refusals = run_async(change())
     if as_json:
         print_json([msgspec.to_builtins(delivery_document(row)) for row in changed])
     elif not changed and dead:
-        say("There are no dead letters.")
+        print_lines("There are no dead letters.")
     else:
-        say(*(f"{row.delivery.id}: due now to {row.delivery.sink} as {row.delivery.key}" for row in changed))
-        say(*_held_back({row.delivery.sink for row in changed}, refusals))
+        print_lines(
+            *(f"{row.delivery.id}: due now to {row.delivery.sink} as {row.delivery.key}" for row in changed)
+        )
+        print_lines(*_blocked_notes({row.delivery.sink for row in changed}, refusals))
     if len(changed) < len(set(delivery_ids or ())):
         left = set(delivery_ids or ()) - {
             name for row in changed for name in (row.delivery.id, row.delivery.key)
@@ -133,7 +135,7 @@ def retry_deliveries(
         )
 
 
-def _held_back(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[str]:
+def _blocked_notes(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[str]:
     """Where a retry may seem to do nothing: a sink that refuses everything is only probed."""
     for sink in sorted(sinks & refusals.keys()):
         yield (
@@ -143,7 +145,7 @@ def _held_back(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[
         )
 
 
-async def _found(store: Store, delivery_id: str) -> LedgerRow:
+async def _find_delivery(store: Store, delivery_id: str) -> LedgerRow:
     row = await store.ledger.delivery(delivery_id)
     if row is None:
         fail(f"error: there is no delivery {delivery_id!r}; cmc-notify deliveries lists them")
@@ -159,7 +161,7 @@ def _print_delivery(row: LedgerRow, settings: Settings) -> None:
             ("Delivery", delivery.id),
             ("Key", delivery.key),
             ("Event", f"{row.event_type} {delivery.event_id} ({row.controller or 'the bridge'}{job})"),
-            ("Sink", delivery.sink or f"none: {why_nowhere(row)}"),
+            ("Sink", delivery.sink or f"none: {no_sink_reason(row)}"),
             ("State", delivery.state.value),
             ("Tries", delivery.attempts),
             ("Created", for_people(delivery.created_at, settings)),

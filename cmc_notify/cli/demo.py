@@ -22,7 +22,7 @@ from cmc_notify.core.text import visible
 from cmc_notify.demo import SPEED, Arrival, Demo, Piece, Summary
 
 NAME = "cmc-notify"
-LONGEST = 12
+MAX_LINES = 12
 """Lines of one message that are shown; the message itself is complete."""
 _NARROW, _WIDE = 80, 110
 _STYLES = {"headline": "bold", "plain": "", "label": "cyan", "quote": "dim", "link": "underline"}
@@ -83,16 +83,16 @@ async def _play(console: Console, *, once: bool, speed: float) -> Summary | None
 
 def own_command() -> str:
     """How to call cmc-notify where this one was started: its name where PATH leads to it, else its place."""
-    ours = Path(sys.executable).parent / NAME
+    own = Path(sys.executable).parent / NAME
     if Path(sys.argv[0]).name == NAME:
-        ours = Path(sys.argv[0]).absolute()
-    if not ours.exists():
+        own = Path(sys.argv[0]).absolute()
+    if not own.exists():
         return f"{shlex.quote(sys.executable)} -m cmc_notify"
     found = shutil.which(NAME)
-    if found and Path(found).absolute() == ours:
+    if found and Path(found).absolute() == own:
         return NAME
     here = Path.cwd()
-    return shlex.quote(str(ours.relative_to(here) if ours.is_relative_to(here) else ours))
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 def _console() -> Console:
@@ -113,7 +113,7 @@ def _show(console: Console, arrival: Arrival, seconds: float) -> None:
         )
     )
     # One line that says "1 more" would be no shorter than that line.
-    shown = arrival.lines if len(arrival.lines) == LONGEST + 1 else arrival.lines[:LONGEST]
+    shown = arrival.lines if len(arrival.lines) == MAX_LINES + 1 else arrival.lines[:MAX_LINES]
     lines = [Text.assemble(*(part for piece in line for part in _drawn(piece))) for line in shown]
     if left := len(arrival.lines) - len(shown):
         lines.append(Text(f"… {left} more lines in the message", style="italic dim"))

@@ -1,4 +1,4 @@
-"""``failures``: open incidents, and closing one by hand, such as of an appliance that is gone."""
+"""``failures``: open failures, and closing one by hand, such as of an appliance that is gone."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,15 @@ import msgspec
 import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
-from cmc_notify.cli.context_words import in_words
+from cmc_notify.cli.context_words import context_text
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
-from cmc_notify.cli.output import brief, fail, print_json, print_table, say
+from cmc_notify.cli.output import brief, fail, print_json, print_lines, print_table
 from cmc_notify.core.model import TrackedFailure
 from cmc_notify.ports import Ticket, TicketFilter
 from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
-from cmc_notify.web.job_context import NONE, JobContext, marks_of_failures
+from cmc_notify.web.job_context import NO_CONTEXT, JobContext, failure_contexts
 
 app = actions("What is failed now, and closing one by hand.")
 SHOWN = 50
@@ -45,13 +45,13 @@ def list_failures(
             number = sum(counts.values()) if controller is None else counts.get(controller, 0)
             found = await store.ledger.failures(controller=controller, limit=shown)
             silences = await store.silences.active(now=now)
-            return found, await marks_of_failures(store.ledger, silences, found, now=now), number
+            return found, await failure_contexts(store.ledger, silences, found, now=now), number
 
-    incidents, marks, number = run_async(read())
+    failures, contexts, number = run_async(read())
     if as_json:
-        print_json([{"key": _key(each), **_builtins(each, marks[each.id])} for each in incidents])
+        print_json([{"key": _key(each), **_builtins(each, contexts[each.id])} for each in failures])
         return
-    notes = {each.id: in_words(marks[each.id]) for each in incidents}
+    notes = {each.id: context_text(contexts[each.id]) for each in failures}
     marked = any(notes.values())
     print_table(
         ("key", "appliance", "feature", "since", "job", *(["note"] if marked else []), "error"),
@@ -65,13 +65,13 @@ def list_failures(
                 *([notes[each.id]] if marked else []),
                 brief(each.error_text),
             )
-            for each in incidents
+            for each in failures
         ],
         empty="Nothing is failed.",
         below=("note", "error"),
     )
-    if (left := number - len(incidents)) > 0:
-        say(f"… and {left:,} more; --limit shows more")
+    if (left := number - len(failures)) > 0:
+        print_lines(f"… and {left:,} more; --limit shows more")
 
 
 @app.command("close")
@@ -89,49 +89,49 @@ def close_failure(
         print_json({"key": _key(closed), **_builtins(closed)})
         return
     where = closed.appliance or closed.serial or "unnamed appliance"
-    say(
+    print_lines(
         f"closed: {closed.feature or 'unnamed feature'} on {where} ({closed.controller}, job {closed.job_id})"
     )
     if left:
         links = "".join(
             f"\n  {ticket.sink}: {brief(ticket.label)} {ticket.url or ''}".rstrip() for ticket in left
         )
-        say(f"nothing closes its tickets now but you, where they are:{links}")
+        print_lines(f"nothing closes its tickets now but you, where they are:{links}")
 
 
 async def _close(settings: Settings, key: str) -> tuple[TrackedFailure, list[Ticket]]:
     """The failure, and the open tickets that no other failure will close."""
     async with opened_store(settings) as store:
-        incident = await _found(store, key)
-        if not await store.ledger.close_failure(incident.id, now=time.time()):
+        failure = await _find_failure(store, key)
+        if not await store.ledger.close_failure(failure.id, now=time.time()):
             fail(f"error: {key} was closed just now")
-        others = await store.ledger.failures(controller=incident.controller, limit=_ALL)
-        left = _places(incident).difference(*map(_places, others))
+        others = await store.ledger.failures(controller=failure.controller, limit=_ALL)
+        left = _ticket_keys(failure).difference(*map(_ticket_keys, others))
         wanted = TicketFilter(subjects={subject for _, subject in left}, open_only=True)
         rows = await store.ledger.tickets(wanted) if left else ()
-        return incident, [row.ticket for row in rows if (row.ticket.sink, row.ticket.subject) in left]
+        return failure, [row.ticket for row in rows if (row.ticket.sink, row.ticket.subject) in left]
 
 
-def _places(incident: TrackedFailure) -> set[tuple[str, str]]:
+def _ticket_keys(failure: TrackedFailure) -> set[tuple[str, str]]:
     """Sink and subject of each of its tickets."""
-    return {(sink, subject) for sink, subjects in incident.tickets.items() for subject in subjects}
+    return {(sink, subject) for sink, subjects in failure.tickets.items() for subject in subjects}
 
 
-async def _found(store: Store, key: str) -> TrackedFailure:
-    incidents = await store.ledger.failures(limit=_ALL)
-    found = next((each for each in incidents if key in (each.id, _key(each))), None)
+async def _find_failure(store: Store, key: str) -> TrackedFailure:
+    failures = await store.ledger.failures(limit=_ALL)
+    found = next((each for each in failures if key in (each.id, _key(each))), None)
     if found is None:
         fail(f"error: there is no open failure {key!r}; cmc-notify failures lists them with their keys")
     return found
 
 
-def _key(incident: TrackedFailure) -> str:
+def _key(failure: TrackedFailure) -> str:
     """``controller/serial/feature id``; the id where one is unknown, for then that is not unique."""
-    if not incident.pair.named:
-        return incident.id
-    return f"{incident.controller}/{incident.serial}/{incident.feature_id}"
+    if not failure.pair.named:
+        return failure.id
+    return f"{failure.controller}/{failure.serial}/{failure.feature_id}"
 
 
-def _builtins(incident: TrackedFailure, marks: JobContext = NONE) -> dict[str, object]:
-    document: dict[str, object] = msgspec.to_builtins(failure_document(incident, marks))
+def _builtins(failure: TrackedFailure, context: JobContext = NO_CONTEXT) -> dict[str, object]:
+    document: dict[str, object] = msgspec.to_builtins(failure_document(failure, context))
     return document

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cmc_notify.cli.common import read_settings, run_async
-from cmc_notify.cli.controller_queries import ask_all
+from cmc_notify.cli.controller_queries import query_controllers
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, single
 from cmc_notify.cli.output import print_json, print_table
 
@@ -18,8 +18,10 @@ def features(
 ) -> None:
     """Ask a controller which features it can push."""
     settings, _ = read_settings(config)
-    answers = run_async(ask_all(settings, controller, lambda asked: asked.list_features(name=name)))
-    found = [(where, feature) for where, answer in answers for feature in answer]
+    responses = run_async(
+        query_controllers(settings, controller, lambda client: client.list_features(name=name))
+    )
+    found = [(where, feature) for where, listed in responses for feature in listed]
     if as_json:
         keys = ("id", "name", "label", "description", "push_enable")
         print_json(

@@ -1,33 +1,33 @@
-"""Notices that a file was saved, by its time and size; nothing is missed that lasts longer than a look."""
+"""Notices that a file was saved, by its time and size; nothing is missed that lasts longer than a snapshot."""
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-EVERY = 0.3
+CHECK_INTERVAL = 0.3
 """Seconds between looks."""
 
-Seen = dict[Path, tuple[int, int]]
+Snapshot = dict[Path, tuple[int, int]]
 
 
-def look(places: list[Path]) -> Seen:
+def snapshot(places: list[Path]) -> Snapshot:
     """Time and size of each file, and of all files in each folder."""
-    seen: Seen = {}
+    found_files: Snapshot = {}
     for place in places:
         for path in [place, *(place.rglob("*") if place.is_dir() else ())]:
             try:
                 found = path.stat()
             except OSError:  # it is being replaced
                 continue
-            seen[path] = (found.st_mtime_ns, found.st_size)
-    return seen
+            found_files[path] = (found.st_mtime_ns, found.st_size)
+    return found_files
 
 
 def changes(places: Callable[[], list[Path]], sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
     """Once now, and then each time that something in ``places`` has changed."""
     while True:
         watched = places()
-        before = look(watched)
+        before = snapshot(watched)
         yield
-        while look(watched) == before:
-            sleep(EVERY)
+        while snapshot(watched) == before:
+            sleep(CHECK_INTERVAL)

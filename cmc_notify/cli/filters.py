@@ -10,14 +10,14 @@ from cmc_notify.errors import ConfigError
 from cmc_notify.settings.base import parse_duration
 from cmc_notify.settings.suggestions import did_you_mean
 
-Moment = Callable[[float], int]
+TimeOf = Callable[[float], int]
 """A time in Unix seconds, given what time it is on the controller."""
 
 _NOT_A_LETTER = re.compile("[^a-z]")
 _AGO = re.compile(r"[0-9.]+\s*(ms|[smhd])")
 
 
-def job_status(written: str | None) -> str | None:
+def parse_status(written: str | None) -> str | None:
     """What is asked for. The vendor's page spells the states in two ways: capitals go as they are written,
     any other spelling as in the page's list. Raises ConfigError for what is no state.
     """
@@ -38,7 +38,7 @@ def _letters(text: str) -> str:
     return _NOT_A_LETTER.sub("", text.lower())
 
 
-def moment(option: str, written: str | None) -> Moment | None:
+def parse_time(option: str, written: str | None) -> TimeOf | None:
     """Unix seconds, a time, or how long before now. Raises ConfigError for what is none of them."""
     if written is None:
         return None
@@ -59,7 +59,7 @@ def moment(option: str, written: str | None) -> Moment | None:
     return lambda _now: fixed
 
 
-def feature_id(written: str | None, features: Sequence[Feature]) -> int | None:
+def find_feature_id(written: str | None, features: Sequence[Feature]) -> int | None:
     """The feature that is meant by its id, label or name. Raises ConfigError with a suggestion."""
     if written is None or written.isdecimal():
         return None if written is None else int(written)

@@ -1,4 +1,4 @@
-"""``jobs``: the controller's jobs, asked for directly with every filter that it documents, and cancel."""
+"""``jobs``: the controller's jobs, controller_client for directly with every filter that it documents, and cancel."""
 
 import time
 from collections.abc import Sequence
@@ -8,18 +8,24 @@ import msgspec
 import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
-from cmc_notify.cli.context_words import named
-from cmc_notify.cli.controller_queries import ask, ask_all, host_names, names_of, the_controller
-from cmc_notify.cli.filters import feature_id, job_status, moment
+from cmc_notify.cli.context_words import ticket_names
+from cmc_notify.cli.controller_queries import (
+    chosen_controller,
+    host_names,
+    names_of,
+    query_controller,
+    query_controllers,
+)
+from cmc_notify.cli.filters import find_feature_id, parse_status, parse_time
 from cmc_notify.cli.options import ConfigOption, ControllerOption, JsonOption, actions
-from cmc_notify.cli.output import print_facts, print_json, print_table, say, warn
+from cmc_notify.cli.output import print_facts, print_json, print_lines, print_table, warn
 from cmc_notify.controller import Controller
 from cmc_notify.core.events import JobInfo, job_info
 from cmc_notify.core.model import Feature, Job, Names, Outcome, Status
 from cmc_notify.errors import MalformedJob, StoreError
 from cmc_notify.settings import Settings
 from cmc_notify.web.documents import acknowledgement_document, ticket_document
-from cmc_notify.web.job_context import NONE, JobContext, marks_of_asked
+from cmc_notify.web.job_context import NO_CONTEXT, JobContext, listed_job_context
 
 app = actions("Ask a controller for its jobs, and cancel one.")
 
@@ -52,15 +58,17 @@ def list_jobs(
 ) -> None:
     """List jobs, the newest first. The controller applies the filters."""
     settings, _ = read_settings(config)
-    wanted = job_status(status)
-    bounds = {"after": moment("--after", after), "before": moment("--before", before)}
+    wanted = parse_status(status)
+    bounds = {"after": parse_time("--after", after), "before": parse_time("--before", before)}
 
-    async def question(asked: Controller) -> Listed:
-        features = await asked.list_features()
-        now = time.time() + (asked.clock_offset or 0.0)
+    async def query(controller_client: Controller) -> Listed:
+        features = await controller_client.list_features()
+        now = time.time() + (controller_client.clock_offset or 0.0)
         times = {name: bound(now) for name, bound in bounds.items() if bound}
         jobs, unreadable = [], []
-        found = await asked.list_jobs(status=wanted, feature_id=feature_id(feature, features), **times)
+        found = await controller_client.list_jobs(
+            status=wanted, feature_id=find_feature_id(feature, features), **times
+        )
         for item in found:
             try:
                 jobs.append(item.decode())
@@ -68,10 +76,10 @@ def list_jobs(
                 unreadable.append(str(error))
         return jobs, unreadable, features
 
-    answers = run_async(ask_all(settings, controller, question))
-    found = [(name, job, names_of(features)) for name, (jobs, _, features) in answers for job in jobs]
+    responses = run_async(query_controllers(settings, controller, query))
+    found = [(name, job, names_of(features)) for name, (jobs, _, features) in responses for job in jobs]
     found.sort(key=lambda each: (each[1].creation_time or 0, each[1].id), reverse=True)
-    for name, (_, unreadable, _) in answers:
+    for name, (_, unreadable, _) in responses:
         for problem in unreadable:
             warn(f"{name}: a job can't be read: {problem}")
     if as_json:
@@ -80,7 +88,7 @@ def list_jobs(
     shown = found[: limit or SHOWN]
     _print_jobs(shown, settings)
     if (left := len(found) - len(shown)) > 0:
-        say(f"… and {left:,} older ones; --limit shows more")
+        print_lines(f"… and {left:,} older ones; --limit shows more")
 
 
 @app.command("show")
@@ -92,22 +100,22 @@ def show_job(
 ) -> None:
     """Show one job with every row and its whole error text."""
     settings, _ = read_settings(config)
-    name = the_controller(settings, controller)
+    name = chosen_controller(settings, controller)
 
-    async def question(asked: Controller) -> tuple[Job, Names]:
-        job = (await asked.get_job(job_id)).decode()
-        return job, names_of(await asked.list_features(), await host_names(asked))
+    async def query(controller_client: Controller) -> tuple[Job, Names]:
+        job = (await controller_client.get_job(job_id)).decode()
+        return job, names_of(await controller_client.list_features(), await host_names(controller_client))
 
-    job, names = run_async(ask(settings, name, question))
-    marks = run_async(_marks(settings, name, job))
+    job, names = run_async(query_controller(settings, name, query))
+    context = run_async(_read_context(settings, name, job))
     if as_json:
         known = {
-            "tickets": [ticket_document(each) for each in marks.tickets],
-            "acknowledged": acknowledgement_document(marks.acknowledged),
+            "tickets": [ticket_document(each) for each in context.tickets],
+            "acknowledged": acknowledgement_document(context.acknowledged),
         }
         print_json({"controller": name, **_document(job, names), **known, "rows": _rows(job, names)})
         return
-    _print_job(name, job, names, settings, marks)
+    _print_job(name, job, names, settings, context)
 
 
 @app.command("cancel")
@@ -119,25 +127,25 @@ def cancel_job(
 ) -> None:
     """Ask the controller to cancel a job, and say what it answered."""
     settings, _ = read_settings(config)
-    name = the_controller(settings, controller)
+    name = chosen_controller(settings, controller)
 
-    async def question(asked: Controller) -> tuple[Job, Names]:
-        return await asked.cancel_job(job_id), names_of(await asked.list_features())
+    async def query(controller_client: Controller) -> tuple[Job, Names]:
+        return await controller_client.cancel_job(job_id), names_of(await controller_client.list_features())
 
-    job, names = run_async(ask(settings, name, question))
+    job, names = run_async(query_controller(settings, name, query))
     if as_json:
         print_json({"controller": name, **_document(job, names)})
     else:
-        say(f"{name}: job {job.id} is {job.status}")
+        print_lines(f"{name}: job {job.id} is {job.status}")
 
 
-async def _marks(settings: Settings, controller: str, job: Job) -> JobContext:
+async def _read_context(settings: Settings, controller: str, job: Job) -> JobContext:
     """What the bridge's store knows besides; nothing where there is no store yet, or it can't be read."""
     try:
         async with opened_store(settings) as store:
-            return await marks_of_asked(store.ledger, controller, job)
+            return await listed_job_context(store.ledger, controller, job)
     except StoreError:
-        return NONE
+        return NO_CONTEXT
 
 
 def _document(job: Job, names: Names) -> dict[str, Any]:
@@ -162,8 +170,8 @@ def _rows(job: Job, names: Names) -> list[dict[str, Any]]:
     ]
 
 
-def _taken(marks: JobContext, settings: Settings) -> str | None:
-    found = marks.acknowledged
+def _acknowledged_text(context: JobContext, settings: Settings) -> str | None:
+    found = context.acknowledged
     return None if found is None else f"by {found.by}, {for_people(found.at, settings)}"
 
 
@@ -207,7 +215,7 @@ def _results(info: JobInfo) -> str:
     return f"{counts.succeeded} ok, {counts.failed} failed{f', {open_rows} open' if open_rows else ''}"
 
 
-def _print_job(name: str, job: Job, names: Names, settings: Settings, marks: JobContext) -> None:
+def _print_job(name: str, job: Job, names: Names, settings: Settings, context: JobContext) -> None:
     info = job_info(job, names, previous_status=None)
     times = (job.creation_time, job.push_time, job.completion_time)
     created, pushed, completed = (for_people(each, settings) for each in times)
@@ -223,13 +231,16 @@ def _print_job(name: str, job: Job, names: Names, settings: Settings, marks: Job
             ("Completed", completed),
             ("Results", _results(info)),
             ("Pre-push error", job.error_text),
-            *(("Ticket", " ".join(filter(None, (named([each]), each.url)))) for each in marks.tickets),
-            ("Acknowledged", _taken(marks, settings)),
+            *(
+                ("Ticket", " ".join(filter(None, (ticket_names([each]), each.url))))
+                for each in context.tickets
+            ),
+            ("Acknowledged", _acknowledged_text(context, settings)),
         ]
     )
     ordered = sorted(job.rows, key=lambda row: row.outcome is not Outcome.FAILED)
     if ordered:
-        say("")
+        print_lines("")
         print_table(
             ("appliance", "serial", "feature", "outcome", "error"),
             [

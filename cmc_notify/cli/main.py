@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from cmc_notify import __version__
-from cmc_notify.cli.output import end_with
+from cmc_notify.cli.output import exit_with_error
 from cmc_notify.errors import CmcNotifyError
 
 COMMANDS = {
@@ -81,4 +81,4 @@ def main() -> None:
     try:
         app()
     except CmcNotifyError as error:
-        end_with(error)
+        exit_with_error(error)

@@ -21,10 +21,10 @@ from cmc_notify.errors import CmcNotifyError, ConfigError
 OK, FAILED, WRONG = 0, 1, 2
 """Exit codes."""
 
-LONGEST = 120
+MAX_CELL = 120
 """Characters of an error text in a list; ``--json`` has it whole."""
 
-_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON lets stand and a terminal obeys (C1, direction marks) or nothing can write (surrogates)."""
 
 Cell = str | int | float | None
@@ -36,7 +36,7 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     raise SystemExit(code)
 
 
-def end_with(error: CmcNotifyError) -> NoReturn:
+def exit_with_error(error: CmcNotifyError) -> NoReturn:
     """End as the error deserves: 2 for the config, 1 for everything else."""
     if isinstance(error, ConfigError):
         fail("\n".join(f"error: {problem}" for problem in error.problems), WRONG)
@@ -53,7 +53,7 @@ def note(message: str) -> None:
     sys.stderr.write(f"note: {visible(message)}\n")
 
 
-def say(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Lines for people; outside text is shown, never obeyed."""
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
 
@@ -64,7 +64,7 @@ def print_json(document: Any) -> None:
     What a terminal would obey is escaped: the document means the same.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    sys.stdout.write(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def print_table(
@@ -75,15 +75,15 @@ def print_table(
     of their own under it; in a file or a pipe each row without line breaks is one line.
     """
     if not rows:
-        say(empty)
+        print_lines(empty)
         return
     cells = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
     lines = _aligned([[*columns], *cells])
     console = Console(soft_wrap=False)
     if not console.is_terminal or max(map(cell_len, lines)) <= console.width:
-        say(*lines)
+        print_lines(*lines)
     elif below:
-        _print_in_two(columns, cells, below, console.width)
+        _print_two_lines(columns, cells, below, console.width)
     else:
         _print_folded(columns, cells, console)
 
@@ -102,16 +102,16 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _print_in_two(
+def _print_two_lines(
     columns: Sequence[str], rows: Sequence[Sequence[str]], below: Collection[str], width: int
 ) -> None:
     """Each row's columns of ``below`` on a line under the others; only what comes last there is cut."""
     above = [place for place, name in enumerate(columns) if name not in below]
     under = [place for place, name in enumerate(columns) if name in below]
     first, *lines = _aligned([[row[place].replace("\n", " ") for place in above] for row in [columns, *rows]])
-    say(first)
+    print_lines(first)
     for line, row in zip(lines, rows, strict=True):
-        say(line)
+        print_lines(line)
         *kept, last = (row[place].replace("\n", " ") for place in under)
         start = "  ".join(["", *kept])
         whole = f"{start}  {last}".rstrip()
@@ -119,7 +119,7 @@ def _print_in_two(
             room = max(0, width - cell_len(start) - 3)
             whole = f"{start}  {set_cell_size(last, room).rstrip()}…"
         if whole.strip():
-            say(whole)
+            print_lines(whole)
 
 
 def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
@@ -136,8 +136,8 @@ def brief(text: str | None) -> str | None:
     if text is None:
         return None
     first, _, rest = text.strip().partition("\n")
-    if len(first) > LONGEST:
-        return f"{first[:LONGEST].rstrip()}…"
+    if len(first) > MAX_CELL:
+        return f"{first[:MAX_CELL].rstrip()}…"
     return f"{first.rstrip()} …" if rest else first
 
 
@@ -147,4 +147,4 @@ def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
     width = max(len(name) for name, _ in known) + 2
     for name, value in known:
         first, *rest = value.splitlines() or [""]
-        say(f"{name + ':':<{width}}{first}", *(" " * width + line for line in rest))
+        print_lines(f"{name + ':':<{width}}{first}", *(" " * width + line for line in rest))

@@ -19,7 +19,7 @@ from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings
 from cmc_notify.cli.file_watch import changes
 from cmc_notify.cli.options import ConfigOption, single
-from cmc_notify.cli.output import fail, note, say, warn
+from cmc_notify.cli.output import fail, note, print_lines, warn
 from cmc_notify.cli.preview_html import is_slack_message, slack_page, slack_text
 from cmc_notify.cli.preview_mail import SUFFIX, mail_page, mail_text
 from cmc_notify.core.events import Event, EventType
@@ -38,8 +38,8 @@ _HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>cmc-notify pr
 h2{font-size:18px;margin:24px 0 4px}
 th,td{text-align:left;font-weight:400;padding:2px 24px 2px 0;vertical-align:top}</style>
 <h1>What would be sent</h1>"""
-Place = tuple[str, EventType]
-Preview = tuple[Place, Sequence[PreviewDocument]]
+Target = tuple[str, EventType]
+Preview = tuple[Target, Sequence[PreviewDocument]]
 """Sink and event type, and what it would get."""
 
 
@@ -82,36 +82,38 @@ def _once(config: Path | None, event: str | None, sink: str | None, out: Path | 
     settings, plugins = read_settings(config)
     kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
     sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
-    if event and sink and not _takes(kinds[0], sink, settings):
+    if event and sink and not _accepts(kinds[0], sink, settings):
         note(f"no ticket is opened, changed or closed by this event: {kinds[0]} to {sink}")
-    elif event and sink and not _leads(kinds[0], sink, settings):
+    elif event and sink and not _can_reach(kinds[0], sink, settings):
         note(f"no route sends this event there: {kinds[0]} to {sink}")
     previews = _previews(
         settings,
         plugins,
-        [(name, kind) for name in sinks for kind in kinds if event or _takes(kind, name, settings)],
+        [(name, kind) for name in sinks for kind in kinds if event or _accepts(kind, name, settings)],
     )
     if out is None and not show:
-        for place, documents in previews:
-            _print(place, documents)
+        for target, documents in previews:
+            _print(target, documents)
         return
     folder = out or Path(tempfile.mkdtemp(prefix="cmc-notify-preview-"))
     index = _write(folder, list(previews))
-    say(f"written to {folder}")
+    print_lines(f"written to {folder}")
     if show and not webbrowser.open(index.absolute().as_uri()):
         fail(f"error: no browser could be started; open {index} yourself")
 
 
-def _takes(kind: EventType, sink: str, settings: Settings) -> bool:
-    """Whether a sink is told of such events at all, whatever the routes say."""
+def _accepts(kind: EventType, sink: str, settings: Settings) -> bool:
+    """Whether a sink is failures of such events at all, whatever the routes say."""
     return not settings.sinks[sink].opens_tickets or kind in OPENING | CHANGING
 
 
-def _leads(kind: EventType, sink: str, settings: Settings) -> bool:
+def _can_reach(kind: EventType, sink: str, settings: Settings) -> bool:
     """Whether any event of this kind can reach the sink."""
     if kind is EventType.APPLIANCE_RECOVERED:  # it follows the failures
-        told = (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED)
-        return settings.sinks[sink].send_resolved and any(_leads(each, sink, settings) for each in told)
+        failures = (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED)
+        return settings.sinks[sink].send_resolved and any(
+            _can_reach(each, sink, settings) for each in failures
+        )
     for rule in settings.routes:
         match = rule.match
         if match.event and not any(fnmatchcase(kind, pattern) for pattern in match.event):
@@ -124,11 +126,11 @@ def _leads(kind: EventType, sink: str, settings: Settings) -> bool:
     return False
 
 
-def _previews(settings: Settings, plugins: Plugins, places: Sequence[Place]) -> Iterator[Preview]:
+def _previews(settings: Settings, plugins: Plugins, targets: Sequence[Target]) -> Iterator[Preview]:
     renderer = make_renderer(
         settings, lambda error: warn(f"the plain message would go out instead: {error}"), plugins=plugins
     )
-    for name, kind in places:
+    for name, kind in targets:
         event = _event(kind, settings)
         subject = f"job:{event.controller}:{event.job.id}" if event.job else "preview"
         message = Message(key="preview", event=event, subject=subject)
@@ -155,15 +157,15 @@ def _event(kind: EventType, settings: Settings) -> Event:
     return msgspec.structs.replace(found, url=f"{base}/events/{found.id}?…" if base else None)
 
 
-def _print(place: Place, documents: Sequence[PreviewDocument]) -> None:
+def _print(target: Target, documents: Sequence[PreviewDocument]) -> None:
     """On a terminal as the reader will see it; a pipe gets the very documents."""
-    for document in _as_seen(documents) if sys.stdout.isatty() else documents:
+    for document in _for_reader(documents) if sys.stdout.isatty() else documents:
         if not document.name.endswith(SUFFIX):  # the others say the same, readable
-            title = f"──── {place[0]} · {place[1]} · {document.name} ────"
-            say(title, document.text.rstrip("\n"), "")
+            title = f"──── {target[0]} · {target[1]} · {document.name} ────"
+            print_lines(title, document.text.rstrip("\n"), "")
 
 
-def _as_seen(documents: Sequence[PreviewDocument]) -> Iterator[PreviewDocument]:
+def _for_reader(documents: Sequence[PreviewDocument]) -> Iterator[PreviewDocument]:
     mails = [document for document in documents if document.name.endswith(SUFFIX)]
     if mails:
         yield from (PreviewDocument("mail", mail_text(mail.text)) for mail in mails)

@@ -1,4 +1,4 @@
-"""``silences``: what people asked not to be told for a while. Works beside a running bridge, which heeds
+"""``silences``: what people document not to be told for a while. Works beside a running bridge, which heeds
 them from each controller's next poll on.
 """
 
@@ -12,7 +12,7 @@ import typer
 
 from cmc_notify.cli.common import for_people, opened_store, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, JsonOption, actions
-from cmc_notify.cli.output import brief, fail, print_json, print_table, say, warn
+from cmc_notify.cli.output import brief, fail, print_json, print_lines, print_table, warn
 from cmc_notify.core.silences import Silence
 from cmc_notify.errors import ConfigError
 from cmc_notify.rendering.filters import duration as lasting
@@ -20,8 +20,8 @@ from cmc_notify.settings import Settings
 from cmc_notify.settings.suggestions import did_you_mean
 from cmc_notify.web.silence_documents import (
     MATCHERS,
-    matchers_in_words,
-    silence_asked_for,
+    matchers_text,
+    parse_silence,
     silence_document,
     state_of,
 )
@@ -55,7 +55,7 @@ def list_silences(
             (
                 each.id,
                 state_of(each, now),
-                matchers_in_words(each),
+                matchers_text(each),
                 for_people(each.starts_at, settings),
                 for_people(each.ends_at, settings),
                 lasting(each.ends_at - now) if each.active(now) else None,
@@ -99,17 +99,21 @@ def add_silence(
     """Silence what matches, and print the silence's id."""
     settings, _ = read_settings(config)
     now = time.time()
-    asked: dict[str, object] = {**_matchers(matchers), "comment": comment, "created_by": author or _myself()}
+    document: dict[str, object] = {
+        **_matchers(matchers),
+        "comment": comment,
+        "created_by": author or _own_name(),
+    }
     if duration is None and end is None:
         duration = "1h"
     given = {"duration": duration, "ends": end, "starts": start}
-    asked |= {key: value for key, value in given.items() if value is not None}
-    silence = silence_asked_for(asked, controllers=settings.controllers, now=now)
+    document |= {key: value for key, value in given.items() if value is not None}
+    silence = parse_silence(document, controllers=settings.controllers, now=now)
     run_async(_add(settings, silence))
     if as_json:
         print_json(msgspec.to_builtins(silence_document(silence, now)))
     else:
-        say(silence.id)
+        print_lines(silence.id)
 
 
 @app.command("expire")
@@ -125,7 +129,7 @@ def expire_silences(
     if as_json:
         print_json(ended)
     else:
-        say(*(f"ended: {each}" for each in ended))
+        print_lines(*(f"ended: {each}" for each in ended))
     if missing := [each for each in wanted if each not in ended]:
         for each in missing:
             warn(f"there is no silence {each!r} that has not ended")
@@ -146,24 +150,24 @@ async def _expire(settings: Settings, ids: Sequence[str]) -> list[str]:
 def _matchers(written: Sequence[str]) -> dict[str, list[str]]:
     """``key=value``, each key with all its values. Raises ConfigError."""
     found: dict[str, list[str]] = {}
-    wrong = []
+    problems = []
     for each in written:
         key, equals, value = each.partition("=")
         if not equals:
-            wrong.append(f"{each!r} is no matcher; write key=value, as in {_EXAMPLE}")
+            problems.append(f"{each!r} is no matcher; write key=value, as in {_EXAMPLE}")
         elif key not in MATCHERS:
             hint = did_you_mean(key, MATCHERS) or f"there are {', '.join(MATCHERS)}"
-            wrong.append(f"{each!r}: there is no matcher {key!r}; {hint}")
+            problems.append(f"{each!r}: there is no matcher {key!r}; {hint}")
         elif value.startswith("~"):
-            wrong.append(f"{each!r}: no regular expressions but globs, as in {_EXAMPLE}")
+            problems.append(f"{each!r}: no regular expressions but globs, as in {_EXAMPLE}")
         else:
             found.setdefault(key, []).append(value)
-    if wrong:
-        raise ConfigError(*wrong)
+    if problems:
+        raise ConfigError(*problems)
     return found
 
 
-def _myself() -> str:
+def _own_name() -> str:
     """Raises ConfigError where this process has no name, as in some containers."""
     try:
         return getpass.getuser()

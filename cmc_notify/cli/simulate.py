@@ -8,7 +8,7 @@ import typer
 
 from cmc_notify.cli.common import run_async
 from cmc_notify.cli.options import single
-from cmc_notify.cli.output import fail, say
+from cmc_notify.cli.output import fail, print_lines
 from cmc_notify.errors import ConfigError
 from cmc_notify.simulator import OPEN, Auth, Quirks, Simulator, scenario_names
 
@@ -116,10 +116,12 @@ async def _run(
     except OSError as error:
         fail(f"error: can't listen on {address[0]}:{address[1]}: {error.strerror}; choose another --port")
     try:
-        say(f"A simulated controller, scenario {scenario} at speed {speed:g}: {url}")
+        print_lines(f"A simulated controller, scenario {scenario} at speed {speed:g}: {url}")
         if auth:
-            desk = simulator.sign_in.auth
-            say(f"Sign-in: access code {desk.access_code}, or {desk.username} with {desk.password}")
+            credentials = simulator.sign_in.auth
+            print_lines(
+                f"Sign-in: access code {credentials.access_code}, or {credentials.username} with {credentials.password}"
+            )
         await _until(stopped, simulator)
     finally:
         await simulator.stop()
@@ -131,7 +133,7 @@ async def _until(stopped: asyncio.Event, simulator: Simulator) -> None:
     await asyncio.wait((end, played), return_when=asyncio.FIRST_COMPLETED)
     if played.done():
         played.result()
-        say("The scenario has been played to its end; the controller stays until Ctrl-C.")
+        print_lines("The scenario has been played to its end; the controller stays until Ctrl-C.")
         await end
     played.cancel()
     await asyncio.gather(played, return_exceptions=True)

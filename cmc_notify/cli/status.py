@@ -118,7 +118,7 @@ async def _read(settings: Settings) -> StatusReport:
             tickets=await store.ledger.tickets(TicketFilter(open_only=True, limit=MAX_OPEN_JOBS)),
             silences=await store.silences.active(now=time.time()),
             contexts=await job_contexts(store.ledger, jobs),
-            troubles=await store.ledger.troubles(),
+            troubles=await store.ledger.last_errors(),
             states={view.name: view.state if polled[view.name] else "stale" for view in whole.controllers},
             # Where several may use the store, their polls are the sign of life.
             running=any(

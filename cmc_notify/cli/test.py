@@ -11,7 +11,7 @@ import typer
 from cmc_notify.app import Plugins, make_renderer, make_sink
 from cmc_notify.cli.common import known_name, read_settings, run_async
 from cmc_notify.cli.options import ConfigOption, single
-from cmc_notify.cli.output import FAILED, say, warn
+from cmc_notify.cli.output import FAILED, print_lines, warn
 from cmc_notify.core.events import EventType, event_id, rfc3339
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import sample
@@ -31,7 +31,7 @@ def send_test(
     known_name(sink, settings.sinks, "sink")
     kind = EventType(known_name(event, [*EventType], "event type"))
     outcome = run_async(_send(sink, settings, plugins, _message(kind)))
-    say(f"{sink}: {_told(outcome)}")
+    print_lines(f"{sink}: {_outcome_text(outcome)}")
     if not isinstance(outcome, Sent):
         raise SystemExit(FAILED)
 
@@ -62,7 +62,7 @@ async def _send(name: str, settings: Settings, plugins: Plugins, message: Messag
         await sink.close()
 
 
-def _told(outcome: SendOutcome) -> str:
+def _outcome_text(outcome: SendOutcome) -> str:
     match outcome:
         case Sent(receipt):
             return f"sent; the other side answered {receipt}" if receipt else "sent"

@@ -2,7 +2,7 @@
 
 from cmc_notify.web.app import create_app
 from cmc_notify.web.server import WebServer
-from cmc_notify.web.startup_app import create_waiting_app
+from cmc_notify.web.startup_app import create_startup_app
 from cmc_notify.web.status import LiveController, LiveSink, StatusSource
 
 __all__ = [
@@ -11,5 +11,5 @@ __all__ = [
     "StatusSource",
     "WebServer",
     "create_app",
-    "create_waiting_app",
+    "create_startup_app",
 ]

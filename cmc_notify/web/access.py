@@ -29,10 +29,10 @@ from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock
 from cmc_notify.web.responses import Handler, refuse
 
-OPEN = frozenset({"/healthz", "/readyz"})
-EVENT_PAGE = "event"
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+EVENT_ROUTE = "event"
 """The name of the one route that a signed link opens."""
-SIGNED = "signed"
+SIGNED_ROUTE = "signed"
 """The name of the route whose every request brings a signature of its own, which its handler verifies."""
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -82,18 +82,18 @@ class Access:
 
     def may_read(self, request: web.Request) -> bool:
         """Whether this request may read everything."""
-        return (self._local and _came_directly(request)) or self._has_token(request)
+        return (self._local and _is_direct(request)) or self._has_token(request)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let through what may read, and refuse the rest with what would help."""
-        if request.match_info.route.name == SIGNED:
+        if request.match_info.route.name == SIGNED_ROUTE:
             return await handler(request)
-        if _changes(request):
+        if _is_change(request):
             return await handler(request) if self._may_change(request) else self._refuse_change(request)
-        if request.path in OPEN or self.may_read(request) or self._has_link(request):
+        if request.path in PUBLIC_PATHS or self.may_read(request) or self._has_link(request):
             return await handler(request)
-        log.info("read refused", path=request.path, remote=request.remote)
+        log.info("web.read_refused", path=request.path, remote=request.remote)
         why = "this link has expired or was changed. " if "signature" in request.query else ""
         if not self._token:
             return refuse(
@@ -113,7 +113,7 @@ class Access:
         return hdrs.ORIGIN not in request.headers and self._has_token(request, as_bearer=True)
 
     def _refuse_change(self, request: web.Request) -> web.Response:
-        log.info("change refused", path=request.path, method=request.method, remote=request.remote)
+        log.info("web.change_refused", path=request.path, method=request.method, remote=request.remote)
         if hdrs.ORIGIN in request.headers:
             return refuse(request, 403, "Nothing is changed for a web page: use the command or a program")
         if not self._token:
@@ -135,7 +135,7 @@ class Access:
         return token.get_secret_value().encode() if token else b""
 
     def _has_link(self, request: web.Request) -> bool:
-        if self._links is None or request.match_info.route.name != EVENT_PAGE:
+        if self._links is None or request.match_info.route.name != EVENT_ROUTE:
             return False
         expires, signature = (request.query.getall(name, []) for name in ("expires", "signature"))
         if len(expires) != 1 or len(signature) != 1:
@@ -145,16 +145,16 @@ class Access:
     def _has_token(self, request: web.Request, *, as_bearer: bool = False) -> bool:
         if not (token := self._token):
             return False
-        given = (_bearer if as_bearer else _given_token)(request.headers.get(hdrs.AUTHORIZATION, ""))
+        given = (_bearer if as_bearer else _token_of)(request.headers.get(hdrs.AUTHORIZATION, ""))
         return given is not None and hmac.compare_digest(given, token)
 
 
-def _changes(request: web.Request) -> bool:
+def _is_change(request: web.Request) -> bool:
     """Whether it asks for a change, at an address where anything can be changed."""
     return request.method not in _READS and request.match_info.http_exception is None
 
 
-def _came_directly(request: web.Request) -> bool:
+def _is_direct(request: web.Request) -> bool:
     """Whether a client on this machine asked us by a loopback name, with nobody in between.
 
     nginx adds no header unless told to, but speaks HTTP/1.0 to what is behind it unless told otherwise.
@@ -173,7 +173,7 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0] if host.count(":") == 1 else host
 
 
-def _given_token(authorization: str) -> bytes | None:
+def _token_of(authorization: str) -> bytes | None:
     """As Bearer or as the password of Basic."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() != "basic":

@@ -18,13 +18,13 @@ from cmc_notify.web.documents import (
     sink_document,
     ticket_row_document,
 )
-from cmc_notify.web.job_context import marks_of_failures, marks_of_jobs
+from cmc_notify.web.job_context import failure_contexts, job_contexts
 from cmc_notify.web.overview import overview
 from cmc_notify.web.readiness import Readiness
 from cmc_notify.web.silence_documents import silence_document
 from cmc_notify.web.status import StatusSource
 
-MOST = 1000
+MAX_LIMIT = 1000
 """The greatest ``limit``."""
 
 
@@ -54,7 +54,7 @@ class Api:
         reasons = await self._readiness.reasons()
         now = self._clock()
         seen = await overview(self._ledger, self._status)
-        tickets = await self._ledger.tickets(TicketFilter(open_only=True, limit=MOST))
+        tickets = await self._ledger.tickets(TicketFilter(open_only=True, limit=MAX_LIMIT))
         return _json(
             {
                 "version": __version__,
@@ -74,11 +74,11 @@ class Api:
         found = await self._ledger.jobs(
             controller=query.text("controller"), open_only=query.flag("open"), limit=query.limit(50)
         )
-        marks = await marks_of_jobs(self._ledger, found)
+        contexts = await job_contexts(self._ledger, found)
         return _json(
             {
                 "jobs": [
-                    job_document(controller, state, marks[controller, state.uid])
+                    job_document(controller, state, contexts[controller, state.uid])
                     for controller, state in found
                 ]
             }
@@ -88,20 +88,22 @@ class Api:
         """Open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all of them."""
         query = Query(request, "controller", "limit")
         controller = query.text("controller")
-        found = await self._ledger.failures(controller=controller, limit=query.limit(MOST))
+        found = await self._ledger.failures(controller=controller, limit=query.limit(MAX_LIMIT))
         every = await self._ledger.count_failures()
         total = sum(every.values()) if controller is None else every.get(controller, 0)
         now = self._clock()
         silences = await self._silences.active(now=now)
-        marks = await marks_of_failures(self._ledger, silences, found, now=now)
-        return _json({"open": total, "failures": [failure_document(each, marks[each.id]) for each in found]})
+        contexts = await failure_contexts(self._ledger, silences, found, now=now)
+        return _json(
+            {"open": total, "failures": [failure_document(each, contexts[each.id]) for each in found]}
+        )
 
     async def deliveries(self, request: web.Request) -> web.Response:
         """``?state&sink&controller&job&event&limit`` (50)."""
         query = Query(request, "state", "sink", "controller", "job", "event", "limit")
         state = query.text("state")
         if state is not None and state not in set(DeliveryState):
-            raise _wrong(f"state={state!r} is none of {', '.join(DeliveryState)}")
+            raise _bad_request(f"state={state!r} is none of {', '.join(DeliveryState)}")
         found = await self._ledger.deliveries(
             DeliveryFilter(
                 state=DeliveryState(state) if state else None,
@@ -143,9 +145,9 @@ class Query:
         for name in request.query:
             if name not in names:
                 known = f"known here: {', '.join(names)}" if names else "there are none here"
-                raise _wrong(f"unknown parameter {name!r}; {known}")
+                raise _bad_request(f"unknown parameter {name!r}; {known}")
             if len(request.query.getall(name)) > 1:
-                raise _wrong(f"{name} is given more than once")
+                raise _bad_request(f"{name} is given more than once")
         self._values = {name: value for name, value in request.query.items() if value}
 
     def text(self, name: str) -> str | None:
@@ -156,7 +158,7 @@ class Query:
         """``true`` or ``false``; absent is false."""
         value = self._values.get(name, "false").lower()
         if value not in ("true", "false", "1", "0"):
-            raise _wrong(f"{name}={value!r}: say true or false")
+            raise _bad_request(f"{name}={value!r}: say true or false")
         return value in ("true", "1")
 
     def number(self, name: str) -> int | None:
@@ -165,7 +167,7 @@ class Query:
         if value is None:
             return None
         if not (value.isascii() and value.isdecimal() and len(value) <= 18):  # noqa: PLR2004  fits 64 bits
-            raise _wrong(f"{name}={value!r} is no whole number")
+            raise _bad_request(f"{name}={value!r} is no whole number")
         return int(value)
 
     def limit(self, default: int) -> int:
@@ -173,12 +175,12 @@ class Query:
         value = self.number("limit")
         if value is None:
             return default
-        if not 1 <= value <= MOST:
-            raise _wrong(f"limit={value}: say 1 to {MOST}")
+        if not 1 <= value <= MAX_LIMIT:
+            raise _bad_request(f"limit={value}: say 1 to {MAX_LIMIT}")
         return value
 
 
-def _wrong(reason: str) -> web.HTTPBadRequest:
+def _bad_request(reason: str) -> web.HTTPBadRequest:
     return web.HTTPBadRequest(text=reason)
 
 

@@ -11,7 +11,7 @@ from cmc_notify.chatops import ChatOps
 from cmc_notify.core.links import Links
 from cmc_notify.ports import ActionLog, Clock, Ledger, Silences
 from cmc_notify.telemetry import Metrics
-from cmc_notify.web.access import EVENT_PAGE, SIGNED, Access
+from cmc_notify.web.access import EVENT_ROUTE, SIGNED_ROUTE, Access
 from cmc_notify.web.api import Api
 from cmc_notify.web.dashboard import Dashboard
 from cmc_notify.web.event_page import EventPage
@@ -63,16 +63,16 @@ def create_app(
         timezone=timezone,
         clock=clock,
     )
-    quiet = SilencesApi(silences, lambda: [each.name for each in status.controllers()], clock)
+    silences_api = SilencesApi(silences, lambda: [each.name for each in status.controllers()], clock)
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes(
         [
             web.get("/", dashboard.show),
-            web.get("/events/{event_id}", EventPage(ledger, timezone).show, name=EVENT_PAGE),
-            web.get("/healthz", health.alive),
-            web.get("/readyz", health.ready),
-            web.get("/metrics", health.numbers),
+            web.get("/events/{event_id}", EventPage(ledger, timezone).show, name=EVENT_ROUTE),
+            web.get("/healthz", health.show_alive),
+            web.get("/readyz", health.show_ready),
+            web.get("/metrics", health.show_metrics),
             web.get("/api/v1/status", api.status),
             web.get("/api/v1/jobs", api.jobs),
             web.get("/api/v1/failures", api.failures),
@@ -80,10 +80,12 @@ def create_app(
             web.get("/api/v1/actions", api.actions),
             web.get("/api/v1/events", api.events),
             web.get("/api/v1/events/{event_id}", api.event),
-            web.get("/api/v1/silences", quiet.show),
-            web.post("/api/v1/silences", quiet.add),
-            web.delete("/api/v1/silences/{silence_id}", quiet.end),
-            web.post("/slack/{sink}/{kind:interactions|commands}", SlackEndpoint(chat).take, name=SIGNED),
+            web.get("/api/v1/silences", silences_api.show),
+            web.post("/api/v1/silences", silences_api.add),
+            web.delete("/api/v1/silences/{silence_id}", silences_api.end),
+            web.post(
+                "/slack/{sink}/{kind:interactions|commands}", SlackEndpoint(chat).handle, name=SIGNED_ROUTE
+            ),
         ]
     )
     return app

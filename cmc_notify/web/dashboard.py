@@ -9,11 +9,11 @@ from aiohttp import web
 from cmc_notify import __version__
 from cmc_notify.core.events import counts
 from cmc_notify.ports import Clock, DeliveryFilter, Ledger, Silences, TicketFilter
-from cmc_notify.web.job_context import marks_of_failures, marks_of_jobs
+from cmc_notify.web.job_context import failure_contexts, job_contexts
 from cmc_notify.web.overview import overview
 from cmc_notify.web.page_templates import Templates
 from cmc_notify.web.readiness import Readiness
-from cmc_notify.web.silence_documents import matchers_in_words, state_of
+from cmc_notify.web.silence_documents import matchers_text, state_of
 from cmc_notify.web.status import StatusSource
 
 JOBS, FAILURES, DELIVERIES, TICKETS = 100, 200, 50, 100
@@ -46,18 +46,18 @@ class Dashboard:
         silences = await self._silences.list_silences(now=now)
         failures = await ledger.failures(limit=FAILURES)
         jobs = await ledger.jobs(open_only=True, limit=JOBS + 1)
-        page = self._templates.write(
+        page = self._templates.render(
             "dashboard.html.j2",
             now=now,
             version=__version__,
             reasons=await self._readiness.reasons(),
             overview=await overview(ledger, self._status),
             jobs=[(controller, state, counts(state.job)) for controller, state in jobs[:JOBS]],
-            job_marks=await marks_of_jobs(ledger, jobs[:JOBS]),
+            job_context=await job_contexts(ledger, jobs[:JOBS]),
             more_jobs=len(jobs) > JOBS,
             failures=failures,
-            failure_marks=await marks_of_failures(ledger, silences, failures, now=now),
-            silences=[(each, state_of(each, now), matchers_in_words(each)) for each in silences],
+            failure_context=await failure_contexts(ledger, silences, failures, now=now),
+            silences=[(each, state_of(each, now), matchers_text(each)) for each in silences],
             tickets=await ledger.tickets(TicketFilter(open_only=True, limit=TICKETS)),
             deliveries=await ledger.deliveries(DeliveryFilter(limit=DELIVERIES)),
         )

@@ -4,7 +4,7 @@ from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType, Targets, counts, rfc3339
 from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.ports import Acknowledgement, ChatAction, LedgerRow, Ticket, TicketRow
-from cmc_notify.web.job_context import NONE, JobContext
+from cmc_notify.web.job_context import NO_CONTEXT, JobContext
 from cmc_notify.web.overview import ControllerView, SinkView
 
 Document = dict[str, object]
@@ -50,7 +50,7 @@ def sink_document(view: SinkView) -> Document:
     }
 
 
-def job_document(controller: str, state: JobState, marks: JobContext = NONE) -> Document:
+def job_document(controller: str, state: JobState, context: JobContext = NO_CONTEXT) -> Document:
     """One job as last seen; ``counts`` counts detail rows (serial x feature)."""
     job = state.job
     return {
@@ -70,28 +70,28 @@ def job_document(controller: str, state: JobState, marks: JobContext = NONE) -> 
         "feature_ids": job.feature_ids,
         "targets": Targets(job.site_ids, job.site_type_ids, job.serials),
         "counts": counts(job),
-        "tickets": [ticket_document(ticket) for ticket in marks.tickets],
-        "acknowledged": acknowledgement_document(marks.acknowledged),
+        "tickets": [ticket_document(ticket) for ticket in context.tickets],
+        "acknowledged": acknowledgement_document(context.acknowledged),
     }
 
 
-def failure_document(incident: TrackedFailure, marks: JobContext = NONE) -> Document:
+def failure_document(failure: TrackedFailure, context: JobContext = NO_CONTEXT) -> Document:
     """One open failure, with the sinks that were told, and the silences that would hide it now."""
     return {
-        "id": incident.id,
-        "controller": incident.controller,
-        "serial": incident.serial,
-        "appliance": incident.appliance,
-        "feature_id": incident.feature_id,
-        "feature": incident.feature,
-        "error_text": incident.error_text,
-        "opened": rfc3339(incident.opened_at),
-        "opened_event": incident.opened_event,
-        "job_id": incident.job_id,
-        "sinks": sorted(incident.notified),
-        "tickets": [ticket_document(ticket) for ticket in marks.tickets],
-        "acknowledged": acknowledgement_document(marks.acknowledged),
-        "silenced_by": marks.silenced_by,
+        "id": failure.id,
+        "controller": failure.controller,
+        "serial": failure.serial,
+        "appliance": failure.appliance,
+        "feature_id": failure.feature_id,
+        "feature": failure.feature,
+        "error_text": failure.error_text,
+        "opened": rfc3339(failure.opened_at),
+        "opened_event": failure.opened_event,
+        "job_id": failure.job_id,
+        "sinks": sorted(failure.notified),
+        "tickets": [ticket_document(ticket) for ticket in context.tickets],
+        "acknowledged": acknowledgement_document(context.acknowledged),
+        "silenced_by": context.silenced_by,
     }
 
 
@@ -117,7 +117,7 @@ def acknowledgement_document(found: Acknowledgement | None) -> Document | None:
     return None if found is None else {"by": found.by, "at": rfc3339(found.at)}
 
 
-def why_nowhere(row: LedgerRow) -> str:
+def no_sink_reason(row: LedgerRow) -> str:
     """Why a row without a sink has none, in words."""
     if row.delivery.state is DeliveryState.SILENCED:
         return "silenced"

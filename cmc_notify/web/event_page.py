@@ -62,7 +62,7 @@ class EventPage:
         if event is None:
             raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
         rows = await self._ledger.deliveries(DeliveryFilter(event_id=event.id))
-        marks = JobContext(
+        context = JobContext(
             tickets=tuple(
                 row.ticket
                 for row in await self._ledger.tickets(TicketFilter(event_id=event.id, limit=TICKETS))
@@ -77,12 +77,12 @@ class EventPage:
             return response  # uncompressed: the end of an empty compressed body would still be sent
         response.enable_compression()
         await response.prepare(request)
-        page = self._templates.write(
+        page = self._templates.render(
             "event.html.j2",
             event=event,
             headline=headline(event),
             groups=group_failures(event.failures),
-            marks=marks,
+            job_context=context,
             silenced=next(
                 (row.delivery.last_error for row in rows if row.delivery.state == "silenced"), None
             ),

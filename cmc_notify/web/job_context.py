@@ -1,4 +1,4 @@
-"""What people see beside a failure or a job: its tickets, who has taken it upon them, what silences it."""
+"""What people see beside a failure or a job: its tickets, who has acknowledged it upon them, what silences it."""
 
 from collections.abc import Sequence
 
@@ -23,28 +23,28 @@ class JobContext(Struct, frozen=True, kw_only=True):
     """The silences that would hide it if it were told now."""
 
 
-NONE = JobContext()
+NO_CONTEXT = JobContext()
 
 
-async def marks_of_failures(
-    ledger: Ledger, silences: Sequence[Silence], incidents: Sequence[TrackedFailure], *, now: float
+async def failure_contexts(
+    ledger: Ledger, silences: Sequence[Silence], failures: Sequence[TrackedFailure], *, now: float
 ) -> dict[str, JobContext]:
-    """By the incident's id; ``silences`` are those that act. Raises StoreError."""
-    subjects = {incident.id: _subjects(incident) for incident in incidents}
+    """By the failure's id; ``silences`` are those that act. Raises StoreError."""
+    subjects = {failure.id: _subjects(failure) for failure in failures}
     found = await _by_subject(ledger, [subject for each in subjects.values() for subject in each])
     return {
-        incident.id: JobContext(
-            tickets=tuple(ticket for subject in subjects[incident.id] for ticket in found[subject].tickets),
+        failure.id: JobContext(
+            tickets=tuple(ticket for subject in subjects[failure.id] for ticket in found[subject].tickets),
             acknowledged=next(
-                filter(None, (found[each].acknowledged for each in subjects[incident.id])), None
+                filter(None, (found[each].acknowledged for each in subjects[failure.id])), None
             ),
-            silenced_by=tuple(silence.id for silence in silences_hiding(incident, silences, now=now)),
+            silenced_by=tuple(silence.id for silence in silences_hiding(failure, silences, now=now)),
         )
-        for incident in incidents
+        for failure in failures
     }
 
 
-async def marks_of_jobs(
+async def job_contexts(
     ledger: Ledger, jobs: Sequence[tuple[str, JobState]]
 ) -> dict[tuple[str, str], JobContext]:
     """By controller and uid. Raises StoreError."""
@@ -53,7 +53,7 @@ async def marks_of_jobs(
     return {job: found[subject] for job, subject in subjects.items()}
 
 
-async def marks_of_asked(ledger: Ledger, controller: str, job: Job) -> JobContext:
+async def listed_job_context(ledger: Ledger, controller: str, job: Job) -> JobContext:
     """Of a job as the controller shows it. Another of the same id, of before a restore, is not meant.
 
     Raises StoreError.
@@ -62,21 +62,21 @@ async def marks_of_asked(ledger: Ledger, controller: str, job: Job) -> JobContex
     subjects = [job_subject(controller, uid) for uid in uids]
     rows = await ledger.tickets(TicketFilter(controller=controller, job_id=job.id))
     tickets = [row.ticket for row in rows]
-    taken = await ledger.acknowledgements(subjects)
+    acknowledged = await ledger.acknowledgements(subjects)
     return JobContext(
         tickets=tuple(
             each for each in tickets if each.subject in subjects or each.subject.startswith(FAILURE_PREFIX)
         ),
-        acknowledged=next((taken[subject] for subject in subjects if subject in taken), None),
+        acknowledged=next((acknowledged[subject] for subject in subjects if subject in acknowledged), None),
     )
 
 
-def _subjects(incident: TrackedFailure) -> tuple[str, ...]:
+def _subjects(failure: TrackedFailure) -> tuple[str, ...]:
     """What a ticket or an acknowledgement that stands for the failure can be about, the closest first."""
-    jobs = dict.fromkeys((incident.last_job_uid, incident.job_uid))
+    jobs = dict.fromkeys((failure.last_job_uid, failure.job_uid))
     return (
-        failure_subject(incident.controller, incident.pair),
-        *(job_subject(incident.controller, uid) for uid in jobs),
+        failure_subject(failure.controller, failure.pair),
+        *(job_subject(failure.controller, uid) for uid in jobs),
     )
 
 
@@ -87,8 +87,8 @@ async def _by_subject(ledger: Ledger, subjects: Sequence[str]) -> dict[str, JobC
     tickets: dict[str, list[Ticket]] = {}
     for row in await ledger.tickets(TicketFilter(subjects=wanted.keys(), limit=_ALL)):
         tickets.setdefault(row.ticket.subject, []).append(row.ticket)
-    taken = await ledger.acknowledgements(wanted.keys())
+    acknowledged = await ledger.acknowledgements(wanted.keys())
     return {
-        subject: JobContext(tickets=tuple(tickets.get(subject, ())), acknowledged=taken.get(subject))
+        subject: JobContext(tickets=tuple(tickets.get(subject, ())), acknowledged=acknowledged.get(subject))
         for subject in wanted
     }

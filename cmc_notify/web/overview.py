@@ -38,7 +38,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 async def overview(ledger: Ledger, status: StatusSource) -> Overview:
     """Read it. Configured ones come first, then those that only the store knows. Raises StoreError."""
     metas = await ledger.snapshots()
-    incidents = await ledger.count_failures()
+    open_failures = await ledger.count_failures()
     depths = {depth.sink: depth for depth in await ledger.depths() if depth.sink}
     controllers = {live.name: live for live in status.controllers()}
     sinks = {live.name: live for live in status.sinks()}
@@ -49,7 +49,7 @@ async def overview(ledger: Ledger, status: StatusSource) -> Overview:
                 state=controller_state(metas.get(name, ControllerMeta())),
                 meta=metas.get(name, ControllerMeta()),
                 live=controllers.get(name),
-                open_failures=incidents.get(name, 0),
+                open_failures=open_failures.get(name, 0),
             )
             for name in dict.fromkeys([*controllers, *sorted(metas)])
         ),

@@ -16,9 +16,9 @@ from markupsafe import Markup, escape
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.text import visible
 from cmc_notify.rendering.filters import address, duration
-from cmc_notify.web.documents import why_nowhere
+from cmc_notify.web.documents import no_sink_reason
 
-_CHUNK = 512
+_PIECES_PER_CHUNK = 512
 """Template pieces per chunk: some tens of kilobytes, a millisecond or two of work."""
 
 _AGES = ((86400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes"))
@@ -40,7 +40,7 @@ class Templates:
             loader=PackageLoader("cmc_notify.web", "pages"),
             autoescape=True,
             undefined=StrictUndefined,
-            finalize=_shown,
+            finalize=_visible_text,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -51,13 +51,13 @@ class Templates:
             brief=brief,
             address=address,
             duration=duration,
-            why_nowhere=why_nowhere,
+            no_sink_reason=no_sink_reason,
         )
 
-    def write(self, name: str, **context: object) -> Iterator[bytes]:
+    def render(self, name: str, **context: object) -> Iterator[bytes]:
         """The page in chunks of UTF-8, each made when it is asked for."""
         stream = self._environment.get_template(name).stream(**context)
-        stream.enable_buffering(_CHUNK)
+        stream.enable_buffering(_PIECES_PER_CHUNK)
         for chunk in stream:
             yield chunk.encode("utf-8", "replace")
 
@@ -67,12 +67,12 @@ class Templates:
         try:
             when = datetime.fromisoformat(exact or "")
         except ValueError:
-            return escape(_shown(exact or unknown))
+            return escape(_visible_text(exact or unknown))
         local = when.replace(tzinfo=when.tzinfo or UTC).astimezone(self._timezone())
         return Markup('<time datetime="{}">{}</time>').format(exact, f"{local:%Y-%m-%d %H:%M:%S %Z}")
 
 
-def _shown(value: object) -> object:
+def _visible_text(value: object) -> object:
     """Markup stays; texts show what they hide; None prints nothing."""
     if value is None:
         return ""

@@ -12,9 +12,9 @@ from cmc_notify.errors import StoreError
 from cmc_notify.ports import Ledger
 from cmc_notify.web.status import StatusSource
 
-PING_WITHIN = 3.0
+PING_TIMEOUT = 3.0
 """Seconds: a store that does not answer by then is unusable, and probes give up soon after."""
-FRESH_FOR = 1.0
+PING_CACHE_TIME = 1.0
 """Seconds that an answer of the store holds."""
 
 
@@ -41,17 +41,17 @@ class Readiness:
 
     async def _store_trouble(self) -> str | None:
         async with self._one_at_a_time:
-            if time.monotonic() - self._tried_at > FRESH_FOR:
-                self._trouble = await self._try_store()
+            if time.monotonic() - self._tried_at > PING_CACHE_TIME:
+                self._trouble = await self._ping_store()
                 self._tried_at = time.monotonic()
             return self._trouble
 
-    async def _try_store(self) -> str | None:
+    async def _ping_store(self) -> str | None:
         try:
-            async with asyncio.timeout(PING_WITHIN):
+            async with asyncio.timeout(PING_TIMEOUT):
                 await self._ledger.ping()
         except TimeoutError:
-            return f"the store did not answer within {PING_WITHIN:g} s"
+            return f"the store did not answer within {PING_TIMEOUT:g} s"
         except StoreError as error:
             return store_trouble(str(error))
         return None

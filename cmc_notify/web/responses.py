@@ -52,12 +52,12 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
         reason = error.text if error.text and not error.empty_body else error.reason
         return refuse(request, error.status, reason, {"Allow": allow} if allow else None)
     except StoreError as error:
-        log.warning("page without store", path=request.path, reason=str(error))
+        log.warning("web.store_unavailable", path=request.path, reason=str(error))
         return refuse(request, 503, "the store can't be read just now; try again", {"Retry-After": "5"})
     except ConnectionError:
         raise  # the reader went away
     except Exception:
-        log.exception("page failed", path=request.path)
+        log.exception("web.page_failed", path=request.path)
         if request.writer.output_size:
             raise  # part of the page has left: only cutting the connection tells the reader
         return refuse(request, 500, "this page failed; the log of the bridge says why")

@@ -1,6 +1,6 @@
 """The listening socket: starts on an address, tells the port, stops without cutting answers off.
 
-It can show another application in place of the first, and no connection is refused in between.
+It can replace_app another application in place of the first, and no connection is refused in between.
 
 Whoever can reach it can open connections without proving anything, so their number and the time that one
 may say nothing are bounded: polls and deliveries need files and sockets, too.
@@ -13,11 +13,11 @@ from aiohttp import web
 
 from cmc_notify.errors import CmcNotifyError
 
-STOP_WITHIN = 2.0
+STOP_TIMEOUT = 2.0
 """Seconds that answers in flight get at stop; deliveries need the rest of the grace."""
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 """What is beyond is closed unheard; a process often may open no more than 1,024 files."""
-SILENCE = 15.0
+IDLE_TIMEOUT = 15.0
 """Seconds that a connection may go without a whole request."""
 
 # Requests that are no HTTP (port scans, TLS on a plain port) would each log a traceback; what our own
@@ -26,7 +26,7 @@ _PROTOCOL_LOG = logging.getLogger("cmc_notify.web.protocol")
 _PROTOCOL_LOG.setLevel(logging.CRITICAL)
 
 
-class _Refusal(asyncio.Protocol):
+class _ConnectionRejecter(asyncio.Protocol):
     """Closes a connection that is one too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,14 +43,14 @@ class WebServer:
         host: str,
         port: int,
         *,
-        most_connections: int = MOST_CONNECTIONS,
-        silence: float = SILENCE,
+        max_connections: int = MAX_CONNECTIONS,
+        idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
-        self._silence = silence
+        self._idle_timeout = idle_timeout
         self._runner = self._runner_of(app)
         self._host = host
         self._port = port
-        self._most = most_connections
+        self._max_connections = max_connections
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -59,7 +59,9 @@ class WebServer:
 
         def protocol() -> asyncio.Protocol:
             serve = self._runner.server
-            return serve() if serve and len(serve.connections) < self._most else _Refusal()
+            return (
+                serve() if serve and len(serve.connections) < self._max_connections else _ConnectionRejecter()
+            )
 
         try:
             self._listener = await asyncio.get_running_loop().create_server(protocol, self._host, self._port)
@@ -73,7 +75,7 @@ class WebServer:
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
-    async def show(self, app: web.Application) -> None:
+    async def replace_app(self, app: web.Application) -> None:
         """Serve this application from now on; requests in flight are answered by the one before."""
         runner = self._runner_of(app)
         await runner.setup()
@@ -91,7 +93,7 @@ class WebServer:
         return web.AppRunner(
             app,
             access_log=None,
-            shutdown_timeout=STOP_WITHIN,
-            keepalive_timeout=self._silence,
+            shutdown_timeout=STOP_TIMEOUT,
+            keepalive_timeout=self._idle_timeout,
             logger=_PROTOCOL_LOG,
         )

@@ -14,35 +14,37 @@ from cmc_notify.settings.suggestions import did_you_mean
 
 MATCHERS = ("controller", "job", "serial", "feature")
 """Each one pattern or a list of them; of jobs, ids."""
-_MANNER = ("starts", "ends", "duration", "created_by", "comment")
+_OPTIONS = ("starts", "ends", "duration", "created_by", "comment")
 
 
-def silence_asked_for(asked: Mapping[str, object], *, controllers: Collection[str], now: float) -> Silence:
+def parse_silence(document: Mapping[str, object], *, controllers: Collection[str], now: float) -> Silence:
     """The silence, with a new id. It says ``ends`` or ``duration``, and starts at once unless it says when.
 
     Times are RFC 3339 or Unix seconds, or how long from now on: ``2h``. ``controllers`` are those that
     there are. Raises ConfigError.
     """
-    wrong: list[str] = []
-    for key in asked:
-        if key not in (*MATCHERS, *_MANNER):
-            hint = did_you_mean(key, (*MATCHERS, *_MANNER)) or f"there are {', '.join((*MATCHERS, *_MANNER))}"
-            wrong.append(f"{key}: there is no such key; {hint}")
-    starts = _time(asked, "starts", now, wrong) if "starts" in asked else now
+    errors: list[str] = []
+    for key in document:
+        if key not in (*MATCHERS, *_OPTIONS):
+            hint = (
+                did_you_mean(key, (*MATCHERS, *_OPTIONS)) or f"there are {', '.join((*MATCHERS, *_OPTIONS))}"
+            )
+            errors.append(f"{key}: there is no such key; {hint}")
+    starts = _time(document, "starts", now, errors) if "starts" in document else now
     silence = Silence(
         id=secrets.token_hex(6),
-        controllers=_controllers(asked, controllers, wrong),
-        jobs=_jobs(asked, wrong),
-        serials=_texts(asked, "serial", wrong),
-        features=_texts(asked, "feature", wrong),
+        controllers=_controllers(document, controllers, errors),
+        jobs=_jobs(document, errors),
+        serials=_texts(document, "serial", errors),
+        features=_texts(document, "feature", errors),
         starts_at=starts,
-        ends_at=_end(asked, starts, now, wrong),
-        created_by=_text(asked, "created_by", wrong),
-        comment=_text(asked, "comment", wrong),
+        ends_at=_end(document, starts, now, errors),
+        created_by=_text(document, "created_by", errors),
+        comment=_text(document, "comment", errors),
         created_at=now,
     )
-    if wrong or (wrong := find_problems(silence, now=now)):
-        raise ConfigError(*wrong)
+    if errors or (errors := find_problems(silence, now=now)):
+        raise ConfigError(*errors)
     return silence
 
 
@@ -73,41 +75,41 @@ def state_of(silence: Silence, now: float) -> str:
     return "active" if silence.starts_at <= now else "pending"
 
 
-def matchers_in_words(silence: Silence) -> str:
+def matchers_text(silence: Silence) -> str:
     """What it matches, as the command takes it: ``controller=emea serial=V2AB*``."""
     pairs = zip(MATCHERS, (silence.controllers, silence.jobs, silence.serials, silence.features), strict=True)
-    said = [f"{name}={value}" for name, values in pairs for value in values]
+    words = [f"{name}={value}" for name, values in pairs for value in values]
     if silence.subject is not None and not silence.jobs:
-        said.append(f"subject={silence.subject}")
-    return " ".join([*said, "(until the job ends)"] if silence.until_job else said)
+        words.append(f"subject={silence.subject}")
+    return " ".join([*words, "(until the job ends)"] if silence.until_job else words)
 
 
 def _controllers(
-    asked: Mapping[str, object], controllers: Collection[str], wrong: list[str]
+    document: Mapping[str, object], controllers: Collection[str], errors: list[str]
 ) -> tuple[str, ...]:
-    patterns = _texts(asked, "controller", wrong)
+    patterns = _texts(document, "controller", errors)
     for pattern in patterns:
         if not any(any_glob([pattern], name) for name in controllers):
             hint = did_you_mean(pattern, controllers) or f"there are {', '.join(sorted(controllers))}"
-            wrong.append(f"controller: none matches {pattern!r}; {hint}")
+            errors.append(f"controller: none matches {pattern!r}; {hint}")
     return patterns
 
 
-def _jobs(asked: Mapping[str, object], wrong: list[str]) -> tuple[int, ...]:
+def _jobs(document: Mapping[str, object], errors: list[str]) -> tuple[int, ...]:
     found = []
-    for value in _list(asked.get("job", ())):
+    for value in _list(document.get("job", ())):
         text = str(value)
         if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):  # noqa: PLR2004  fits 64 bits
-            wrong.append(f"job: {value!r} is no id; write whole numbers")
+            errors.append(f"job: {value!r} is no id; write whole numbers")
         else:
             found.append(int(text))
     return tuple(found)
 
 
-def _texts(asked: Mapping[str, object], key: str, wrong: list[str]) -> tuple[str, ...]:
-    values = _list(asked.get(key, ()))
+def _texts(document: Mapping[str, object], key: str, errors: list[str]) -> tuple[str, ...]:
+    values = _list(document.get(key, ()))
     if not all(isinstance(value, str) for value in values):
-        wrong.append(f"{key}: write a pattern or a list of them")
+        errors.append(f"{key}: write a pattern or a list of them")
     return tuple(str(value) for value in values)
 
 
@@ -115,28 +117,28 @@ def _list(value: object) -> Collection[object]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _text(asked: Mapping[str, object], key: str, wrong: list[str]) -> str:
-    value = asked.get(key, "")
+def _text(document: Mapping[str, object], key: str, errors: list[str]) -> str:
+    value = document.get(key, "")
     if not isinstance(value, str):
-        wrong.append(f"{key}: write a text")
+        errors.append(f"{key}: write a text")
     return str(value)
 
 
-def _end(asked: Mapping[str, object], starts: float, now: float, wrong: list[str]) -> float:
-    if ("ends" in asked) == ("duration" in asked):
-        wrong.append("say either duration (such as 4h) or ends (a time)")
+def _end(document: Mapping[str, object], starts: float, now: float, errors: list[str]) -> float:
+    if ("ends" in document) == ("duration" in document):
+        errors.append("say either duration (such as 4h) or ends (a time)")
         return starts
-    if "ends" in asked:
-        return _time(asked, "ends", now, wrong)
+    if "ends" in document:
+        return _time(document, "ends", now, errors)
     try:
-        return starts + _seconds(parse_duration(asked["duration"]))
+        return starts + _seconds(parse_duration(document["duration"]))
     except ValueError:
-        wrong.append(f"duration: {asked['duration']!r} is none; write 30m, 4h or 2d")
+        errors.append(f"duration: {document['duration']!r} is none; write 30m, 4h or 2d")
         return starts
 
 
-def _time(asked: Mapping[str, object], key: str, now: float, wrong: list[str]) -> float:
-    value = asked[key]
+def _time(document: Mapping[str, object], key: str, now: float, errors: list[str]) -> float:
+    value = document[key]
     try:
         if not isinstance(value, str):
             return _seconds(value)
@@ -147,7 +149,9 @@ def _time(asked: Mapping[str, object], key: str, now: float, wrong: list[str]) -
         time = datetime.fromisoformat(value)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        wrong.append(f"{key}: {value!r} is no time; write 2026-11-23T09:00Z, Unix seconds, or 2h from now on")
+        errors.append(
+            f"{key}: {value!r} is no time; write 2026-11-23T09:00Z, Unix seconds, or 2h from now on"
+        )
         return now
 
 

@@ -11,16 +11,16 @@ from cmc_notify.core.events import rfc3339
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock, Silences
 from cmc_notify.web.api import Query
-from cmc_notify.web.silence_documents import silence_asked_for, silence_document
+from cmc_notify.web.silence_documents import parse_silence, silence_document
 
-MOST_BODY = 65_536
-"""Bytes of a silence that is asked for."""
+MAX_BODY = 65_536
+"""Bytes of a silence that is document for."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class SilencesApi:
-    """Lists, adds and ends silences. The guard has asked for the token where anything changes."""
+    """Lists, adds and ends silences. The guard has document for the token where anything changes."""
 
     def __init__(
         self, silences: Silences, controllers: Callable[[], Collection[str]], clock: Clock = time.time
@@ -40,16 +40,16 @@ class SilencesApi:
         """201 with the silence; 400 with every problem of what was sent."""
         Query(request)
         now = self._clock()
-        asked = await _document(request)
+        document = await _read_body(request)
         try:
-            silence = silence_asked_for(asked, controllers=self._controllers(), now=now)
+            silence = parse_silence(document, controllers=self._controllers(), now=now)
         except ConfigError as error:
             raise web.HTTPBadRequest(text="; ".join(error.problems)) from error
         await self._silences.add(silence)
-        log.info("silence added", id=silence.id, by=silence.created_by, comment=silence.comment)
-        answer = _json(silence_document(silence, now), 201)
-        answer.headers[hdrs.LOCATION] = f"/api/v1/silences/{silence.id}"
-        return answer
+        log.info("silence.added", id=silence.id, by=silence.created_by, comment=silence.comment)
+        response = _json(silence_document(silence, now), 201)
+        response.headers[hdrs.LOCATION] = f"/api/v1/silences/{silence.id}"
+        return response
 
     async def end(self, request: web.Request) -> web.Response:
         """End one at once; 404 where there is none of that id that has not ended."""
@@ -57,28 +57,28 @@ class SilencesApi:
         now, silence_id = self._clock(), request.match_info["silence_id"]
         if not await self._silences.expire(silence_id, now=now):
             raise web.HTTPNotFound(text="there is no such silence, or it has ended already")
-        log.info("silence ended", id=silence_id)
+        log.info("silence.ended", id=silence_id)
         return _json({"id": silence_id, "ended": rfc3339(now)})
 
 
-async def _document(request: web.Request) -> dict[str, object]:
+async def _read_body(request: web.Request) -> dict[str, object]:
     """The body as a JSON object. It is read only as far as a silence can go."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send JSON, with Content-Type: application/json")
     body = bytearray()
     async for chunk in request.content.iter_chunked(8192):
         body += chunk
-        if len(body) > MOST_BODY:
+        if len(body) > MAX_BODY:
             raise web.HTTPRequestEntityTooLarge(
-                MOST_BODY, len(body), text=f"a silence is at most {MOST_BODY} bytes"
+                MAX_BODY, len(body), text=f"a silence is at most {MAX_BODY} bytes"
             )
     try:
-        asked = msgspec.json.decode(body)
+        document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the body is no JSON: {error}") from error
-    if not isinstance(asked, dict):
+    if not isinstance(document, dict):
         raise web.HTTPBadRequest(text='send an object, such as {"serial": "V2AB*", "duration": "4h", …}')
-    return asked
+    return document
 
 
 def _json(document: object, status: int = 200) -> web.Response:

@@ -14,7 +14,7 @@ from cmc_notify.web.readiness import store_trouble
 from cmc_notify.web.responses import add_headers, refuse, translate_errors
 
 
-def create_waiting_app(
+def create_startup_app(
     *, reason: Callable[[], str | None], token: Callable[[], SecretStr | None], listen_host: str
 ) -> web.Application:
     """The application; ``reason`` says why the store did not open, None while the first try lasts.
@@ -32,7 +32,7 @@ def create_waiting_app(
         shown = [said] if access.may_read(request) else []
         return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
 
-    async def nothing_yet(request: web.Request) -> web.Response:
+    async def unavailable(request: web.Request) -> web.Response:
         return refuse(
             request, 503, "the bridge waits for its store; its log and /readyz say why", {"Retry-After": "5"}
         )
@@ -43,7 +43,7 @@ def create_waiting_app(
         [
             web.get("/healthz", alive),
             web.get("/readyz", ready),
-            web.route("*", "/{path:.*}", nothing_yet),
+            web.route("*", "/{path:.*}", unavailable),
         ]
     )
     return app

@@ -90,7 +90,7 @@ async def test_status(harness: ChatHarness) -> None:
 
 async def test_failures_are_grouped(harness: ChatHarness) -> None:
     """The error that hit most comes first, with whom it hit; one controller may be asked for."""
-    assert "Nothing is failed" in await ask(harness, "failures")
+    assert "No open failures" in await ask(harness, "failures")
     many = [failed(number) for number in range(20)]
     await commit(harness, [failed(99, error_text="other"), *many])
     said = await ask(harness, "failures emea")
@@ -101,8 +101,8 @@ async def test_failures_are_grouped(harness: ChatHarness) -> None:
     assert said.index(most) < said.index(least)
     assert "edge-0, edge-1" in said
     assert "and 8 more" in said
-    assert "<https://bridge.example.net/|All of them>" in said
-    assert "Nothing is failed at apac" in await ask(harness, "failures apac")
+    assert "<https://bridge.example.net/|Show all>" in said
+    assert "No open failures at apac" in await ask(harness, "failures apac")
     assert "There is no controller mars" in await ask(harness, "failures mars")
 
 
@@ -118,7 +118,7 @@ async def test_any_number_of_hostile_failures_is_one_harmless_message(harness: C
     assert violations(ack.payload) == []
     shown = json.dumps(ack.payload)
     assert "300 open failures" in shown
-    assert "Not all of it fits here" in shown
+    assert "This is not all: the rest does not fit here" in shown
     assert "<!channel>" not in shown
     assert "<@U" not in shown
 
@@ -127,7 +127,7 @@ async def test_help_and_what_is_not_understood(harness: ChatHarness) -> None:
     """Each says what can be asked."""
     assert "/cmc failures" in await ask(harness, "help")
     said = await ask(harness, "cancel 42 <!channel>")
-    assert "/cmc does not know: cancel 42 <!channel>" in said
+    assert "/cmc does not know this command: cancel 42 <!channel>" in said
     assert "/cmc failures" in said
 
 
@@ -135,7 +135,7 @@ async def test_only_where_its_messages_are(harness: ChatHarness) -> None:
     """In another channel it says where to ask; a channel given by name is known by its id, too."""
     harness.slack.channels["random"] = "C0RANDOM001"
     said = await ask(harness, "failures", channel="C0RANDOM001")
-    assert said == "Please ask in #netops, where its messages are"
+    assert said == "Please use this command in #netops, where the messages are"
 
 
 async def test_asking_in_the_wrong_place_does_not_use_up_slacks_patience(harness: ChatHarness) -> None:
@@ -148,7 +148,7 @@ async def test_asking_in_the_wrong_place_does_not_use_up_slacks_patience(harness
     harness.slack.channels["random"] = "C0RANDOM001"
     for _ in range(5):
         said = await ask(harness, "failures", channel="C0RANDOM001")
-        assert said == "Please ask in #netops, where its messages are"
+        assert said == "Please use this command in #netops, where the messages are"
     assert sum(method == "conversations.list" for method, _ in harness.slack.calls) <= 2
 
 

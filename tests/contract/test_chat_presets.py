@@ -144,7 +144,9 @@ async def test_each_answer_has_its_outcome(
 async def test_a_repeat_says_that_it_may_be_one(server: Server, make_message: MakeMessage) -> None:
     """Neither can be asked what arrived."""
     parts, message, sink = Parts(), make_message(), sink_for(server)
-    server.fail_next("execute" if isinstance(server, DiscordServer) else "card", ServiceFault("drop", done=True))
+    server.fail_next(
+        "execute" if isinstance(server, DiscordServer) else "card", ServiceFault("drop", done=True)
+    )
     assert isinstance(await sink.send(message, parts), Unclear)
     assert isinstance(await sink.send(parts.resumed(message, unclear=True), parts), Sent)
     assert ["may be a repeat" in text for text in posted(server)] == [False, True]
@@ -155,7 +157,8 @@ async def test_a_page_for_people_is_no_success(server: Server, make_message: Mak
     """A proxy that wants a log-in answers 200 to everything: nobody was told, so it is tried again."""
     sink, page = sink_for(server), "<!DOCTYPE html><title>Please sign in</title>"
     server.fail_next(
-        "execute" if isinstance(server, DiscordServer) else "card", ServiceFault("respond", status=200, body=page)
+        "execute" if isinstance(server, DiscordServer) else "card",
+        ServiceFault("respond", status=200, body=page),
     )
     assert isinstance(await sink.send(make_message(), Parts()), RetryLater)
     assert posted(server) == []

@@ -40,16 +40,16 @@ async def test_cancel_asks_the_controller_and_tells_what_it_answers(harness: Cha
     """The presser in private and the thread for all, the name harmless; the audit has it."""
     assert (await harness.slack.press(harness.message, CANCEL, ANNA)).status == 200
     [told] = await harness.slack.wait_shown_to(ANNA)
-    assert told == "Asked to cancel job 42; the controller answers: job 42 is Canceled."
+    assert told == "Asked to cancel job 42; the controller responded: job 42 is Canceled."
     await harness.slack.wait(lambda _slack: bool(harness.replies()))
     assert harness.replies() == [
-        "Anna &lt;!channel&gt; asked to cancel job 42; the controller answers: job 42 is Canceled."
+        "Anna &lt;!channel&gt; asked to cancel job 42; the controller responded: job 42 is Canceled."
     ]
     assert harness.controller.asked == 1
-    [action] = await harness.store.acting.actions()
+    [action] = await harness.store.chat_actions.actions()
     assert (action.who, action.name, action.via, action.sink) == (ANNA.id, ANNA.name, "socket", "chat")
     assert (action.subject, action.outcome) == (SUBJECT, "done")
-    assert action.answer == "the controller answers: job 42 is Canceled"
+    assert action.answer == "the controller responded: job 42 is Canceled"
     assert harness.counted("cancel", "done") == 1
 
 
@@ -95,7 +95,7 @@ async def test_the_press_is_acknowledged_while_the_controller_hangs(harness: Cha
     assert ack.seconds < 1
     await harness.controller.called.wait()
     await harness.slack.press(harness.message, CANCEL, ANNA)
-    assert "somebody else is canceling it just now" in (await harness.slack.wait_shown_to(ANNA))[0]
+    assert "somebody else is canceling it right now" in (await harness.slack.wait_shown_to(ANNA))[0]
     harness.controller.answering.set()
     await harness.slack.wait_shown_to(ANNA, 2)
     assert harness.controller.asked == 1
@@ -126,7 +126,7 @@ async def test_user_groups(tmp_path: Path) -> None:
         )
         await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)
         [told] = await harness.slack.wait_shown_to(ANNA)
-        assert "could not be asked: usergroups.users.list: missing_scope (needs usergroups:read)" in told
+        assert "could not be read: usergroups.users.list: missing_scope (needs usergroups:read)" in told
         harness.slack.groups["S0ONCALL"] = {ANNA.id}
         await harness.slack.press(harness.message, ACKNOWLEDGE, BERT)
         assert "you may not" in (await harness.slack.wait_shown_to(BERT))[0]
@@ -144,7 +144,9 @@ async def test_acknowledge_shows_on_the_message_and_the_first_one_has_it(tmp_pat
         await harness.slack.press(harness.message, ACKNOWLEDGE, ANNA)
         await harness.slack.wait_shown_to(ANNA)
         await harness.slack.press(harness.message, ACKNOWLEDGE, BERT)
-        assert await harness.slack.wait_shown_to(BERT) == ["Anna &lt;!channel&gt; has acknowledged it already."]
+        assert await harness.slack.wait_shown_to(BERT) == [
+            "Anna &lt;!channel&gt; has already acknowledged it."
+        ]
         await harness.chat.stop(5)
         assert await harness.due()
         assert harness.woken == 1
@@ -192,7 +194,7 @@ async def test_the_same_press_acts_once(harness: ChatHarness) -> None:
     await asyncio.gather(harness.chat.stop(5), other.stop(5))
     assert harness.controller.asked == 1
     assert len(harness.slack.ephemerals) == 1
-    assert len(await harness.store.acting.actions()) == 1
+    assert len(await harness.store.chat_actions.actions()) == 1
 
 
 async def test_what_makes_no_sense_is_acknowledged_and_noted(harness: ChatHarness) -> None:
@@ -250,7 +252,7 @@ async def test_a_controller_may_say_anything(harness: ChatHarness, words: str) -
     for raw in (reply.raw, harness.slack.ephemerals[0].raw):
         assert violations(raw) == []
         assert "<!channel>" not in str(raw)
-    [action] = await harness.store.acting.actions()
+    [action] = await harness.store.chat_actions.actions()
     assert action.answer == words[:2000]
 
 
@@ -260,7 +262,7 @@ async def test_a_name_may_hold_anything(harness: ChatHarness) -> None:
     await harness.slack.press(harness.message, CANCEL, odd)
     await harness.slack.wait_shown_to(ANNA)
     await harness.chat.stop(5)
-    [action] = await harness.store.acting.actions()
+    [action] = await harness.store.chat_actions.actions()
     assert action.name
     assert len(action.name) <= 80
     assert "\u202e" not in harness.replies()[0]

@@ -153,9 +153,7 @@ class FakeLedger(Ledger):
         return [("emea", JobState(uid="u1", job=JOB, settle_until=NOW + 5))]
 
     @override
-    async def failures(
-        self, *, controller: str | None = None, limit: int = 1000
-    ) -> Sequence[TrackedFailure]:
+    async def failures(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[TrackedFailure]:
         self._answer(("failures", controller, limit))
         return [self.incident]
 
@@ -468,7 +466,7 @@ async def test_a_page_that_breaks_off_is_never_taken_for_whole(
         yield b"<p>the beginning</p>" * 10_000
         raise RuntimeError("internal detail")
 
-    monkeypatch.setattr("cmc_notify.web.page_templates.Templates.write", break_off)
+    monkeypatch.setattr("cmc_notify.web.page_templates.Templates.render", break_off)
     answer = await client.get(f"/events/{FAILED.id}")
     with pytest.raises(ClientPayloadError):
         await asyncio.wait_for(answer.read(), 10)
@@ -674,7 +672,7 @@ async def test_a_store_that_hangs_is_unready_in_time(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(ledger, "ping", hang)
-    monkeypatch.setattr("cmc_notify.web.readiness.PING_WITHIN", 0.05)
+    monkeypatch.setattr("cmc_notify.web.readiness.PING_TIMEOUT", 0.05)
     answer = await client.get("/readyz")
     assert answer.status == 503
     assert "did not answer" in await answer.text()
@@ -691,7 +689,7 @@ async def test_readiness_follows_the_store(
     client: Client, ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that fails and comes back makes the bridge unready and ready again."""
-    monkeypatch.setattr("cmc_notify.web.readiness.FRESH_FOR", 0.0)
+    monkeypatch.setattr("cmc_notify.web.readiness.PING_CACHE_TIME", 0.0)
     for broken, expected in ((False, 200), (True, 503), (False, 200)):
         ledger.broken = broken
         assert (await client.get("/readyz")).status == expected
@@ -748,7 +746,7 @@ async def test_the_server_tells_its_port_and_stops(app: web.Application) -> None
 
 async def test_silent_connections_are_few_and_end(app: web.Application) -> None:
     """Who proves nothing can't use up the files that polls and deliveries need."""
-    server = WebServer(app, "127.0.0.1", 0, most_connections=2, silence=0.5)
+    server = WebServer(app, "127.0.0.1", 0, max_connections=2, idle_timeout=0.5)
     port = await server.start()
     silent, nothing = await asyncio.open_connection("127.0.0.1", port)
     partial, begun = await asyncio.open_connection("127.0.0.1", port)

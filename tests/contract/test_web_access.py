@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from cmc_notify.core.links import VALID_FOR, Links
 from cmc_notify.errors import ConfigError
-from cmc_notify.web.access import EVENT_PAGE, Access, is_loopback
+from cmc_notify.web.access import EVENT_ROUTE, Access, is_loopback
 from cmc_notify.web.responses import add_headers, translate_errors
 
 TOKEN = "correct horse: batterÿ"
@@ -29,7 +29,7 @@ def guarded(listen_host: str = "127.0.0.1", token: str | None = None, now: float
     app = web.Application(middlewares=[translate_errors, access.guard])
     app.on_response_prepare.append(add_headers)
     app.add_routes([web.get(path, _ok) for path in ("/", "/healthz", "/readyz", "/api/v1/jobs")])
-    app.add_routes([web.get("/events/{event_id}", _ok, name=EVENT_PAGE)])
+    app.add_routes([web.get("/events/{event_id}", _ok, name=EVENT_ROUTE)])
     app.add_routes([web.get("/api/v1/events/{event_id}", _ok)])
     return app
 

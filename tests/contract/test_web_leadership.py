@@ -100,7 +100,7 @@ async def test_every_replica_tells_the_same_lag(store: Store, monkeypatch: pytes
     )
 
     async def lag(controller: str = "emea") -> float | None:
-        await health.numbers(cast("web.Request", None))
+        await health.show_metrics(cast("web.Request", None))
         return metrics.registry.get_sample_value("cmc_notify_poll_lag_seconds", {"controller": controller})
 
     assert await lag() == 7

@@ -53,7 +53,7 @@ def pages(store: Store, token: str | None) -> web.Application:
     return create_app(
         ledger=store.ledger,
         silences=store.silences,
-        actions=store.acting,
+        actions=store.chat_actions,
         status=TwoControllers(),
         metrics=Metrics(),
         links=Links(b"k" * 32, None),

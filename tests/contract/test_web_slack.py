@@ -59,7 +59,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
             token=lambda: SecretStr("page-token"),
             listen_host="0.0.0.0",
             silences=harness.store.silences,
-            actions=harness.store.acting,
+            actions=harness.store.chat_actions,
             chat=lambda: harness.chat,
         )
         async with TestServer(app) as server:
@@ -72,7 +72,7 @@ async def test_a_signed_press_works_without_the_pages_token(port: Port) -> None:
     assert (ack.status, ack.payload) == (200, None)
     assert "Canceled" in (await port.harness.slack.wait_shown_to(ANNA))[0]
     assert port.harness.controller.asked == 1
-    [action] = await port.harness.store.acting.actions()
+    [action] = await port.harness.store.chat_actions.actions()
     assert (action.via, action.outcome, action.who) == ("http", "done", ANNA.id)
 
 
@@ -113,7 +113,7 @@ async def test_what_is_not_signed_by_the_app_changes_nothing(port: Port) -> None
     assert not slack.ephemerals
     assert not port.harness.replies()
     assert port.harness.counted("unknown", "forged") == 11
-    actions = await port.harness.store.acting.actions()
+    actions = await port.harness.store.chat_actions.actions()
     assert {action.outcome.value for action in actions} == {"forged"}
     assert len(actions) == 10, "a flood of them must not fill the store"
     assert sum("s from our clock" in (action.answer or "") for action in actions) == 2
@@ -144,7 +144,7 @@ async def test_a_press_whose_body_comes_after_the_stop_begins_nothing(port: Port
     ack = await slack.post_raw(port.presses, slowly(), signature(slack.signing_secret, body.decode()))
     assert stopped.is_set()
     assert ack.status == 503
-    assert await port.harness.store.acting.actions() == []
+    assert await port.harness.store.chat_actions.actions() == []
 
 
 async def test_bodies_are_bounded_and_nonsense_is_refused(port: Port) -> None:
@@ -172,7 +172,7 @@ async def test_nothing_is_begun_that_would_be_cut_short(port: Port) -> None:
     """Once it stops, who presses is shown an error, and tries again."""
     await port.harness.chat.stop(5)
     assert (await port.harness.slack.post(port.presses, port.body())).status == 503
-    assert await port.harness.store.acting.actions() == []
+    assert await port.harness.store.chat_actions.actions() == []
 
 
 async def test_a_command_is_answered_in_the_answer(port: Port) -> None:

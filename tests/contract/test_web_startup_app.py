@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from cmc_notify.errors import ConfigError
-from cmc_notify.web import WebServer, create_waiting_app
+from cmc_notify.web import WebServer, create_startup_app
 
 REASON = "store /data/store.db: disk full"
 
@@ -17,7 +17,7 @@ def waiting(
     reason: str | None = REASON, host: str = "127.0.0.1", token: str | None = None
 ) -> web.Application:
     """The application while the store does not open."""
-    return create_waiting_app(
+    return create_startup_app(
         reason=lambda: reason, token=lambda: SecretStr(token) if token else None, listen_host=host
     )
 
@@ -94,7 +94,7 @@ async def test_another_application_takes_over_the_port() -> None:
     async with asyncio.timeout(10):
         asking = asyncio.create_task(ask())
         await changed.wait()
-        await server.show(says("second"))
+        await server.replace_app(says("second"))
         await asking
     assert set(seen) == {"first", "second"}
     await server.stop()
@@ -118,7 +118,7 @@ async def test_an_answer_in_flight_is_finished_before_the_change() -> None:
     async with ClientSession() as session, asyncio.timeout(10):
         asking = asyncio.create_task(session.get(f"http://127.0.0.1:{port}/"))
         await asked.wait()
-        changing = asyncio.create_task(server.show(says("second")))
+        changing = asyncio.create_task(server.replace_app(says("second")))
         await asyncio.sleep(0)
         go.set()
         assert await (await asking).text() == "whole"

@@ -92,7 +92,7 @@ class ChatHarness:
             {"chat": settings or self.settings},
             {"emea": self.controller},
             CommandContext(("emea", "apac"), lambda: self.troubles, "https://bridge.example.net/"),
-            actions=self.store.acting,
+            actions=self.store.chat_actions,
             ledger=self.store.ledger,
             silences=self.store.silences,
             on_message_due=self._on_message_due,
@@ -136,7 +136,7 @@ class ChatHarness:
         await self.store.outbox.claim("chat", owner="me", limit=1, lease=60)
         reference = f"{self.message.channel}:{self.message.ts}"
         await self.store.outbox.record_part("d1", "card", reference, posting=Posting(reference=reference))
-        await self.store.outbox.record("d1", owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
+        await self.store.outbox.record("d1", owner="me", result=AttemptResult(state=DeliveryState.SENT))
         shown = Message(key="d1", event=event, subject=SUBJECT)
         everybody = self.settings.model_copy(
             update={"allow": type(self.settings.allow)(cancel=("*",), acknowledge=("*",), silence=("*",))}
@@ -146,7 +146,7 @@ class ChatHarness:
 
     async def outcomes(self) -> list[tuple[str, str, str]]:
         """The audit, sorted: action, outcome, who."""
-        found = await self.store.acting.actions(limit=1000)
+        found = await self.store.chat_actions.actions(limit=1000)
         return sorted((each.action, each.outcome.value, each.who or "") for each in found)
 
     async def due(self) -> bool:

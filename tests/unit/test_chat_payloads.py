@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from slack_sdk.signature import SignatureVerifier
 
 from cmc_notify.chatops.payloads import UnreadablePayload, read_command, read_form, read_json, read_press
-from cmc_notify.chatops.permissions import cancel_refusal_now, groups, named, cancel_refusal, refusal
+from cmc_notify.chatops.permissions import (
+    cancel_refusal,
+    cancel_refusal_now,
+    is_listed,
+    refusal_text,
+    user_groups,
+)
 from cmc_notify.chatops.signature_check import SignatureCheck
 from cmc_notify.core.model import Job, JobState
 
@@ -136,20 +142,20 @@ def test_a_genuine_request_passes_and_others_do_not() -> None:
     def signed(at: int, text: str = body) -> str:
         return verifier.generate_signature(timestamp=str(at), body=text) or ""
 
-    assert door.refuses(body.encode(), str(NOW), signed(NOW)) is None
-    assert door.refuses(body.encode(), str(NOW - 300), signed(NOW - 300)) is None
-    assert "301 s from our clock" in str(door.refuses(body.encode(), str(NOW - 301), signed(NOW - 301)))
-    assert "-301 s" in str(door.refuses(body.encode(), str(NOW + 301), signed(NOW + 301)))
-    assert door.refuses(body.encode() + b"x", str(NOW), signed(NOW))
-    assert door.refuses(body.encode(), str(NOW - 1), signed(NOW))
-    assert door.refuses(body.encode(), None, signed(NOW)) == "it is not signed"
-    assert door.refuses(body.encode(), str(NOW), None) == "it is not signed"
+    assert door.refusal(body.encode(), str(NOW), signed(NOW)) is None
+    assert door.refusal(body.encode(), str(NOW - 300), signed(NOW - 300)) is None
+    assert "301 s from our clock" in str(door.refusal(body.encode(), str(NOW - 301), signed(NOW - 301)))
+    assert "-301 s" in str(door.refusal(body.encode(), str(NOW + 301), signed(NOW + 301)))
+    assert door.refusal(body.encode() + b"x", str(NOW), signed(NOW))
+    assert door.refusal(body.encode(), str(NOW - 1), signed(NOW))
+    assert door.refusal(body.encode(), None, signed(NOW)) == "it is not signed"
+    assert door.refusal(body.encode(), str(NOW), None) == "it is not signed"
 
 
 @given(st.binary(max_size=50), st.text(max_size=20), st.text(max_size=90))
 def test_nothing_that_was_not_signed_passes(body: bytes, timestamp: str, signature: str) -> None:
     """Whatever stands in the headers, it is refused, and nothing breaks."""
-    assert SignatureCheck("secret", clock=lambda: NOW).refuses(body, timestamp, signature)
+    assert SignatureCheck("secret", clock=lambda: NOW).refusal(body, timestamp, signature)
 
 
 @pytest.mark.parametrize(
@@ -158,16 +164,16 @@ def test_nothing_that_was_not_signed_passes(body: bytes, timestamp: str, signatu
 )
 def test_who_is_allowed_by_name(allowed: tuple[str, ...], *, may: bool) -> None:
     """Nobody by default, everybody by ``*``; members of groups are another question."""
-    assert named(allowed, "U0ANNA") is may
-    assert groups(allowed) == tuple(each for each in allowed if each == "S0X")
+    assert is_listed(allowed, "U0ANNA") is may
+    assert user_groups(allowed) == tuple(each for each in allowed if each == "S0X")
 
 
 def test_a_refusal_names_few_whom_to_ask() -> None:
     """People and groups as Slack shows them, ten at most."""
-    said = refusal("cancel", [f"U{number:03}" for number in range(30)], unknown=["no answer"])
+    said = refusal_text("cancel", [f"U{number:03}" for number in range(30)], unknown=["no answer"])
     assert said.count("<@U") == 10
-    assert said.endswith("could not be asked: no answer")
-    assert "<!subteam^S0X>" in refusal("silence", ["S0X"])
+    assert said.endswith("could not be read: no answer")
+    assert "<!subteam^S0X>" in refusal_text("silence", ["S0X"])
 
 
 def test_what_can_be_canceled() -> None:
@@ -179,7 +185,9 @@ def test_what_can_be_canceled() -> None:
     assert cancel_refusal_now(state, None) is None
     assert cancel_refusal_now(state, Job(id=42, status="Queued")) is None
     assert "another job" in str(cancel_refusal_now(state, Job(id=42, status="Queued", creation_time=8)))
-    assert "Canceled already" in str(cancel_refusal_now(state, Job(id=42, status="Canceled", creation_time=7)))
-    assert "not on the controller" in str(cancel_refusal(JobState(uid="42-7", job=job, vanished=True)))
+    assert "is Canceled already" in str(
+        cancel_refusal_now(state, Job(id=42, status="Canceled", creation_time=7))
+    )
+    assert "no longer on the controller" in str(cancel_refusal(JobState(uid="42-7", job=job, vanished=True)))
     over = JobState(uid="42-7", job=Job(id=42, status="Failed", creation_time=7))
     assert cancel_refusal(over) == "job 42 is Failed already"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cmc_notify.cli.output import LONGEST, brief, print_json, print_table
+from cmc_notify.cli.output import MAX_CELL, brief, print_json, print_table
 
 HOSTILE = "csi \x9b31m del \x7f rlo \u202e isolate \u2066 lone \ud800 plain Zürich"
 
@@ -58,7 +58,7 @@ def test_a_pipe_gets_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("short", "short"), ("one\ntwo", "one …"), ("x" * 300, "x" * LONGEST + "…"), (None, None), ("", "")],
+    [("short", "short"), ("one\ntwo", "one …"), ("x" * 300, "x" * MAX_CELL + "…"), (None, None), ("", "")],
 )
 def test_a_list_has_the_beginning_of_a_text(text: str | None, shown: str | None) -> None:
     """The first line, cut where it is long, with a sign where more follows."""

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cmc_notify.cli.file_watch import changes
-from cmc_notify.cli.preview import _as_seen
+from cmc_notify.cli.preview import _for_reader
 from cmc_notify.cli.preview_html import is_slack_message, slack_page, slack_text
 from cmc_notify.cli.preview_mail import mail_page, mail_text
 from cmc_notify.core.events import EventType, Failure
@@ -136,14 +136,14 @@ def test_a_mail_looks_as_in_its_reader() -> None:
 def test_a_terminal_gets_what_readers_see() -> None:
     """A mail once and not its parts, a message as text, JSON line by line, and nothing that acts unseen."""
     mail = [PreviewDocument("body.html", "<p>"), PreviewDocument("mail.eml", _mail())]
-    [shown] = _as_seen(mail)
+    [shown] = _for_reader(mail)
     assert shown.text.startswith("[cmc-notify] emea: push job 42 failed")
     request = [
         PreviewDocument("body.json", '{"a":"\\u202e"}'),
         PreviewDocument("request.txt", "POST\x1b[31m"),
     ]
-    assert [each.text for each in _as_seen(request)] == ['{\n  "a": "[U+202E]"\n}', "POST␛[31m"]
-    [message] = _as_seen([_document("text")])
+    assert [each.text for each in _for_reader(request)] == ['{\n  "a": "[U+202E]"\n}', "POST␛[31m"]
+    [message] = _for_reader([_document("text")])
     assert message.text.startswith("text\n════")
 
 
