@@ -13,7 +13,7 @@
     │   ├── StoreLocked             another process holds the SQLite store
     │   ├── StoreUnavailable        disk full, read-only, corrupt, connection lost
     │   └── StaleSnapshot           another poller committed since the snapshot was read
-    │       └── Deposed                 another replica leads by now
+    │       └── LeadershipLost                 another replica leads by now
     └── TemplateError          a template failed; carries its name and line
 
 Foreign exceptions are translated where they enter, with ``raise … from``. No message holds a secret.
@@ -75,7 +75,7 @@ class StaleSnapshot(StoreError):
     """Another poller committed since the snapshot was read; nothing of this poll was written."""
 
 
-class Deposed(StaleSnapshot):
+class LeadershipLost(StaleSnapshot):
     """Another replica polls this controller by now; nothing of this poll was written."""
 
 

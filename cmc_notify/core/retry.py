@@ -38,7 +38,7 @@ def retry_after_wait(after: float, own: float) -> float:
     return max(after, min(own, SHORTEST_WAIT))
 
 
-def expired(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> AttemptResult:
+def expired_result(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> AttemptResult:
     """The verdict on a delivery that reached its deadline while its sink rested; it was not tried again."""
     return AttemptResult(
         state=DeliveryState.DEAD,

@@ -63,7 +63,7 @@ def job_subject(controller: str | None, uid: str) -> str:
     return f"{JOB_PREFIX}{controller}:{uid}"
 
 
-def job_of(subject: str) -> tuple[str, str] | None:
+def parse_job_subject(subject: str) -> tuple[str, str] | None:
     """Controller and uid of the job that a subject names; None where it names none."""
     parts = subject.split(":", 2)
     return (parts[1], parts[2]) if subject.startswith(JOB_PREFIX) and len(parts) == 3 else None  # noqa: PLR2004

@@ -1,7 +1,7 @@
-"""Serves one sink: claim with a lease, send, then record.
+"""Serve one sink: claim with a lease, send, then record.
 
-What a crash leaves between sending and recording comes back marked unclear, under the same key. Whatever a
-sink does, its worker goes on.
+A delivery that a crash leaves between sending and recording comes back marked unclear, under the same key.
+Whatever a sink does, its worker continues.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from cmc_notify.core.delivery import AttemptResult, NewDelivery
 from cmc_notify.core.events import Event
 from cmc_notify.core.flow_control import FlowState
 from cmc_notify.core.outcome import Blocked, Rejected
-from cmc_notify.core.retry import decide, expired
+from cmc_notify.core.retry import decide, expired_result
 from cmc_notify.dispatcher.attempt import OUTCOME_LABELS, Attempts
 from cmc_notify.dispatcher.outage import StoreOutage
 from cmc_notify.dispatcher.recorder import STORE_RETRY_AFTER, Recorder, log_result
@@ -31,25 +31,26 @@ from cmc_notify.telemetry import Metrics
 _log = structlog.get_logger(__name__)
 
 TIMEOUT_MARGIN = 5.0
-"""Seconds that a sink gets beyond its time-out to come back by itself before it is cancelled."""
+"""Seconds beyond its time-out that a sink gets to return before it is cancelled."""
 
 LEASE_MARGIN = 15.0
-"""Seconds by which a lease exceeds the longest send, for recording what came of it."""
+"""Seconds by which a lease exceeds the longest send: time to record the outcome."""
 
 IDLE_CHECK_EVERY = 5.0
-"""Seconds after which an idle sink looks by itself: what an operator makes due from the command line, in
-another process, wakes nobody here.
+"""Seconds after which an idle worker checks for due deliveries.
+
+The command line runs in another process: a delivery that an operator makes due there wakes no worker here.
 """
 
 _EXPIRED_BATCH = 50
 
 
 class _Claimed(NamedTuple):
-    """A delivery of ours from its claim until its verdict is written."""
+    """A delivery that this process has, from its claim until its result is written."""
 
     key: str
     task: asyncio.Task[None] | None
-    """What sends it; None for one that is given up unsent."""
+    """The task that sends it; None if it is given up unsent."""
 
 
 class Worker:
@@ -69,8 +70,9 @@ class Worker:
         on_fallback: Callable[[], None],
         watch: SinkWatch | None,
     ) -> None:
-        """``on_fallback`` is called when something may have been given to the fallback sink; ``watch`` is
-        told what each attempt came to.
+        """``on_fallback`` is called after the fallback sink may have got a delivery.
+
+        ``watch`` gets the outcome of each attempt.
         """
         self._name = sink.name
         self._policy = policy
@@ -89,7 +91,7 @@ class Worker:
         self._lease = policy.timeout + TIMEOUT_MARGIN + LEASE_MARGIN
         self._claimed: dict[str, _Claimed] = {}
         self._sending: set[str] = set()
-        # The earliest when last asked, and asked again once it has passed: what comes later ends later.
+        # The earliest deadline, read again once it has passed: deliveries that come later have later ones.
         self._deadline: float | None = None
         self._outage = StoreOutage(sink.name)
         self.in_flight: set[asyncio.Task[None]] = set()
@@ -98,16 +100,21 @@ class Worker:
 
     @property
     def blocked(self) -> str | None:
-        """Why the sink waits for an operator, or None."""
+        """The reason if an operator must act, else None."""
         return self._flow.blocked
 
     @property
-    def resting(self) -> str | None:
-        """Why the sink is spared for a while, or None."""
-        return self._flow.resting
+    def circuit_open(self) -> str | None:
+        """The reason if the circuit is open or half-open, else None."""
+        return self._flow.circuit_open
+
+    @property
+    def throttled(self) -> str | None:
+        """The reason if the receiver asked for a pause, else None."""
+        return self._flow.throttled
 
     async def run(self) -> None:
-        """Claim and send until told to stop; whatever fails is tried again."""
+        """Claim and send until ``stopping`` is set; after any error, try again."""
         while not self.stopping:
             self.wake.clear()
             more = False
@@ -115,31 +122,31 @@ class Worker:
                 more = await self._claim()
                 wait = None if more else await self._seconds_to_next()
                 if self._outage.ongoing:
-                    # There may have been nothing to ask the store for.
+                    # There may have been no call of the store yet.
                     await self._outbox.next_due(self._name)
                     self._outage.note_recovery()
             except StoreError as error:
                 self._outage.note_failure(error)
                 wait = STORE_RETRY_AFTER
-            except Exception:  # noqa: BLE001  logged; a sink that nobody serves would lose every alert
+            except Exception:  # noqa: BLE001  logged; without a worker a sink would lose every alert
                 _log.exception("dispatcher.bug", sink=self._name)
                 wait = STORE_RETRY_AFTER
             if not more and not self.stopping:
                 await self._sleep(wait)
 
     async def keep_leases(self) -> None:
-        """Renew the leases of what is in flight, until cancelled."""
+        """Renew the leases of deliveries in flight, until cancelled."""
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
                 await self._renew()
             except StoreError as error:
                 self._outage.note_failure(error)
-            except Exception:  # noqa: BLE001  logged; leases that nobody renews would bring repeats
+            except Exception:  # noqa: BLE001  logged; leases that are not renewed would cause repeats
                 _log.exception("dispatcher.bug", sink=self._name)
 
     async def _renew(self) -> None:
-        """Another replica may have taken over what we claimed for too long: then ours must not go on."""
+        """Renew the leases, and cancel a send whose delivery another replica has taken over."""
         if not (claimed := dict(self._claimed)):
             return
         sending = self._sending & claimed.keys()
@@ -151,32 +158,33 @@ class Worker:
                 task.cancel()
 
     async def _claim(self) -> bool:
-        """Claim what there is room for and send it; False where there was less: then there is no more."""
+        """Claim as many deliveries as may start now, and send them; False if no more are due."""
         if self._recorder.has_unrecorded:
             return False
-        asked = self._flow.capacity(len(self.in_flight))
-        if asked <= 0:
+        limit = self._flow.capacity(len(self.in_flight))
+        if limit <= 0:
             return await self._expire()
         claims = await self._outbox.claim(
             self._name,
             owner=self._owner,
-            limit=asked,
+            limit=limit,
             lease=self._lease,
-            # While one message at a time tries, one that is never taken must not be the one each time.
-            in_turn=self._flow.flow.state is not FlowState.NORMAL,
+            # While one message at a time is tried, it must not always be one that is never accepted.
+            in_turn=self._flow.control.state is not FlowState.NORMAL,
         )
         new = self._not_claimed_here(claims)
-        # While the store was asked, an answer may have come that leaves less room, or our end.
-        room = 0 if self.stopping else self._flow.capacity(len(self.in_flight))
-        for claim in new[:room]:
+        # During the claim, an outcome may have come that reduces the capacity, or the stop.
+        capacity = 0 if self.stopping else self._flow.capacity(len(self.in_flight))
+        for claim in new[:capacity]:
             self._start_sending(claim)
-        await self._recorder.give_back(new[room:])
-        return len(claims) >= asked
+        await self._recorder.give_back(new[capacity:])
+        return len(claims) >= limit
 
     def _not_claimed_here(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Where our own lease has lapsed, the delivery is ours already: its end need only be written down.
+        """Return the claims of deliveries that this process does not have yet.
 
-        Under another key an operator wants it sent anew, whatever becomes of what is under way.
+        If our own lease has expired, we have the delivery already: only its result must be recorded. With
+        another key an operator wants it sent again, whatever the result of the present attempt.
         """
         for claim in claims:
             claimed = self._claimed.get(claim.delivery.id)
@@ -198,7 +206,7 @@ class Worker:
                 self._forget(delivery_id)
             self.wake.set()
             if not task.cancelled() and (error := task.exception()):
-                _log.error("delivery.lost_track", sink=self._name, error=repr(error))
+                _log.error("delivery.bug", sink=self._name, error=repr(error))
 
         task.add_done_callback(on_done)
 
@@ -207,7 +215,7 @@ class Worker:
         self._sending.discard(delivery_id)
 
     async def _expire(self) -> bool:
-        """While nothing can be sent, what reaches its deadline is given up in time all the same."""
+        """Give up deliveries that reach their deadlines while nothing can be sent; True if there were any."""
         if not self._flow.deadlines_apply():
             return False
         if self._deadline is None or self._deadline <= self._clock():
@@ -232,24 +240,24 @@ class Worker:
         return bool(claims)
 
     async def _record_expired(self, claim: Claim) -> None:
-        verdict = expired(
-            self._flow.flow.reason, unclear=claim.delivery.unclear, fallback=self._fallback_delivery(claim)
+        result = expired_result(
+            self._flow.control.reason, unclear=claim.delivery.unclear, fallback=self._fallback_delivery(claim)
         )
-        await self._record(claim, verdict)
+        await self._record(claim, result)
         if self._watch:
-            await self._watch.record_attempt(claim.event, Rejected(verdict.error or ""))
+            await self._watch.record_attempt(claim.event, Rejected(result.error or ""))
 
     async def _seconds_to_next(self) -> float | None:
-        """Seconds until something can be claimed; None to wait for a call."""
-        now, flow = self._clock(), self._flow.flow
+        """Return the seconds until a delivery can be claimed; None to wait for ``wake``."""
+        now, control = self._clock(), self._flow.control
         if self._recorder.has_unrecorded:
             return None
-        if flow.capacity(now, len(self.in_flight)) > 0:
+        if control.capacity(now, len(self.in_flight)) > 0:
             due = await self._outbox.next_due(self._name)
             return IDLE_CHECK_EVERY if due is None else min(max(due - self._clock(), 0.01), IDLE_CHECK_EVERY)
-        waits = [flow.next_start_at - now] if flow.waits(now) else []
-        if flow.deadlines_apply(now) and self._deadline is not None:
-            # One that has passed and can't be claimed is leased, or stands behind another.
+        waits = [control.next_start_at - now] if control.waits(now) else []
+        if control.deadlines_apply(now) and self._deadline is not None:
+            # A delivery whose deadline has passed and that can't be claimed is leased, or behind another.
             waits.append(self._deadline - now if self._deadline > now else IDLE_CHECK_EVERY)
         return min(waits, default=None)
 
@@ -270,7 +278,7 @@ class Worker:
         self._metrics.delivery_seconds.labels(self._name).observe(perf_counter() - started)
         self._metrics.deliveries_total.labels(self._name, OUTCOME_LABELS[type(outcome)]).inc()
         now = self._clock()
-        verdict = decide(
+        result = decide(
             outcome,
             attempts=delivery.attempts + 1,
             now=now,
@@ -282,26 +290,26 @@ class Worker:
             resolves=fallback_needs_end(claim, self._fallback_policy),
         )
         self._flow.record_attempt(outcome, begun_at=begun_at, now=now)
-        await self._record(claim, verdict)
+        await self._record(claim, result)
         self._forget(delivery.id)
         if isinstance(outcome, Blocked):
             await self._renew_deadlines()
         if self._watch:
             await self._watch.record_attempt(claim.event, outcome)
 
-    async def _record(self, claim: Claim, verdict: AttemptResult) -> None:
-        log_result(verdict, claim.delivery, fallback=self._policy.fallback)
-        await self._recorder.record(claim.delivery, verdict)
-        if verdict.fallback:
+    async def _record(self, claim: Claim, result: AttemptResult) -> None:
+        log_result(result, claim.delivery, fallback=self._policy.fallback)
+        await self._recorder.record(claim.delivery, result)
+        if result.fallback:
             self._on_fallback()
 
     def _fallback_delivery(self, claim: Claim) -> NewDelivery | None:
         return fallback_delivery(claim, self._policy, self._fallback_policy, now=self._clock())
 
     async def _renew_deadlines(self) -> None:
-        """A claimed queue must not be a queue of dead letters at its first trouble after the release."""
+        """Renew the deadlines of a blocked sink, so that its queue does not become dead letters later."""
         try:
             await self._outbox.renew_deadlines(self._name)
         except StoreError as error:
-            # The next probe does it again.
+            # The next probe tries again.
             self._outage.note_failure(error)

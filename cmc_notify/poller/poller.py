@@ -22,7 +22,7 @@ from cmc_notify.core.redaction import redact
 from cmc_notify.errors import (
     ControllerError,
     ControllerUnreachable,
-    Deposed,
+    LeadershipLost,
     StaleSnapshot,
     StoreError,
     Unauthorized,
@@ -138,7 +138,7 @@ class Poller:
             self._memory = None
             outcome, self._superseded_by = "superseded", str(error)
             _log.info("poll.superseded", reason=str(error))
-            if isinstance(error, Deposed):
+            if isinstance(error, LeadershipLost):
                 result = PollResult(ok=False, busy=True, error=str(error))
         except StoreError as error:
             self._memory = None
@@ -179,7 +179,7 @@ class Poller:
         if self._memory is None:
             # The lead was lost meanwhile, and forget() was called. The cancellation that comes with it was
             # lost in a request that timed out at the same moment.
-            raise Deposed(f"{self.name}: the lead was lost during the requests to the controller")
+            raise LeadershipLost(f"{self.name}: the lead was lost during the requests to the controller")
         async with asyncio.timeout(FAILURE_COMMIT_TIMEOUT):
             result = await self._failed(self._memory, failure)
             return outcome, replace(result, hung=outcome == "hung")

@@ -4,7 +4,7 @@ Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs th
 """
 
 from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery, Purpose
-from cmc_notify.ports.chat_actions import ActionLog, ActionOutcome, ChatAction, ChatActions, Refresh
+from cmc_notify.ports.chat_actions import ActionLog, ActionOutcome, ChatAction, ChatActions, RefreshResult
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import (
@@ -18,7 +18,7 @@ from cmc_notify.ports.ledger import (
 )
 from cmc_notify.ports.outbox import Claim, Delivery, Outbox, SinkEvents
 from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
-from cmc_notify.ports.rendering import Message, Rendered, Renderer, Room
+from cmc_notify.ports.rendering import Message, Rendered, Renderer, SizeLimits
 from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
@@ -38,7 +38,6 @@ __all__ = [
     "ActionLog",
     "ActionOutcome",
     "AttemptResult",
-    "Replicas",
     "ChatAction",
     "ChatActions",
     "Claim",
@@ -66,15 +65,16 @@ __all__ = [
     "PreviewDocument",
     "Previewing",
     "Purpose",
-    "Refresh",
+    "RefreshResult",
     "Rendered",
     "Renderer",
-    "Room",
+    "Replicas",
     "SavedJob",
     "Silenced",
     "Silences",
     "Sink",
     "SinkEvents",
+    "SizeLimits",
     "Snapshot",
     "Ticket",
     "TicketFilter",

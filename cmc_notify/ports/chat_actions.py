@@ -51,16 +51,16 @@ class ChatAction(Struct, frozen=True, kw_only=True):
     """What came back: the controller's words, or why not."""
 
 
-class Refresh(StrEnum):
+class RefreshResult(StrEnum):
     """What ``ChatActions.refresh`` found."""
 
     DUE = "due"
     """The last message is due again, and shows what has changed."""
-    COMING = "coming"
+    PENDING = "pending"
     """One is pending anyhow, and will show it."""
     IN_FLIGHT = "in flight"
     """One is being sent, and may have been read before the change: ask again when it has ended."""
-    NOTHING = "nothing"
+    NO_MESSAGE = "no message"
     """No message stands that could show it."""
 
 
@@ -79,7 +79,7 @@ class ChatActions(Protocol):
         """Take the subject upon somebody; returns who has it: the first one who asked."""
         ...
 
-    async def refresh(self, sink: str, subject: str, *, now: float) -> Refresh:
+    async def refresh(self, sink: str, subject: str, *, now: float) -> RefreshResult:
         """Have the sink bring its message about the subject up to date: the newest delivery that was sent is
         due again, with its key and its accepted parts, but for the one that stands as the message itself.
         """

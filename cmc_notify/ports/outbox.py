@@ -80,7 +80,7 @@ class Outbox(Protocol):
         """Remember that one part of a message was accepted, and with it what stands there now."""
         ...
 
-    async def record(self, delivery_id: str, *, owner: str, verdict: AttemptResult) -> bool:
+    async def record(self, delivery_id: str, *, owner: str, result: AttemptResult) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
         With it is written what the fallback gets: a dead delivery; and of a resolve that was sent, the part

@@ -42,7 +42,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """Who keeps its news from people: what stands already is brought up to date all the same."""
 
 
-class Room(Struct, frozen=True):
+class SizeLimits(Struct, frozen=True):
     """What of an event a small document shows that has nothing attached; it counts what it leaves out."""
 
     groups: int
@@ -65,11 +65,11 @@ class Renderer(Protocol):
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """Render ``<sink_type>/<event type>.<extension>.j2``, else its default. Never raises for a bad
         template: the plain message takes its place. With ``brief`` only the largest groups of failures
         are shown, each error's beginning, and how many more there are: the sink attaches the whole. With
-        ``room`` as much as that is shown, and where to find the rest: nothing is attached.
+        ``size_limits`` as much as that is shown, and where to find the rest: nothing is attached.
         """
         ...

@@ -4,7 +4,7 @@ from typing import Any
 
 from cmc_notify.core.events import rfc3339
 from cmc_notify.core.grouping import Group, group_failures, group_recoveries
-from cmc_notify.ports import Message, Room
+from cmc_notify.ports import Message, SizeLimits
 from cmc_notify.rendering.filters import listing, shorten
 from cmc_notify.rendering.formats import Format
 
@@ -14,7 +14,7 @@ BRIEF_TEXT = 200
 BRIEF_ERROR = 1000
 """Characters of a pre-push error or a reason."""
 BRIEF_NAMES = 5
-BRIEF = Room(BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT, BRIEF_ERROR)
+BRIEF = SizeLimits(BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT, BRIEF_ERROR)
 _BRIEF_SIZE = {"mrkdwn": 7000}
 """Bytes that the groups of a brief document may take together, where a medium limits it: a Slack message
 holds about 12,000, and the facts want their share.
@@ -24,18 +24,18 @@ _AROUND = 60
 
 
 def context_of(
-    message: Message, form: Format, *, brief: bool = False, room: Room | None = None
+    message: Message, form: Format, *, brief: bool = False, size_limits: SizeLimits | None = None
 ) -> dict[str, Any]:
     """The variables of a template; docs/templates.md describes each for users."""
     event = message.event
     every = group_failures(event.failures)
     recovered = group_recoveries(event.recoveries)
     groups, recoveries = every, recovered
-    if room:
-        groups, recoveries = every[: room.groups], recovered[: room.groups]
+    if size_limits:
+        groups, recoveries = every[: size_limits.groups], recovered[: size_limits.groups]
     elif brief:
         groups = brief_groups(every, form)
-    bounds = room or (BRIEF if brief else None)
+    bounds = size_limits or (BRIEF if brief else None)
     new = sum(group.new for group in every)
     return {
         **{field: getattr(event, field) for field in event.__struct_fields__},
@@ -47,7 +47,7 @@ def context_of(
         "recoveries_hidden": len(event.recoveries) - sum(len(group.members) for group in recoveries),
         "mark_new": 0 < new < len(event.failures),
         "brief": brief,
-        "shortened": room is not None,
+        "shortened": size_limits is not None,
         "text_limit": bounds.text if bounds else None,
         "error_limit": bounds.error if bounds else None,
         "names_limit": bounds.names if bounds else None,

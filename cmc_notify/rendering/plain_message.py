@@ -7,14 +7,14 @@ import msgspec
 from cmc_notify.core.events import Event, JobInfo
 from cmc_notify.core.grouping import group_failures, group_recoveries
 from cmc_notify.errors import TemplateError
-from cmc_notify.ports import Message, Room
+from cmc_notify.ports import Message, SizeLimits
 from cmc_notify.rendering.context import BRIEF, brief_groups
 from cmc_notify.rendering.filters import listing, oneline, plural, shorten
 from cmc_notify.rendering.formats import Format
 
 
 def plain_message(
-    message: Message, form: Format, error: TemplateError, *, brief: bool = False, room: Room | None = None
+    message: Message, form: Format, error: TemplateError, *, brief: bool = False, size_limits: SizeLimits | None = None
 ) -> str:
     """The event in the format asked for, ending with what went wrong in the template."""
     note = f"This plain message stands in for a template that failed: {error}"
@@ -24,7 +24,7 @@ def plain_message(
     if form.name == "json":
         document = msgspec.to_builtins(message.event)
         return msgspec.json.encode({**document, "headline": headline, "template_error": note}).decode()
-    body = form.escape("\n".join(_lines(message, form, brief=brief, room=room)) + f"\n\n{note}")
+    body = form.escape("\n".join(_lines(message, form, brief=brief, size_limits=size_limits)) + f"\n\n{note}")
     first = form.escape(headline)
     if form.name == "html":
         return (
@@ -47,7 +47,7 @@ def _headline(event: Event) -> str:
     return ": ".join(oneline(part) for part in (event.controller, event.type, about, count) if part)
 
 
-def _lines(message: Message, form: Format, *, brief: bool, room: Room | None) -> Iterator[str]:
+def _lines(message: Message, form: Format, *, brief: bool, size_limits: SizeLimits | None) -> Iterator[str]:
     event = message.event
     if message.unclear:
         yield "This may be a repeat: an earlier attempt may have arrived."
@@ -55,8 +55,8 @@ def _lines(message: Message, form: Format, *, brief: bool, room: Room | None) ->
         if value:
             yield f"{label}: {value}"
     if event.job:
-        yield from _job(event.job, room or (BRIEF if brief else None))
-    yield from _pairs(event, form, brief=brief, room=room)
+        yield from _job(event.job, size_limits or (BRIEF if brief else None))
+    yield from _pairs(event, form, brief=brief, size_limits=size_limits)
     if event.failures_outside_route:
         yield f"\n{event.failures_outside_route:,} more outside this route or silenced."
     if event.failures_omitted:
@@ -65,28 +65,28 @@ def _lines(message: Message, form: Format, *, brief: bool, room: Room | None) ->
         yield f"\nEverything: {event.url}"
 
 
-def _job(job: JobInfo, room: Room | None) -> Iterator[str]:
+def _job(job: JobInfo, size_limits: SizeLimits | None) -> Iterator[str]:
     yield f"Status: {job.status}"
     if job.error_text:
-        text = shorten(job.error_text, room.error if room else None)
+        text = shorten(job.error_text, size_limits.error if size_limits else None)
         yield f"\nThe push failed before it reached any appliance:\n{text}"
     if job.details_pending:
         yield "The controller had not reported every result yet."
 
 
-def _pairs(event: Event, form: Format, *, brief: bool, room: Room | None) -> Iterator[str]:
+def _pairs(event: Event, form: Format, *, brief: bool, size_limits: SizeLimits | None) -> Iterator[str]:
     every = group_failures(event.failures)
     recovered = group_recoveries(event.recoveries)
     groups = brief_groups(every, form) if brief else every
-    if room:
-        groups, recovered = every[: room.groups], recovered[: room.groups]
-    bounds = room or (BRIEF if brief else None)
+    if size_limits:
+        groups, recovered = every[: size_limits.groups], recovered[: size_limits.groups]
+    bounds = size_limits or (BRIEF if brief else None)
     names = bounds.names if bounds else None
     for group in groups:
         text = shorten(group.error_text or "no error text given", bounds.text if bounds else None)
         yield f"\n{group.feature or 'unnamed feature'} failed on {listing(group.members, names)}:\n{text}"
     if len(groups) < len(every):
-        where = "did not fit into this message" if room else "in the attached list"
+        where = "did not fit into this message" if size_limits else "in the attached list"
         yield f"\n{plural(len(every) - len(groups), 'more error text')} {where}."
     for recovery in recovered:
         yield f"\n{recovery.feature or 'unnamed feature'} works again on {listing(recovery.members, names)}."

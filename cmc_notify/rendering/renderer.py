@@ -12,7 +12,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from cmc_notify.errors import ConfigError, TemplateError
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from cmc_notify.rendering.context import context_of
 from cmc_notify.rendering.environment import FormatEnvironment, candidates
 from cmc_notify.rendering.filters import all_filters
@@ -73,14 +73,14 @@ class Renderer:
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """The document, or the plain message in its place; never raises."""
         try:
-            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief, room=room))
+            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief, size_limits=size_limits))
         except TemplateError as error:
             self._on_fallback(error)
-            text = plain_message(message, format_of(extension), error, brief=brief, room=room)
+            text = plain_message(message, format_of(extension), error, brief=brief, size_limits=size_limits)
             return Rendered(text, fallback=str(error))
 
     def render_strictly(
@@ -90,7 +90,7 @@ class Renderer:
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> str:
         """The document; raises TemplateError for whatever goes wrong."""
         wanted = f"{sink_type}/{message.event.type}.{extension}.j2"
@@ -101,7 +101,7 @@ class Renderer:
             try:
                 template = self.environment(form).select_template(candidates(wanted))
                 used = template.name or wanted
-                document = template.render(context_of(message, form, brief=brief, room=room))
+                document = template.render(context_of(message, form, brief=brief, size_limits=size_limits))
                 return form.finish(document.encode("utf-8", "replace").decode())
             except FileSuspended as suspended:
                 fault = suspended.fault

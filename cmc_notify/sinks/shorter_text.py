@@ -12,28 +12,28 @@ import msgspec
 
 from cmc_notify.core.grouping import group_failures, group_recoveries
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Renderer, Room
+from cmc_notify.ports import Message, Renderer, SizeLimits
 
 Measure = Callable[[str], int]
 
 ROOMS = (
-    Room(1000, 50, 4000, 8000),
-    Room(500, 20, 1000, 4000),
-    Room(300, 20, 500, 2000),
-    Room(200, 10, 400, 2000),
-    Room(100, 10, 300, 2000),
-    Room(70, 10, 300, 1500),
-    Room(50, 10, 300, 1500),
-    Room(50, 5, 200, 1000),
-    Room(30, 5, 200, 1000),
-    Room(20, 5, 200, 1000),
-    Room(15, 5, 150, 600),
-    Room(12, 5, 150, 600),
-    Room(8, 4, 150, 600),
-    Room(5, 3, 120, 400),
-    Room(3, 3, 100, 300),
-    Room(1, 2, 100, 200),
-    Room(1, 1, 60, 100),
+    SizeLimits(1000, 50, 4000, 8000),
+    SizeLimits(500, 20, 1000, 4000),
+    SizeLimits(300, 20, 500, 2000),
+    SizeLimits(200, 10, 400, 2000),
+    SizeLimits(100, 10, 300, 2000),
+    SizeLimits(70, 10, 300, 1500),
+    SizeLimits(50, 10, 300, 1500),
+    SizeLimits(50, 5, 200, 1000),
+    SizeLimits(30, 5, 200, 1000),
+    SizeLimits(20, 5, 200, 1000),
+    SizeLimits(15, 5, 150, 600),
+    SizeLimits(12, 5, 150, 600),
+    SizeLimits(8, 4, 150, 600),
+    SizeLimits(5, 3, 120, 400),
+    SizeLimits(3, 3, 100, 300),
+    SizeLimits(1, 2, 100, 200),
+    SizeLimits(1, 1, 60, 100),
 )
 """From large to small; the first whose document fits is used. More causes are better than longer ones."""
 
@@ -64,14 +64,14 @@ def render_within(
     best, low, high = None, 0, len(ROOMS)
     while low < high:
         middle = (low + high) // 2
-        text = renderer.render(folder, extension, message, room=ROOMS[middle]).text.strip("\n")
+        text = renderer.render(folder, extension, message, size_limits=ROOMS[middle]).text.strip("\n")
         if measure(text) <= limit:
             best, high = text, middle
         else:
             low = middle + 1
     if best is not None:
         return best
-    text = renderer.render(folder, extension, message, room=ROOMS[-1]).text.strip("\n")
+    text = renderer.render(folder, extension, message, size_limits=ROOMS[-1]).text.strip("\n")
     return cut_text(text, limit, measure, tail=_tail(message))
 
 
@@ -102,7 +102,7 @@ def _tail(message: Message) -> str:
 
 
 def _smallest(message: Message) -> int:
-    """Return the least size of the whole document, so that megabytes that can't fit are not rendered."""
+    """Return the least size of the whole document, to avoid rendering what can't fit."""
     event = message.event
     texts = sum(len(group.error_text or "") for group in group_failures(event.failures))
     members = len(event.failures) + sum(len(group.members) for group in group_recoveries(event.recoveries))

@@ -8,10 +8,10 @@ from sqlalchemy import select, update
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.model import JobState
-from cmc_notify.ports import Acknowledgement, ActionOutcome, ChatAction, Refresh
+from cmc_notify.ports import Acknowledgement, ActionOutcome, ChatAction, RefreshResult
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import dump
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import (
     acknowledgements,
     actions,
@@ -33,7 +33,7 @@ class ChatActionRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def posted_at(self, subject: str, reference: str) -> Sequence[str]:
         """The sinks at which ``reference`` is the message about the subject now."""
         wanted = (
@@ -44,7 +44,7 @@ class ChatActionRecords:
         async with self._database.read() as connection:
             return list(await connection.scalars(wanted))
 
-    @unbroken
+    @runs_to_completion
     async def job(self, controller: str, uid: str) -> JobState | None:
         """One job as last seen."""
         wanted = select(job_states.c.state).where(
@@ -54,7 +54,7 @@ class ChatActionRecords:
             state = await connection.scalar(wanted)
             return None if state is None else _STATE.decode(state)
 
-    @unbroken
+    @runs_to_completion
     async def acknowledge(self, subject: str, *, by: str, at: float) -> Acknowledgement:
         """Take the subject upon somebody; returns who has it: the first one who asked."""
         async with self._database.write() as connection:
@@ -68,8 +68,8 @@ class ChatActionRecords:
             ).one()
             return Acknowledgement(row.by, row.at)
 
-    @unbroken
-    async def refresh(self, sink: str, subject: str, *, now: float) -> Refresh:
+    @runs_to_completion
+    async def refresh(self, sink: str, subject: str, *, now: float) -> RefreshResult:
         """Have the sink bring its message about the subject up to date."""
         waiting = select(deliveries.c.leased_until).where(
             pending(), deliveries.c.sink == sink, deliveries.c.ordering_key == subject
@@ -99,11 +99,11 @@ class ChatActionRecords:
             found = (await connection.execute(newest)).one_or_none()
             leases = list(await connection.scalars(waiting))
             if any(until is not None and until > lease_now for until in leases):
-                return Refresh.IN_FLIGHT
+                return RefreshResult.IN_FLIGHT
             if leases:
-                return Refresh.COMING
+                return RefreshResult.PENDING
             if found is None:
-                return Refresh.NOTHING
+                return RefreshResult.NO_MESSAGE
             seq, delivery_id, reference = found
             due = await connection.execute(
                 update(deliveries)
@@ -117,16 +117,16 @@ class ChatActionRecords:
                 )
             )
             if not due.rowcount:
-                return Refresh.IN_FLIGHT
+                return RefreshResult.IN_FLIGHT
             # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
             await connection.execute(
                 delivery_parts.delete().where(
                     delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
                 )
             )
-            return Refresh.DUE
+            return RefreshResult.DUE
 
-    @unbroken
+    @runs_to_completion
     async def begin(self, action: ChatAction) -> bool:
         """Write the attempt down; False where this one was before, and is not to be done again."""
         async with self._database.write() as connection:
@@ -137,7 +137,7 @@ class ChatActionRecords:
             )
             return result.rowcount == 1
 
-    @unbroken
+    @runs_to_completion
     async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
         """Write down what came of it."""
         this = actions.c.id == action_id
@@ -148,7 +148,7 @@ class ChatActionRecords:
             ended = replace(_ACTION.decode(document), outcome=outcome, answer=answer)
             await connection.execute(update(actions).where(this).values(document=dump(ended)))
 
-    @unbroken
+    @runs_to_completion
     async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
         """The newest attempts first."""
         wanted = select(actions.c.document).order_by(actions.c.at.desc(), actions.c.id.desc()).limit(limit)

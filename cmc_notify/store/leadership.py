@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, and_, case, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.errors import Deposed
+from cmc_notify.errors import LeadershipLost
 from cmc_notify.ports import Fence, Replicas
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import dump
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import leaders, replicas
 
 KNOWN_FOR = 600.0
@@ -31,7 +31,7 @@ class Leaders:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
         """Lead ``name`` for ``ttl`` seconds; None while another does."""
         async with self._database.write() as connection:
@@ -56,7 +56,7 @@ class Leaders:
         reached(Boundary.LEADERSHIP_TAKEN)
         return Fence(name, token, owner)
 
-    @unbroken
+    @runs_to_completion
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
         """Lead for ``ttl`` seconds from now on; False where another has taken over, or we gave up."""
         async with self._database.write() as connection:
@@ -64,14 +64,14 @@ class Leaders:
             held = update(leaders).where(_held(fence)).values(leads_until=now + ttl)
             return (await connection.execute(held)).rowcount == 1
 
-    @unbroken
+    @runs_to_completion
     async def release(self, fence: Fence) -> None:
         """Let another lead at once; nothing happens where one does already."""
         async with self._database.write() as connection:
             await connection.execute(update(leaders).where(_held(fence)).values(owner=None))
         reached(Boundary.LEADERSHIP_RELEASED)
 
-    @unbroken
+    @runs_to_completion
     async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
         """Say that we are there for ``ttl`` seconds; returns who else is, and who leads what."""
         async with self._database.write() as connection:
@@ -94,7 +94,7 @@ class Leaders:
             candidates = {name: _NAMES.decode(wanted) for name, wanted in there}
             return Replicas(candidates=candidates, leaders=await _leaders(connection, now, ttl))
 
-    @unbroken
+    @runs_to_completion
     async def unregister(self, owner: str) -> None:
         """Be there no longer, at once."""
         async with self._database.write() as connection:
@@ -102,7 +102,7 @@ class Leaders:
             left = update(replicas).where(replicas.c.owner == owner)
             await connection.execute(left.values(attends_until=now))
 
-    @unbroken
+    @runs_to_completion
     async def leaders(self) -> Mapping[str, str]:
         """The owner by what it leads; what nobody leads now is left out."""
         async with self._database.read() as connection:
@@ -127,18 +127,18 @@ def _held(fence: Fence) -> ColumnElement[bool]:
     return and_(leaders.c.name == fence.name, leaders.c.token == fence.token, leaders.c.owner == fence.owner)
 
 
-async def served_lately(connection: AsyncConnection, name: str, now: float) -> bool:
+async def served_recently(connection: AsyncConnection, name: str, now: float) -> bool:
     """Whether a replica that is there, or was until ``KNOWN_FOR`` ago, named it when it attended."""
     there = select(replicas.c.names).where(replicas.c.attends_until > now - KNOWN_FOR)
     return any(name in _NAMES.decode(names) for names in await connection.scalars(there))
 
 
 async def require(connection: AsyncConnection, fence: Fence) -> None:
-    """Raise Deposed where the fence is no longer the newest, even if no other work was done since."""
+    """Raise LeadershipLost where the fence is no longer the newest, even if no other work was done since."""
     if await connection.scalar(select(leaders.c.token).where(_held(fence))) is None:
-        raise Deposed(f"{fence.name}: another replica leads by now; this poll is left to it")
+        raise LeadershipLost(f"{fence.name}: another replica leads by now; this poll is left to it")
 
 
-async def depose_all(connection: AsyncConnection) -> None:
+async def clear_leaders(connection: AsyncConnection) -> None:
     """For whoever holds the store alone: all leaders are gone."""
     await connection.execute(update(leaders).values(owner=None))

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import RowMapping, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cmc_notify.core.ticketing import job_of
+from cmc_notify.core.ticketing import parse_job_subject
 from cmc_notify.ports import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import dump
@@ -18,7 +18,7 @@ About = tuple[str, str]
 """Controller and uid of what an event is about, as its row has them."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ClaimContext(msgspec.Struct, frozen=True):
     """What was found for one claim."""
 
     posting: Posting | None = None
@@ -27,9 +27,9 @@ class Standing(msgspec.Struct, frozen=True):
     silenced: Silenced | None = None
 
 
-async def load_standing(
+async def load_claim_context(
     connection: AsyncConnection, claimed: Sequence[RowMapping], about: Mapping[str, About], *, now: float
-) -> dict[str, Standing]:
+) -> dict[str, ClaimContext]:
     """By the id of each claimed delivery, what stands at its sink, and what else stands for its event:
     ``about`` says by event what that is about, where it is about a job or a sink.
     """
@@ -39,7 +39,7 @@ async def load_standing(
     taken = await _load_acknowledged(connection, subjects)
     silenced = await _load_silenced(connection, now) if claimed else {}
     return {
-        row["id"]: Standing(
+        row["id"]: ClaimContext(
             own.get((row["sink"], row["subject"])),
             tuple(
                 ticket
@@ -68,7 +68,7 @@ async def write_posting(
     ).one_or_none()
     if row is None:  # forgotten meanwhile
         return
-    controller, job_uid = job_of(row.subject) or (row.controller, row.job_uid)
+    controller, job_uid = parse_job_subject(row.subject) or (row.controller, row.job_uid)
     await connection.execute(
         database.upsert(postings).values(
             sink=row.sink,

@@ -26,7 +26,7 @@ from cmc_notify.core.events import (
     encode,
 )
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from support.recorded_parts import Parts
 
 MakeMessage = Callable[..., Message]
@@ -90,7 +90,7 @@ class PlainRenderer:
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """The event for machines; for people a headline and every failure (with ``brief`` one)."""
         event = message.event
@@ -99,7 +99,7 @@ class PlainRenderer:
         headline = f"{event.controller}: {event.type} in job {event.job.id if event.job else '-'}"
         if extension == "subject":
             return Rendered(headline)
-        shown = event.failures[: 1 if brief else room.groups if room else None]
+        shown = event.failures[: 1 if brief else size_limits.groups if size_limits else None]
         lines = [f"{one.serial} {one.feature}: {visible(one.error_text or '')}" for one in shown]
         if event.failures_omitted:
             lines.append(f"{event.failures_omitted} more are left out")

@@ -13,7 +13,7 @@ from cmc_notify.core.events import EventType
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.core.samples import HOSTILE_TEXT, sample
 from cmc_notify.core.text import visible
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from cmc_notify.rendering import Renderer
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
 from cmc_notify.sinks.slack import PLUGIN, BotSink
@@ -469,10 +469,10 @@ async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
 
     class Wordy:
         def render(
-            self, _type: str, _ext: str, message: Message, *, brief: bool = False, room: Room | None = None
+            self, _type: str, _ext: str, message: Message, *, brief: bool = False, size_limits: SizeLimits | None = None
         ) -> Rendered:
             assert brief in (True, False)
-            assert room is None
+            assert size_limits is None
             return Rendered("\n".join(["Headline", *[str(f.error_text) for f in message.event.failures]]))
 
     settings = {"token": slack.token, "channel": "C0NETOPS001", "api_url": slack.api_url}

@@ -20,7 +20,7 @@ from cmc_notify.core.events import (
     JobInfo,
     Targets,
 )
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from cmc_notify.sinks.email.composer import compose
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.thread import thread_index
@@ -37,10 +37,10 @@ class Fixed:
         self.body = body
 
     def render(
-        self, _sink: str, extension: str, _message: Message, *, brief: bool = False, room: Room | None = None
+        self, _sink: str, extension: str, _message: Message, *, brief: bool = False, size_limits: SizeLimits | None = None
     ) -> Rendered:
         """The subject, or the body (its beginning, if brief)."""
-        assert room is None
+        assert size_limits is None
         text = self.subject if extension == "subject" else self.body
         return Rendered(text[:100] if brief else text)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cmc_notify.core.events import EventType
 from cmc_notify.core.samples import many_failures, sample
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from cmc_notify.rendering import Renderer
 from cmc_notify.sinks.shorter_text import ROOMS, cut_text, json_bytes, label, render_within, utf16_length
 
@@ -26,10 +26,10 @@ class Stubborn:
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """The same long text for everything."""
-        del sink_type, extension, message, brief, room
+        del sink_type, extension, message, brief, size_limits
         return Rendered("\U0001f600" * 10_000)
 
 
@@ -76,7 +76,7 @@ def test_the_roomiest_that_fits_is_taken() -> None:
 def test_rooms_get_narrower() -> None:
     """The search for the first that fits relies on it."""
     for roomy, narrow in pairwise(ROOMS):
-        assert all(getattr(roomy, name) >= getattr(narrow, name) for name in Room.__struct_fields__)
+        assert all(getattr(roomy, name) >= getattr(narrow, name) for name in SizeLimits.__struct_fields__)
 
 
 def test_a_label_is_one_short_line() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.samples import sample
-from cmc_notify.ports import Message, Rendered, Room
+from cmc_notify.ports import Message, Rendered, SizeLimits
 from cmc_notify.sinks.slack.composer import SNIPPET, Composer
 
 
@@ -21,10 +21,10 @@ class Bare:
         message: Message,
         *,
         brief: bool = False,
-        room: Room | None = None,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """A headline that shows how the message was asked for, and every text."""
-        assert room is None
+        assert size_limits is None
         del sink_type, extension, brief
         event = message.event
         texts = [failure.error_text or "" for failure in event.failures]

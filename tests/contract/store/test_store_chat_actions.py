@@ -17,7 +17,7 @@ from cmc_notify.ports import (
     ChatAction,
     PollCommit,
     Posting,
-    Refresh,
+    RefreshResult,
     Silenced,
 )
 from cmc_notify.store import Store
@@ -54,7 +54,7 @@ async def send(store: Store, delivery_id: str, posting: Posting | None = None) -
     await store.outbox.record_part(delivery_id, "message", PLACE, posting=posting)
     await store.outbox.record_part(delivery_id, "thread", f"{PLACE}1")
     sent = AttemptResult(state=DeliveryState.SENT, receipt=PLACE)
-    assert await store.outbox.record(delivery_id, owner="me", verdict=sent)
+    assert await store.outbox.record(delivery_id, owner="me", result=sent)
 
 
 async def test_who_acknowledges_first_has_it(store: Store, open_another: OpenAnother) -> None:
@@ -62,24 +62,24 @@ async def test_who_acknowledges_first_has_it(store: Store, open_another: OpenAno
     other = await open_another()
     found = await asyncio.gather(
         *(
-            target.acting.acknowledge(JOB, by=f"person {number}\0", at=float(number))
+            target.chat_actions.acknowledge(JOB, by=f"person {number}\0", at=float(number))
             for number, target in enumerate((store, other) * 4)
         )
     )
     [one] = set(found)
     assert one.by.endswith("\u2400")
-    assert await store.acting.acknowledge(JOB, by="late", at=99.0) == one
-    assert (await store.acting.acknowledge("job:emea:8", by="late", at=99.0)).by == "late"
+    assert await store.chat_actions.acknowledge(JOB, by="late", at=99.0) == one
+    assert (await store.chat_actions.acknowledge("job:emea:8", by="late", at=99.0)).by == "late"
 
 
 async def test_what_a_message_is_about(store: Store, posted: list[str], make_state: MakeState) -> None:
     """Only the place that stands for the subject now counts, and only for that subject."""
-    assert await store.acting.posted_at(JOB, PLACE) == ["chat"]
-    assert await store.acting.posted_at(JOB, "C0NETOPS001:1.000001") == []
-    assert await store.acting.posted_at("job:emea:8", PLACE) == []
-    job = await store.acting.job("emea", "7-1795420007")
+    assert await store.chat_actions.posted_at(JOB, PLACE) == ["chat"]
+    assert await store.chat_actions.posted_at(JOB, "C0NETOPS001:1.000001") == []
+    assert await store.chat_actions.posted_at("job:emea:8", PLACE) == []
+    job = await store.chat_actions.job("emea", "7-1795420007")
     assert job == make_state(7, of_state={"revision": 2})
-    assert await store.acting.job("apac", "7-1795420007") is None
+    assert await store.chat_actions.job("apac", "7-1795420007") is None
 
 
 async def test_the_newest_message_is_due_again(
@@ -87,10 +87,10 @@ async def test_the_newest_message_is_due_again(
 ) -> None:
     """With its key, without the part that stands, and with what was acknowledged; others are not."""
     hands.now += 100
-    await store.acting.acknowledge(JOB, by="Anna", at=hands.now)
-    assert await store.acting.refresh("mail", JOB, now=hands.now) is Refresh.NOTHING
-    assert await store.acting.refresh("chat", "job:emea:8", now=hands.now) is Refresh.NOTHING
-    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
+    await store.chat_actions.acknowledge(JOB, by="Anna", at=hands.now)
+    assert await store.chat_actions.refresh("mail", JOB, now=hands.now) is RefreshResult.NO_MESSAGE
+    assert await store.chat_actions.refresh("chat", "job:emea:8", now=hands.now) is RefreshResult.NO_MESSAGE
+    assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.DUE
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert (claim.delivery.id, claim.delivery.key) == (posted[1], posted[1])
     assert claim.delivery.parts == {"thread": f"{PLACE}1"}
@@ -106,9 +106,9 @@ async def test_two_who_ask_at_once_make_it_due_once(
     other = await open_another()
     for _ in range(5):
         answers = await asyncio.gather(
-            *(each.acting.refresh("chat", JOB, now=hands.now) for each in (store, other))
+            *(each.chat_actions.refresh("chat", JOB, now=hands.now) for each in (store, other))
         )
-        assert answers.count(Refresh.DUE) == 1
+        assert answers.count(RefreshResult.DUE) == 1
         await send(store, posted[1], Posting(reference=PLACE))
 
 
@@ -127,7 +127,7 @@ async def test_the_message_knows_of_its_silence(
         replace(plain, id="s5", ends_at=hands.now + 99, subject=None, controllers=("emea",)),
     ):
         await store.silences.add(each)
-    await store.acting.refresh("chat", JOB, now=hands.now)
+    await store.chat_actions.refresh("chat", JOB, now=hands.now)
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert claim.silenced == Silenced("Anna", hands.now + 90, with_job=True)
 
@@ -139,12 +139,12 @@ async def test_what_is_pending_shows_it_anyhow(
     newer = {"subject": JOB, "ordering_key": JOB}
     state = make_state(7, of_state={"revision": 3})
     await store.poll.commit_poll(make_commit(2, state, deliveries=(newer,)))
-    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.COMING
+    assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.PENDING
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
-    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.IN_FLIGHT
+    assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.IN_FLIGHT
     verdict = AttemptResult(state=DeliveryState.SENT)
-    assert await store.outbox.record(claim.delivery.id, owner="me", verdict=verdict)
-    assert await store.acting.refresh("chat", JOB, now=hands.now) is Refresh.DUE
+    assert await store.outbox.record(claim.delivery.id, owner="me", result=verdict)
+    assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.DUE
     [again] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert again.delivery.id == claim.delivery.id
 
@@ -152,27 +152,27 @@ async def test_what_is_pending_shows_it_anyhow(
 async def test_an_attempt_is_written_down_once(store: Store, open_another: OpenAnother) -> None:
     """The same press, sent to two replicas, is begun by one of them; what came of it is kept."""
     other = await open_another()
-    first = await asyncio.gather(*(target.acting.begin(ACTION) for target in (store, other, store)))
+    first = await asyncio.gather(*(target.chat_actions.begin(ACTION) for target in (store, other, store)))
     assert sorted(first) == [False, False, True]
     later = replace(ACTION, id="a2", at=101.0, name="<!channel>\0 \U0001f600")
-    assert await store.acting.begin(later)
-    await store.acting.finish("a1", ActionOutcome.DONE, "the controller answers: Canceled")
-    await store.acting.finish("unknown", ActionOutcome.DONE, None)
+    assert await store.chat_actions.begin(later)
+    await store.chat_actions.finish("a1", ActionOutcome.DONE, "the controller answers: Canceled")
+    await store.chat_actions.finish("unknown", ActionOutcome.DONE, None)
     done = replace(ACTION, outcome=ActionOutcome.DONE, answer="the controller answers: Canceled")
-    assert await other.acting.actions() == [later, done]
-    assert await other.acting.actions(limit=1) == [later]
+    assert await other.chat_actions.actions() == [later, done]
+    assert await other.chat_actions.actions(limit=1) == [later]
 
 
 async def test_old_attempts_are_forgotten(store: Store, posted: list[str]) -> None:
     """With retention, and acknowledgements too, but not while a message stands that shows them."""
-    await store.acting.begin(ACTION)
-    await store.acting.begin(replace(ACTION, id="a2", at=200.0))
-    await store.acting.acknowledge(JOB, by="Anna", at=100.0)
-    await store.acting.acknowledge("job:emea:8", by="Anna", at=100.0)
+    await store.chat_actions.begin(ACTION)
+    await store.chat_actions.begin(replace(ACTION, id="a2", at=200.0))
+    await store.chat_actions.acknowledge(JOB, by="Anna", at=100.0)
+    await store.chat_actions.acknowledge("job:emea:8", by="Anna", at=100.0)
     await store.housekeeping.forget(before=150.0)
-    assert [action.id for action in await store.acting.actions()] == ["a2"]
-    assert (await store.acting.acknowledge(JOB, by="Bea", at=300.0)).by == "Anna"
-    assert (await store.acting.acknowledge("job:emea:8", by="Bea", at=300.0)).by == "Bea"
+    assert [action.id for action in await store.chat_actions.actions()] == ["a2"]
+    assert (await store.chat_actions.acknowledge(JOB, by="Bea", at=300.0)).by == "Anna"
+    assert (await store.chat_actions.acknowledge("job:emea:8", by="Bea", at=300.0)).by == "Bea"
 
 
 async def test_a_new_run_of_the_job_is_nobodys_yet(
@@ -181,9 +181,9 @@ async def test_a_new_run_of_the_job_is_nobodys_yet(
     """Who took the run before upon them did not take the next one; other jobs stay as they are."""
     other = "job:emea:8-1795420008"
     for subject in (JOB, other):
-        await store.acting.acknowledge(subject, by="anna", at=100.0)
+        await store.chat_actions.acknowledge(subject, by="anna", at=100.0)
     state = make_state(7)
     assert f"job:emea:{state.uid}" == JOB
     await store.poll.commit_poll(make_commit(0, state, event_type=EventType.JOB_REOPENED))
-    assert (await store.acting.acknowledge(JOB, by="bert", at=200.0)).by == "bert"
-    assert (await store.acting.acknowledge(other, by="bert", at=200.0)).by == "anna"
+    assert (await store.chat_actions.acknowledge(JOB, by="bert", at=200.0)).by == "bert"
+    assert (await store.chat_actions.acknowledge(other, by="bert", at=200.0)).by == "anna"

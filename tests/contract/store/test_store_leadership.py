@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.model import JobState
-from cmc_notify.errors import Deposed, StoreUnavailable
+from cmc_notify.errors import LeadershipLost, StoreUnavailable
 from cmc_notify.ports import Fence, PollCommit
 from cmc_notify.store import Store, engine, open_store
 from cmc_notify.store.tables import controllers, leaders, replicas
@@ -18,7 +18,7 @@ from cmc_notify.store.tables import controllers, leaders, replicas
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
 OpenAnother = Callable[..., Awaitable[Store]]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 
 async def lead(store: Store, owner: str, *, ttl: float = 60, name: str = "emea") -> Fence | None:
@@ -105,7 +105,7 @@ async def test_a_deposed_leader_commits_nothing(
         Fence("emea", new.token, "a"),
         Fence("nobody", 1, "b"),
     ):
-        with pytest.raises(Deposed, match="another replica leads"):
+        with pytest.raises(LeadershipLost, match="another replica leads"):
             await store.poll.commit_poll(msgspec.structs.replace(commit, fence=fence))
     assert (await store.poll.load_snapshot("emea")).version == 0
     assert await store.ledger.events() == []
@@ -165,23 +165,23 @@ async def test_a_frozen_transaction_holds_nobody_up(
     await other.close()
 
 
-async def test_a_lease_is_renewed_while_sending(store: Store, tell: Tell) -> None:
+async def test_a_lease_is_renewed_while_sending(store: Store, commit_event: CommitEvent) -> None:
     """A renewed lease is nobody else's; what was taken over, finished or is unknown is not ours any more."""
-    one, two, three, four = await tell({}, {}, {}, {})
+    one, two, three, four = await commit_event({}, {}, {}, {})
     await store.outbox.claim("chat", owner="me", limit=4, lease=0)
-    await store.outbox.record(three, owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
+    await store.outbox.record(three, owner="me", result=AttemptResult(state=DeliveryState.SENT))
     renewed = await store.outbox.renew([one, three, "unknown"], owner="me", lease=60)
     assert renewed == {one}
     taken = await store.outbox.claim("chat", owner="other", limit=9, lease=60)
     assert [claim.delivery.id for claim in taken] == [two, four]
     assert await store.outbox.renew({one, two, four}, owner="me", lease=60) == {one}
     assert await store.outbox.renew([], owner="me", lease=60) == frozenset()
-    assert await store.outbox.record(one, owner="me", verdict=AttemptResult(state=DeliveryState.SENT))
+    assert await store.outbox.record(one, owner="me", result=AttemptResult(state=DeliveryState.SENT))
 
 
-async def test_a_renewed_lease_shows_when_it_ends(store: Store, tell: Tell) -> None:
+async def test_a_renewed_lease_shows_when_it_ends(store: Store, commit_event: CommitEvent) -> None:
     """The ledger shows the new end, and nothing is due before it."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=5)
     await store.outbox.renew([one], owner="me", lease=500)
     row = await store.ledger.delivery(one)
