@@ -34,7 +34,7 @@ class RequestProgress:
 
 
 def ssl_context(tls: TlsSettings) -> ssl.SSLContext:
-    """Return a client's TLS context. With a pinned fingerprint the chain is not checked: the pin is the proof.
+    """Return a client's TLS context. With a pinned fingerprint the chain is not checked.
 
     Reads the files. Raises ConfigError, which names the file that can't be used.
     """

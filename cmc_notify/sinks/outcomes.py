@@ -29,7 +29,7 @@ NEEDS_OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
 
 _URL = re.compile(
     r"://([^\s\"'<>]*)"
-)  # without the scheme: searching for it takes quadratic time in a long word
+)  # without the scheme, whose search takes quadratic time
 _SHORTEST_SECRET = 4
 _SHORTEST_PATH_SECRET = 6
 _REDIRECTS = range(300, 400)

@@ -33,7 +33,7 @@ class SinkPlugin(Struct, frozen=True):
     """For a type with presets: the extensions of each; its template folder has the preset's name."""
 
     def documents(self, settings: SinkSettings) -> tuple[str, tuple[str, ...]]:
-        """Return the template folder and the extensions in it that a sink with these settings renders."""
+        """Return the template folder and its extensions for a sink with these settings."""
         preset = getattr(settings, "preset", None)
         if isinstance(preset, str) and preset in self.presets:
             return preset, self.presets[preset]

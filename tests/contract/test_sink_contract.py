@@ -1,14 +1,20 @@
-"""What every sink promises, each tried against a real server on loopback.
+"""The promises of every sink, each tried against a real receiver on loopback.
 
-One table of troubles for all of them: what passes is retried, what may have arrived is unclear, what an
-operator must mend blocks, what speaks of one message rejects it. No secret comes out, a cancelled send
-leaves nothing behind, a probe tells nobody anything.
+Every registered sink type and preset, third-party ones included, must have a case in ``CASES``. One table of
+faults holds for all: a fault that passes is retried, a message that may have arrived is unclear, a fault that
+an operator must fix blocks, a fault of one message rejects it. No secret comes out, a cancelled send leaves
+nothing behind, a probe notifies nobody.
 """
 
 import asyncio
+import errno
 import gc
+import io
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -17,18 +23,18 @@ from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, 
 from cmc_notify.ports import Message, Sink
 from cmc_notify.rendering import Renderer
 from cmc_notify.settings.base import settings_class
+from cmc_notify.simulator.chat import DiscordServer, TeamsServer
 from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
-from cmc_notify.simulator.tickets import ServiceFault
-from cmc_notify.sinks import apprise, email, slack, webhook
-from cmc_notify.sinks.plugin import SinkPlugin
-from support.ticket_services import PLACES, TicketPlace
+from cmc_notify.simulator.tickets import ServiceFault, TicketServer
+from cmc_notify.sinks.console import ConsoleSink
+from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
+from support.ticket_services import PLACES
 
 MakeMessage = Callable[..., Message]
 StartPostOffice = Callable[..., Awaitable[Any]]
 TIMEOUT = 0.4
-SECRET = "s3cr3t"  # every secret here begins so
-EXPECTED: dict[str, type[SendOutcome]] = {
+OUTCOMES: dict[str, type[SendOutcome]] = {
     "busy": RetryLater,
     "fault": RetryLater,
     "credentials": Blocked,
@@ -37,59 +43,131 @@ EXPECTED: dict[str, type[SendOutcome]] = {
     "lost": Unclear,
     "silent": Unclear,
 }
+"""The outcome of each fault, for every sink with a network receiver."""
 
 
-class Place(ABC):
-    """One kind of sink with the other side that it talks to."""
+class SinkCase(ABC):
+    """One configured sink together with its receiver."""
 
-    plugin: SinkPlugin
+    sink_type: ClassVar[str]
+    """The sink type, as the registry names it."""
+    preset: ClassVar[str | None] = None
+    outcomes: ClassVar[Mapping[str, type[SendOutcome]]] = OUTCOMES
+    """The faults that this receiver can have, each with its outcome."""
+    connects: ClassVar[bool] = True
+    """Whether it opens network connections."""
+    passes_retry_after: ClassVar[bool] = True
+    probes_receiver: ClassVar[bool] = True
+    takes_proxy: ClassVar[bool] = True
+    secret: str = "s3cr3t"
+    """The beginning of each secret in ``given``."""
     renderer = Renderer()
-    expected: ClassVar[dict[str, type[SendOutcome]]] = EXPECTED
-    lets_look = True
-    """Whether a probe asks the other side."""
     echo: str
-    """What an indiscreet other side says: every secret that it was given."""
+    """The words of an indiscreet receiver: every secret that it was given."""
+
+    @abstractmethod
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """Start the receiver; ``stack`` ends it."""
 
     @abstractmethod
     def given(self) -> dict[str, Any]:
-        """What the config says, secrets included, for the other side as it is now."""
+        """Return the config, secrets included, for the running receiver."""
 
     @abstractmethod
-    def trouble(self, kind: str) -> None:
-        """Let the next send meet this trouble."""
+    def fail_next(self, fault: str) -> None:
+        """Let the next send meet this fault."""
 
     @abstractmethod
-    def taken(self) -> int:
-        """How many messages arrived."""
+    def accepted(self) -> int:
+        """Return how many messages the receiver accepted."""
 
     @abstractmethod
-    async def reached(self) -> None:
-        """Return once the other side has read a message."""
+    async def request_arrived(self) -> None:
+        """Return once the receiver has read a message."""
 
     def build(self, **more: Any) -> Sink:
-        """The sink as the application builds it."""
-        written = {**self.given(), "timeout": TIMEOUT, **more}
-        self.settings = settings_class(self.plugin.settings, written).model_validate(written)
-        return self.plugin.build("place", self.settings, self.renderer)
+        """Build the sink as the application does."""
+        plugin = load_plugins()[self.sink_type]
+        written = {"type": self.sink_type, **self.given(), "timeout": TIMEOUT, **more}
+        self.settings = settings_class(plugin.settings, written).model_validate(written)
+        return plugin.build("sink", self.settings, self.renderer)
 
 
-class WebhookPlace(Place):
+class ConsoleCase(SinkCase):
+    """A stream that fails as files, pipes and terminals do."""
+
+    sink_type = "console"
+    outcomes: ClassVar = {"fault": RetryLater, "gone": Blocked}
+    connects = False
+    passes_retry_after = False
+    takes_proxy = False
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """Open the stream; a thread that hangs in it ends with the test."""
+        del start_post_office
+        self.stream = _FailingStream()
+        stack.callback(self.stream.release.set)
+
+    def given(self) -> dict[str, Any]:
+        """Nothing to set, and no secret."""
+        return {}
+
+    def build(self, **more: Any) -> Sink:
+        """Build the sink with the stream instead of standard output."""
+        super().build(**more)
+        return ConsoleSink("sink", self.renderer, self.stream)
+
+    def fail_next(self, fault: str) -> None:
+        """A full disk, a reader that has gone, or a reader that has stopped."""
+        self.stream.fault = fault
+
+    def accepted(self) -> int:
+        """Texts that were written."""
+        return self.stream.written
+
+    async def request_arrived(self) -> None:
+        """The first write."""
+        await asyncio.to_thread(self.stream.reached.wait)
+
+
+class _FailingStream(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: str | None = None
+        self.written = 0
+        self.reached = threading.Event()
+        self.release = threading.Event()
+
+    def write(self, text: str) -> int:
+        fault, self.fault = self.fault, None
+        self.reached.set()
+        if fault == "silent":
+            self.release.wait()
+        if fault is not None:
+            raise OSError(errno.EPIPE if fault == "gone" else errno.ENOSPC, "simulated")
+        self.written += 1
+        return super().write(text)
+
+
+class WebhookCase(SinkCase):
     """A webhook with a token in its path and another in a header."""
 
-    plugin = webhook.PLUGIN
+    sink_type = "webhook"
     echo = "bearer s3cr3ttoken may not post to /s3cr3tpath?key=s3cr3tpass"
 
-    def __init__(self, receiver: Receiver) -> None:
-        self.receiver = receiver
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """A receiver of webhooks."""
+        del start_post_office
+        self.receiver = await stack.enter_async_context(Receiver())
 
     def given(self) -> dict[str, Any]:
         """A bearer token and a secret path."""
         auth = {"method": "bearer", "token": "s3cr3ttoken"}
         return {"url": f"{self.receiver.url}/s3cr3tpath?key=s3cr3tpass", "auth": auth}
 
-    def trouble(self, kind: str) -> None:
+    def fail_next(self, fault: str) -> None:
         """By status."""
-        answers = {
+        responses = {
             "busy": ScriptedResponse(429, {"Retry-After": "7"}, self.echo),
             "fault": ScriptedResponse(503, body=self.echo),
             "credentials": ScriptedResponse(401, body=self.echo),
@@ -98,34 +176,40 @@ class WebhookPlace(Place):
             "lost": ScriptedResponse(action="reset"),
             "silent": ScriptedResponse(action="hang"),
         }
-        self.receiver.script.append(answers[kind])
+        self.receiver.script.append(responses[fault])
 
-    def taken(self) -> int:
-        """Requests that were answered with success."""
+    def accepted(self) -> int:
+        """Requests that got a success."""
         return sum(request.status == 200 for request in self.receiver.requests)
 
-    async def reached(self) -> None:
+    async def request_arrived(self) -> None:
         """Any request will do."""
         await self.receiver.wait(lambda seen: bool(seen.requests))
 
 
-class IncomingPlace(Place):
+class SlackIncomingCase(SinkCase):
     """Slack's incoming webhook, whose address is the secret."""
 
-    plugin = slack.PLUGIN
+    sink_type = "slack"
     echo = "no service at /services/T0/B0/s3cr3tpath"
 
-    def __init__(self, server: SlackServer) -> None:
-        self.server = server
-        self.method = "webhook"
+    method = "webhook"
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """A workspace."""
+        del start_post_office
+        server = SlackServer()
+        server.token = "s3cr3ttoken"
+        server.webhook_path = "/services/T0/B0/s3cr3tpath"
+        self.server = await stack.enter_async_context(server)
 
     def given(self) -> dict[str, Any]:
         """Only the address."""
         return {"webhook_url": self.server.webhook_url}
 
-    def trouble(self, kind: str) -> None:
-        """In plain text, as incoming webhooks answer."""
-        answers = {
+    def fail_next(self, fault: str) -> None:
+        """In plain text, as incoming webhooks respond."""
+        responses = {
             "busy": Fault("respond", status=429, body="rate_limited", headers=(("Retry-After", "7"),)),
             "fault": Fault("respond", status=503, body=self.echo),
             "credentials": Fault("respond", status=403, body="invalid_token"),
@@ -134,36 +218,34 @@ class IncomingPlace(Place):
             "lost": Fault("drop"),
             "silent": Fault("hang"),
         }
-        self.server.fail_next(self.method, answers[kind])
+        self.server.fail_next(self.method, responses[fault])
 
-    def taken(self) -> int:
+    def accepted(self) -> int:
         """Messages in the channel."""
         return len(self.server.parents)
 
-    async def reached(self) -> None:
+    async def request_arrived(self) -> None:
         """The first post."""
         await self.server.wait(lambda seen: any(name == self.method for name, _ in seen.calls))
 
 
-class BotPlace(IncomingPlace):
+class SlackBotCase(SlackIncomingCase):
     """Slack with a bot token."""
 
     echo = "the token s3cr3ttoken is not known"
 
-    def __init__(self, server: SlackServer) -> None:
-        super().__init__(server)
-        self.method = "chat.postMessage"
+    method = "chat.postMessage"
 
     def given(self) -> dict[str, Any]:
         """Token and channel."""
         return {"token": "s3cr3ttoken", "channel": "#netops", "api_url": self.server.api_url}
 
-    def trouble(self, kind: str) -> None:
+    def fail_next(self, fault: str) -> None:
         """In Slack's own words."""
-        if kind == "busy":
+        if fault == "busy":
             self.server.rate_limit(self.method, seconds=7)
             return
-        answers = {
+        responses = {
             "fault": Fault("respond", status=503, body=self.echo),
             "credentials": refusal_with("token_revoked", detail=self.echo),
             "gone": refusal_with("channel_not_found", detail=self.echo),
@@ -171,17 +253,22 @@ class BotPlace(IncomingPlace):
             "lost": Fault("drop"),
             "silent": Fault("hang"),
         }
-        self.server.fail_next(self.method, answers[kind])
+        self.server.fail_next(self.method, responses[fault])
 
 
-class EmailPlace(Place):
+class EmailCase(SinkCase):
     """A mail server that asks for a password."""
 
-    plugin = email.PLUGIN
+    sink_type = "email"
     echo = "no such thing as s3cr3tpass, czNjcjN0cGFzcw==, AGNtYwBzM2NyM3RwYXNz"
 
-    def __init__(self, office: Any) -> None:
-        self.office = office
+    passes_retry_after = False
+    takes_proxy = False
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """A mail server; its fixture ends it."""
+        del stack
+        self.office = await start_post_office(auth_require_tls=False)
 
     def given(self) -> dict[str, Any]:
         """A password, on loopback."""
@@ -195,9 +282,9 @@ class EmailPlace(Place):
             "to": "noc@example.net",
         }
 
-    def trouble(self, kind: str) -> None:
-        """By the command that meets it."""
-        command, answer = {
+    def fail_next(self, fault: str) -> None:
+        """By the SMTP command that fails."""
+        command, reply = {
             "busy": ("DATA", f"452 {self.echo}"),
             "fault": ("MAIL", f"451 {self.echo}"),
             "credentials": ("MAIL", f"530 {self.echo}"),
@@ -205,24 +292,26 @@ class EmailPlace(Place):
             "refused": ("DATA", f"554 {self.echo}"),
             "lost": ("DATA", "lost"),
             "silent": ("DATA", "silent"),
-        }[kind]
-        self.office.once[command] = answer
+        }[fault]
+        self.office.once[command] = reply
 
-    def taken(self) -> int:
+    def accepted(self) -> int:
         """Mails that were accepted."""
         return int(self.office.accepted)
 
-    async def reached(self) -> None:
-        """The first mail, whatever became of it."""
+    async def request_arrived(self) -> None:
+        """The first mail, accepted or not."""
         await self.office.arrived.wait()
 
 
-class ApprisePlace(WebhookPlace):
+class AppriseCase(WebhookCase):
     """A service behind Apprise, with a password and a token in its path; Apprise says only yes or no."""
 
-    plugin = apprise.PLUGIN
-    expected: ClassVar = {**EXPECTED, "refused": RetryLater}
-    lets_look = False
+    sink_type = "apprise"
+    outcomes: ClassVar = {**OUTCOMES, "refused": RetryLater}
+    passes_retry_after = False
+    probes_receiver = False
+    takes_proxy = False
 
     def given(self) -> dict[str, Any]:
         """One URL."""
@@ -230,23 +319,17 @@ class ApprisePlace(WebhookPlace):
         return {"urls": [f"json://cmc:s3cr3tpass@{host}/s3cr3tpath?+key=s3cr3tkey"]}
 
 
-class PresetPlace(Place):
-    """A webhook with a ticket preset."""
+class VendorCase(SinkCase):
+    """A webhook with a preset and its vendor's service."""
 
-    plugin = webhook.PLUGIN
+    sink_type = "webhook"
+    create: str
+    """The service's operation that takes a new message or opens a ticket."""
+    server: TicketServer
 
-    def __init__(self, place: TicketPlace) -> None:
-        self.place = place
-        self.desk = place.desk
-        self.echo = f"{place.secret} of Y21jOnMzY3IzdHRva2Vu is not known"
-
-    def given(self) -> dict[str, Any]:
-        """What the preset needs, with its secret."""
-        return {"preset": self.place.preset, **self.place.given()}
-
-    def trouble(self, kind: str) -> None:
-        """By status, at the request that opens a ticket."""
-        troubles = {
+    def fail_next(self, fault: str) -> None:
+        """By status, at the request that creates something."""
+        faults = {
             "busy": ServiceFault("respond", status=429, body=self.echo, headers=(("Retry-After", "7"),)),
             "fault": ServiceFault("respond", status=503, body=self.echo),
             "credentials": ServiceFault("respond", status=401, body=self.echo),
@@ -255,70 +338,172 @@ class PresetPlace(Place):
             "lost": ServiceFault("drop"),
             "silent": ServiceFault("hang"),
         }
-        self.desk.fail_next(self.place.create, troubles[kind])
+        self.server.fail_next(self.create, faults[fault])
 
-    def taken(self) -> int:
+    async def request_arrived(self) -> None:
+        """The first request that would create something."""
+        await self.server.wait(lambda seen: any(name == self.create for name, _ in seen.calls))
+
+
+class TicketCase(VendorCase):
+    """A ticket preset."""
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """The vendor's ticket service."""
+        del start_post_office
+        assert self.preset is not None
+        self.service = PLACES[self.preset]()
+        self.create = self.service.create
+        self.echo = f"{self.service.secret} of Y21jOnMzY3IzdHRva2Vu is not known"
+        self.server = await stack.enter_async_context(self.service.desk)
+
+    def given(self) -> dict[str, Any]:
+        """The preset's settings, with its secret."""
+        return {"preset": self.preset, **self.service.given()}
+
+    def accepted(self) -> int:
         """Changes that the service made."""
-        return len(self.desk.applied)
-
-    async def reached(self) -> None:
-        """The first request that would open a ticket."""
-        await self.desk.wait(lambda seen: any(name == self.place.create for name, _ in seen.calls))
+        return len(self.server.applied)
 
 
-@pytest.fixture(params=["webhook", "apprise", "slack incoming", "slack bot", "email", *PLACES])
-async def place(request: pytest.FixtureRequest, start_post_office: StartPostOffice) -> AsyncIterator[Place]:
-    """Each kind of sink in turn."""
-    match request.param:
-        case "webhook":
-            async with Receiver() as receiver:
-                yield WebhookPlace(receiver)
-        case "apprise":
-            async with Receiver() as receiver:
-                yield ApprisePlace(receiver)
-        case "email":
-            yield EmailPlace(await start_post_office(auth_require_tls=False))
-        case preset if preset in PLACES:
-            made = PLACES[preset]()
-            async with made.desk:
-                yield PresetPlace(made)
-        case kind:
-            server = SlackServer()
-            server.token = "s3cr3ttoken"
-            server.webhook_path = "/services/T0/B0/s3cr3tpath"
-            async with server:
-                yield IncomingPlace(server) if kind == "slack incoming" else BotPlace(server)
-    gc.collect(1)  # what was left open speaks up now, and warnings are errors
+class DiscordCase(VendorCase):
+    """A channel's webhook, whose address is the secret."""
+
+    preset = "discord"
+    create = "execute"
+    secret = "simulated-secret"
+    echo = "no webhook at /api/webhooks/223704706495545344/simulated-secret"
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """A channel."""
+        del start_post_office
+        self.server: DiscordServer = await stack.enter_async_context(DiscordServer())
+
+    def given(self) -> dict[str, Any]:
+        """Only the address."""
+        return {"preset": self.preset, "url": self.server.webhook_url}
+
+    def accepted(self) -> int:
+        """Messages in the channel."""
+        return len(self.server.messages)
 
 
-@pytest.mark.parametrize("kind", EXPECTED)
-async def test_the_table_of_troubles(kind: str, place: Place, make_message: MakeMessage, record: Any) -> None:
-    """Each trouble has its outcome, within the time-out, without a secret; then the sink goes on."""
-    sink = place.build()
-    place.trouble(kind)
+class TeamsCase(VendorCase):
+    """A workflow, whose address is the secret."""
+
+    preset = "teams"
+    create = "card"
+    secret = "simulated-secret"
+    echo = "no workflow at /workflows/simulated-secret/triggers/manual/paths/invoke"
+
+    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
+        """A workflow."""
+        del start_post_office
+        self.server: TeamsServer = await stack.enter_async_context(TeamsServer())
+
+    def given(self) -> dict[str, Any]:
+        """Only the address."""
+        return {"preset": self.preset, "url": self.server.webhook_url}
+
+    def accepted(self) -> int:
+        """Cards in the channel."""
+        return len(self.server.cards)
+
+
+CASES: dict[str, type[SinkCase]] = {
+    "console": ConsoleCase,
+    "webhook": WebhookCase,
+    "apprise": AppriseCase,
+    "slack incoming": SlackIncomingCase,
+    "slack bot": SlackBotCase,
+    "email": EmailCase,
+    "discord": DiscordCase,
+    "teams": TeamsCase,
+    **{name: type(name, (TicketCase,), {"preset": name}) for name in PLACES},
+}
+"""The cases by name. A new sink type or preset needs one."""
+
+
+def missing_cases(plugins: Mapping[str, SinkPlugin]) -> list[str]:
+    """Return what to add for each registered sink type and preset without a case."""
+    covered = {(case.sink_type, case.preset) for case in CASES.values()}
+    registered = [(name, preset) for name, plugin in plugins.items() for preset in (None, *plugin.presets)]
+    return [
+        f"sink type {name!r}{f', preset {preset!r}' if preset else ''}: add a SinkCase to CASES in "
+        f"tests/contract/test_sink_contract.py"
+        for name, preset in registered
+        if (name, preset) not in covered
+    ]
+
+
+def test_every_registered_sink_has_a_case() -> None:
+    """The registry names every sink type and preset, and the contract holds all of them."""
+    assert missing_cases(load_plugins()) == []
+
+
+def test_a_third_party_sink_without_a_case_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that another package registers does not escape the contract."""
+    metadata = tmp_path / "other_sink-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: other-sink\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[cmc_notify.sinks]\nother = cmc_notify.sinks.console:PLUGIN\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (missing,) = missing_cases(load_plugins())
+    assert missing.startswith("sink type 'other': add a SinkCase")
+
+
+@pytest.fixture(params=CASES)
+async def case(request: pytest.FixtureRequest, start_post_office: StartPostOffice) -> AsyncIterator[SinkCase]:
+    """Each sink in turn, or those that a test names."""
+    made = CASES[request.param]()
+    async with AsyncExitStack() as stack:
+        await made.start(stack, start_post_office)
+        yield made
+    gc.collect(1)  # what was left open warns now, and warnings are errors
+
+
+@pytest.mark.parametrize(
+    ("case", "fault"),
+    [(name, fault) for name, each in CASES.items() for fault in each.outcomes],
+    indirect=["case"],
+)
+async def test_each_fault_has_its_outcome(
+    fault: str, case: SinkCase, make_message: MakeMessage, record: Any
+) -> None:
+    """Each fault has its outcome, within the time-out, without a secret; then the sink goes on."""
+    sink = case.build()
+    case.fail_next(fault)
     async with asyncio.timeout(TIMEOUT + 5):
         outcome = await sink.send(make_message(), record)
-    assert type(outcome) is place.expected[kind]
-    assert SECRET not in repr(outcome)
+    assert type(outcome) is case.outcomes[fault]
+    assert case.secret not in repr(outcome)
     assert not any(coded in repr(outcome) for coded in ("czNjcjN0", "AGNtYwBz"))
     assert record.recorded == {}
     assert isinstance(await sink.send(make_message(key="next"), record), Sent)
-    assert place.applied() == 1
+    assert case.accepted() == 1
     await sink.close()
 
 
-async def test_a_receivers_wish_is_passed_on(place: Place, make_message: MakeMessage, record: Any) -> None:
-    """Where the other side says when to come again, the outcome says so (SMTP and Apprise know none)."""
-    sink = place.build()
-    place.trouble("busy")
+@pytest.mark.parametrize(
+    "case", [name for name, each in CASES.items() if "busy" in each.outcomes], indirect=True
+)
+async def test_retry_after_is_passed_on(case: SinkCase, make_message: MakeMessage, record: Any) -> None:
+    """If the receiver says when to try again, the outcome says so (SMTP and Apprise have no such field)."""
+    sink = case.build()
+    case.fail_next("busy")
     outcome = await sink.send(make_message(), record)
     assert isinstance(outcome, RetryLater)
-    assert outcome.after == (None if isinstance(place, EmailPlace | ApprisePlace) else 7.0)
+    assert outcome.after == (7.0 if case.passes_retry_after else None)
     await sink.close()
 
 
-async def test_nobody_listens(place: Place, make_message: MakeMessage, record: Any, closed_port: int) -> None:
-    """A refused connection is for later, and its reason holds no secret; a probe says the same."""
+@pytest.mark.parametrize("case", [name for name, each in CASES.items() if each.connects], indirect=True)
+async def test_nobody_listens(
+    case: SinkCase, make_message: MakeMessage, record: Any, closed_port: int
+) -> None:
+    """A refused connection is retried later, and its reason holds no secret; a probe says the same."""
     where = {
         "url": f"http://127.0.0.1:{closed_port}/s3cr3tpath",
         "webhook_url": f"http://127.0.0.1:{closed_port}/services/s3cr3tpath",
@@ -326,24 +511,24 @@ async def test_nobody_listens(place: Place, make_message: MakeMessage, record: A
         "port": closed_port,
         "urls": [f"json://cmc:s3cr3tpass@127.0.0.1:{closed_port}/s3cr3tpath"],
     }
-    given = place.given()
-    sink = place.build(**{key: value for key, value in where.items() if key in given})
+    given = case.given()
+    sink = case.build(**{key: value for key, value in where.items() if key in given})
     outcomes = [await sink.send(make_message(), record)]
-    outcomes += [await sink.probe()] if place.lets_look else []
+    outcomes += [await sink.probe()] if case.probes_receiver else []
     for outcome in outcomes:
         assert isinstance(outcome, RetryLater)
-        assert SECRET not in outcome.reason
+        assert case.secret not in outcome.reason
     await sink.close()
 
 
 async def test_a_cancelled_send_leaves_nothing_behind(
-    place: Place, make_message: MakeMessage, record: Any
+    case: SinkCase, make_message: MakeMessage, record: Any
 ) -> None:
     """Cancelled in the middle, a send ends at once and records nothing; the sink goes on."""
-    sink = place.build(timeout=30)
-    place.trouble("silent")
+    sink = case.build(timeout=30)
+    case.fail_next("silent")
     task = asyncio.create_task(sink.send(make_message(), record))
-    await place.reached()
+    await case.request_arrived()
     task.cancel()
     async with asyncio.timeout(5):
         with pytest.raises(asyncio.CancelledError):
@@ -353,41 +538,40 @@ async def test_a_cancelled_send_leaves_nothing_behind(
     await sink.close()
 
 
-async def test_messages_go_side_by_side(place: Place, make_message: MakeMessage, record: Any) -> None:
+async def test_messages_are_sent_in_parallel(case: SinkCase, make_message: MakeMessage, record: Any) -> None:
     """Several deliveries share one sink."""
-    sink = place.build(timeout=10)
+    sink = case.build(timeout=10)
     outcomes = await asyncio.gather(*(sink.send(make_message(key=f"key{n}"), record) for n in range(4)))
     assert [type(outcome) for outcome in outcomes] == [Sent] * 4
-    assert place.applied() == 4
+    assert case.accepted() == 4
     await sink.close()
 
 
-async def test_a_probe_tells_nobody_anything(place: Place) -> None:
-    """A healthy place is found healthy, and nothing arrives there."""
-    sink = place.build()
+async def test_a_probe_notifies_nobody(case: SinkCase) -> None:
+    """A healthy receiver is found healthy, and no message arrives there."""
+    sink = case.build()
     assert isinstance(await sink.probe(), Sent)
-    assert place.applied() == 0
+    assert case.accepted() == 0
     await sink.close()
 
 
-async def test_a_sink_can_be_closed_at_any_time(place: Place, make_message: MakeMessage, record: Any) -> None:
-    """Closing an unused sink, and closing twice, is nothing special."""
-    unused = place.build()
+async def test_a_sink_can_be_closed_at_any_time(
+    case: SinkCase, make_message: MakeMessage, record: Any
+) -> None:
+    """An unused sink can be closed, and a sink can be closed twice."""
+    unused = case.build()
     await unused.close()
-    sink = place.build()
+    sink = case.build()
     assert isinstance(await sink.send(make_message(), record), Sent)
     await sink.close()
     await sink.close()
 
 
-def test_no_secret_in_a_repr(place: Place) -> None:
+@pytest.mark.parametrize("case", [name for name, each in CASES.items() if each.connects], indirect=True)
+async def test_no_secret_in_a_repr(case: SinkCase) -> None:
     """Neither the settings nor the sink show what they hold, also not a proxy's password."""
-    assert SECRET in repr(place.given())
-    proxy = (
-        {}
-        if isinstance(place, EmailPlace | ApprisePlace)
-        else {"proxy": "http://u:s3cr3tpass@proxy.example.net:3128"}
-    )
-    sink = place.build(**proxy)
-    for shown in (repr(place.settings), str(place.settings), repr(sink), repr(vars(sink).keys())):
-        assert SECRET not in shown
+    assert case.secret in repr(case.given())
+    proxy = {"proxy": f"http://u:{case.secret}@proxy.example.net:3128"} if case.takes_proxy else {}
+    sink = case.build(**proxy)
+    for shown in (repr(case.settings), str(case.settings), repr(sink), repr(vars(sink).keys())):
+        assert case.secret not in shown

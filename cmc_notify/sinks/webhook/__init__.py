@@ -1,5 +1,6 @@
-"""The webhook sink: the event document, or what a template of the user's own makes of it, to an address; or,
-with a ``preset``, what a vendor's service wants to hear (``presets/``).
+"""The webhook sink: it sends the event document, or the result of the user's own template, to a URL.
+
+With a ``preset`` it sends requests of a vendor's API instead (``presets/``).
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ __all__ = ["PLUGIN", "WebhookSettings", "WebhookSink", "build"]
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> Sink:
-    """The sink of these settings; nothing is opened before the first message."""
+    """Build the sink. It opens nothing before the first message."""
     make = WebhookSink if settings.preset is None else PRESETS[settings.preset].build
     return make(name, settings, renderer)
 

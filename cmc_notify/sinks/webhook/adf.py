@@ -1,4 +1,4 @@
-"""Plain text as an Atlassian Document Format document: paragraphs, line breaks, and one link of ours.
+"""Plain text as an Atlassian Document Format document: paragraphs, line breaks, and one link.
 
 Nothing in the text is markup there: no mention, link or macro comes from it.
 https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/
@@ -14,7 +14,7 @@ _LONGEST_LINK = 1000
 
 
 def document(text: str, link: str | None = None) -> dict[str, Any]:
-    """The document. Where ``link``, an address of ours, stands for the last time, people can follow it."""
+    """Return the document. The last occurrence of ``link``, a URL of the bridge, becomes a link."""
     lines = text.strip("\n").split("\n")
     linked = [place for place, line in enumerate(lines) if link and link in line]
     paragraphs: list[dict[str, Any]] = [_paragraph()]
@@ -26,7 +26,7 @@ def document(text: str, link: str | None = None) -> dict[str, Any]:
         if blank == 1:
             paragraphs.append(_paragraph())
         content = paragraphs[-1]["content"]
-        if blank > 1:  # which paragraphs would fold into one
+        if blank > 1:  # paragraphs would fold them into one
             content += [{"type": "hardBreak"}] * blank
         blank = 0
         if content:
@@ -39,7 +39,7 @@ def document(text: str, link: str | None = None) -> dict[str, Any]:
 
 
 def size(text: str) -> int:
-    """UTF-16 units of the whole document without a link: the strictest reading of Jira's limit."""
+    """Return the document's UTF-16 units without a link, the strictest reading of Jira's limit."""
     return utf16_length(msgspec.json.encode(document(text)).decode())
 
 

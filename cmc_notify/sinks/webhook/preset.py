@@ -1,9 +1,9 @@
-"""What presets are made of: words within a vendor's limits, requests over one client, a faithful preview.
+"""The base of presets: texts within a vendor's limits, requests through one client, a faithful preview.
 
 A preset is one module in ``presets/`` with a ``PRESET``: its settings, and a sink that derives from
-``PresetSink`` (chat) or ``ticket.TicketSink`` (what is opened and closed) and says in ``deliver`` which
-requests a message becomes. Its templates are in a folder that is called as the preset: ``subject`` and
-``txt`` make the words; a ``json`` of the user's own, unless null, is sent instead of the preset's own body.
+``PresetSink`` (chat) or ``ticket.TicketSink`` (tickets). Its ``deliver`` turns a message into requests.
+Its template folder has the preset's name: ``subject`` and ``txt`` make the texts. A ``json`` template of the
+user's own, unless it gives null, replaces the preset's body.
 """
 
 from abc import ABC, abstractmethod
@@ -22,11 +22,11 @@ from cmc_notify.sinks.webhook.webhook_client import HttpResult, WebhookClient, h
 
 EXTENSIONS = ("subject", "txt", "json")
 _AROUND = 20_000
-"""Bytes of a body that its text leaves for all the rest."""
+"""Bytes of a body that are kept free for everything except its text."""
 
 
 class Preset(Struct, frozen=True):
-    """One preset as the registry knows it."""
+    """A preset's entry in the registry."""
 
     settings: type[PresetSettings]
     build: Callable[[str, Any, Renderer], Sink]
@@ -42,23 +42,23 @@ class Limits(Struct, frozen=True):
 
 
 class MessageContent(Struct, frozen=True):
-    """What a message says within the limits. ``body`` replaces the body that the preset would make."""
+    """A message's texts within the limits. ``body`` replaces the body that the preset would make."""
 
     summary: str
     text: str
     body: bytes | None = None
     file: bytes | None = None
-    """The complete list, where the text is not whole and the vendor takes files."""
+    """The complete list, if the text is not whole and the vendor takes files."""
 
 
 class PresetSink(ABC):
-    """Safe to use from several tasks: it keeps nothing between messages."""
+    """The base of all presets. Safe to use from several tasks: it keeps nothing between messages."""
 
     folder: ClassVar[str]
-    """Of its templates; the preset's name."""
+    """The template folder; the preset's name."""
     limits: ClassVar[Limits]
     extension: ClassVar[str] = "txt"
-    """Of the template that makes the text."""
+    """The extension of the template that makes the text."""
 
     def __init__(self, name: str, settings: PresetSettings, renderer: Renderer) -> None:
         self._name = name
@@ -68,7 +68,7 @@ class PresetSink(ABC):
         self.client = self.make_client(settings)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """The line; a preset that has secrets or headers of its own overrides it."""
+        """Return the client. A preset with its own secrets or headers overrides this."""
         return WebhookClient(settings)
 
     @property
@@ -80,29 +80,29 @@ class PresetSink(ABC):
     async def deliver(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Make the requests that this message needs. For a preview, ``line`` only notes them down."""
+        """Make the requests for this message. For a preview, ``client`` only records them."""
 
     @abstractmethod
     async def probe(self) -> SendOutcome:
-        """Ask something that changes nothing."""
+        """Send a request that changes nothing."""
 
-    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  presets that read answers look at them
-        """What the other side would response in a preview."""
+    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  presets that read responses use them
+        """Return the JSON that the receiver would respond with, for a preview."""
         return {}
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """One attempt. A long message is written in a thread, so that polls and other sinks go on."""
+        """Make one attempt. A long message is rendered in a thread, so that polls and other sinks go on."""
         content = await in_thread_if_long(message, lambda: self.content(message))
         return await self.deliver(message, content, self.client, record)
 
     def content(self, message: Message) -> MessageContent:
-        """The message's words within the limits."""
+        """Return the message's texts within the limits."""
         limits = self.limits
         summary = self._renderer.render(self.folder, "subject", message).text
         room = self.max_body - _AROUND
 
         def measure(text: str) -> int:
-            """The vendor's unit; beyond everything where ``max_body`` would not hold it."""
+            """Count in the vendor's unit; return more than any limit if ``max_body`` can't hold the text."""
             return limits.measure(text) if json_bytes(text) <= room else room + limits.text
 
         text = render_within(
@@ -117,7 +117,7 @@ class PresetSink(ABC):
         )
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """Each request that would be made, where the other side answers as it does on a good day."""
+        """Return each request that would be made if the receiver responds with success."""
         preview = PreviewClient(self)
         outcome = _run_without_waiting(self.deliver(message, self.content(message), preview, _record_nothing))
         if not preview.documents:
@@ -131,7 +131,7 @@ class PresetSink(ABC):
 
 
 class PreviewClient(WebhookClient):
-    """Notes requests down instead of making them."""
+    """Records requests instead of making them."""
 
     def __init__(self, sink: PresetSink) -> None:
         self._sink = sink
@@ -147,7 +147,7 @@ class PreviewClient(WebhookClient):
         message_id: str | None = None,
         read: bool = False,
     ) -> HttpResult:
-        """Success, with what the preset says that would be answered."""
+        """Return success, with the preset's ``preview_response``."""
         del read
         count = sum(each.name.startswith("request") for each in self.documents)
         place = f"-{count + 1}" if count else ""
@@ -163,11 +163,11 @@ class PreviewClient(WebhookClient):
 
 
 async def _record_nothing(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
-    """A preview leaves nothing behind."""
+    """Record nothing: a preview leaves no trace."""
 
 
 def _run_without_waiting(work: Coroutine[Any, Any, SendOutcome]) -> SendOutcome:
-    """The result of a coroutine that waits for nothing, as none does that speaks over a preview."""
+    """Return the result of a coroutine that never waits, as with a PreviewClient."""
     try:
         work.send(None)
     except StopIteration as done:

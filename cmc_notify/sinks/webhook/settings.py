@@ -17,7 +17,7 @@ _NO_ADDRESS = "must be an address such as https://hooks.example.net/cmc"
 
 
 class WebhookAuth(Part):
-    """How a request proves who sends it. Each method needs its own fields and refuses the others'."""
+    """The credentials of a request. Each method needs its own fields and refuses the others."""
 
     method: Literal["none", "basic", "bearer", "header"] = "none"
     username: str | None = None
@@ -48,7 +48,7 @@ class WebhookAuth(Part):
         return self
 
     def headers(self) -> dict[str, str]:
-        """What goes into each request."""
+        """Return the headers for each request."""
         if self.method == "basic" and self.username is not None and self.password is not None:
             pair = f"{self.username}:{self.password.get_secret_value()}".encode()
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
@@ -60,9 +60,9 @@ class WebhookAuth(Part):
 
 
 def check_header(name: str, value: SecretStr) -> None:
-    """Raise ValueError for a header that can't be sent, or that is the bridge's own to set."""
+    """Raise ValueError for a header that can't be sent, or that the bridge sets itself."""
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} can't be the name of a header; use letters, digits and hyphens")
+        raise ValueError(f"{name!r} can't be a header's name; use letters, digits and hyphens")
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         raise ValueError(f"the header {name} is set by the bridge; remove it")
     if not value.get_secret_value().isascii() or not value.get_secret_value().isprintable():
@@ -70,12 +70,12 @@ def check_header(name: str, value: SecretStr) -> None:
 
 
 def _listed(value: object) -> object:
-    """One secret, several in a list, or (as a file has them) several separated by white space."""
+    """Accept one secret, a list, or several separated by white space (as in a file)."""
     return value.split() if isinstance(value, str) else value
 
 
 class EndpointSettings(SinkSettings):
-    """What every webhook takes, with a preset or without."""
+    """The settings of every webhook, with a preset or without."""
 
     type: Literal["webhook"] = "webhook"
     url: SecretStr
@@ -85,7 +85,7 @@ class EndpointSettings(SinkSettings):
     signing_secret: Annotated[
         tuple[SecretStr, ...], BeforeValidator(_listed, json_schema_input_type=SecretStr | list[SecretStr])
     ] = ()
-    """``whsec_…``; with several, each signs, so that a receiver can move from one to the next."""
+    """``whsec_…``. With several, each signs, so that a receiver can change from one to the next."""
     max_body: Annotated[int, Field(ge=65536)] = 16_000_000
     """Bytes. A longer document loses failures from its end and says how many."""
 
@@ -96,7 +96,7 @@ class EndpointSettings(SinkSettings):
         try:
             parts = urlsplit(text)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is no number, brackets that do not match
+        except ValueError:  # a port that is not a number, unbalanced brackets
             raise ValueError(_NO_ADDRESS) from None
         if not usable or not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError(_NO_ADDRESS)
@@ -119,7 +119,7 @@ class EndpointSettings(SinkSettings):
         return value
 
     def secrets(self) -> frozenset[str]:
-        """Everything that no reason may show."""
+        """Return everything that no reason may show."""
         auth = self.auth
         held = [*self.headers.values(), *self.signing_secret, auth.password, auth.token, auth.value]
         values = {secret.get_secret_value() for secret in held if secret is not None}
@@ -128,13 +128,14 @@ class EndpointSettings(SinkSettings):
 
 
 class PresetSettings(EndpointSettings):
-    """``sinks.NAME`` with ``type: webhook`` and a ``preset``: a preset derives from it, fixes ``preset`` and
-    says in ``options`` what else it needs. ``url`` is where the service lives; the preset knows its paths.
+    """The base of every preset's settings: ``sinks.NAME`` with ``type: webhook`` and a ``preset``.
+
+    A preset fixes ``preset`` and adds its ``options``. ``url`` is the service's own; the preset knows the paths.
     """
 
     preset: str
 
     @property
     def base(self) -> str:
-        """The address that a preset's paths are appended to."""
+        """The URL that a preset's paths are appended to."""
         return self.url.get_secret_value().rstrip("/")

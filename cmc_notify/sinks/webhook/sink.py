@@ -1,7 +1,7 @@
 """The webhook sink without a preset: one request per message, signed by Standard Webhooks 1.0.
 
 Guarantee: at least once, every attempt under the same ``webhook-id`` (the delivery's key), by which a
-receiver recognises a repeat; the document arrives exactly as rendered, and says so where it is not whole.
+receiver recognises a repeat. The document arrives exactly as rendered, and says so if it is not whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from cmc_notify.sinks.webhook.settings import EndpointSettings, check_header
 from cmc_notify.sinks.webhook.webhook_client import WebhookClient, host_of, too_large, with_status_receipt
 
 _ONLY_POST = {404, 405, 501}
-"""How receivers that know no HEAD answer it."""
+"""The statuses of receivers that do not support HEAD."""
 
 
 class WebhookSettings(EndpointSettings):
@@ -32,7 +32,7 @@ class WebhookSettings(EndpointSettings):
     preset: None = None
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     content_type: str = "application/json"
-    """For a template of the user's own that writes something else."""
+    """For a user's own template that does not write JSON."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,7 +43,7 @@ class WebhookSettings(EndpointSettings):
             hint = did_you_mean(str(named), cls.presets)
             raise ValueError(f"preset: no such preset; {f'{hint} ' if hint else ''}(known here: {known})")
         if "options" in given:
-            raise ValueError(f"preset: is missing, which options belong to; write one of {known}")
+            raise ValueError(f"preset: is missing, but options need one; write one of {known}")
         return data
 
     @field_validator("content_type")
@@ -69,7 +69,7 @@ class WebhookSink:
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """One signed request. A lost response is Unclear; the next attempt shows the same ``webhook-id``."""
+        """Send one signed request. A lost response is Unclear; the next attempt has the same ``webhook-id``."""
         body = await fit_failures_in_thread(message, self._document, self._settings.max_body)
         if body is None:
             return Rejected(too_large(self._settings.max_body))
@@ -78,17 +78,17 @@ class WebhookSink:
         )
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """The request's head, where what only an attempt knows and what is secret is named, and its body."""
+        """Return the request's head, with placeholders for secrets and values of the attempt, and its body."""
         body = fit_failures(message, self._document, self._settings.max_body)
         head = self._client.request_head(self._settings.method, f"{host_of(self._url)}/***", message.key)
         whole = too_large(self._settings.max_body) if body is None else body.decode("utf-8", "replace")
         return [PreviewDocument("request.txt", head), PreviewDocument("body.json", whole)]
 
     async def probe(self) -> SendOutcome:
-        """Ask for the headers of the address, which tells nobody anything.
+        """Send a HEAD request, which notifies nobody.
 
-        Many receivers know only POST: any answer but a refusal of the credentials, a redirect or a
-        server's fault counts as probe_outcome, and the receipt shows it.
+        Many receivers support only POST: every response counts as reached, except refused credentials,
+        a redirect and a server's fault. The receipt shows the status.
         """
         result = await self._client.request("HEAD", self._url)
         if result.status is None:
@@ -96,7 +96,7 @@ class WebhookSink:
         if isinstance(result.outcome, Sent):
             return Sent(f"HEAD: HTTP {result.status}")
         if isinstance(result.outcome, Rejected) or result.status in _ONLY_POST:
-            return Sent(f"it answers HEAD with HTTP {result.status}, which says nothing about POST")
+            return Sent(f"it responds to HEAD with HTTP {result.status}; only a message can test POST")
         return result.outcome
 
     async def close(self) -> None:
