@@ -1,4 +1,4 @@
-"""The config: what can be said in it, and how it is read. :func:`load` gives frozen :class:`Settings`."""
+"""The config: its keys and how they are read. :func:`load` returns frozen :class:`Settings`."""
 
 from cmc_notify.settings.loader import Loaded, find_config, load, read_config
 from cmc_notify.settings.root import HttpSettings, LogSettings, Settings, StoreSettings

@@ -1,4 +1,4 @@
-"""What every part of the config shares: frozen models, durations, secrets from files, TLS, retry.
+"""The parts that every config section shares: frozen models, durations, secrets from files, TLS, retry.
 
 Secrets are ``SecretStr`` and never show in a repr, a log or an error. Each field ``x`` of that type can
 be given as ``x_file`` instead: the file is read when the config is loaded, its last line break removed.
@@ -30,14 +30,14 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
 def parse_duration(value: object) -> object:
-    """``200ms``, ``30s``, ``5m``, ``2h``, ``1d`` as seconds; a number of seconds, also as text, is one."""
+    """Return ``200ms``, ``30s``, ``5m``, ``2h``, ``1d`` as seconds; a plain number means seconds."""
     if isinstance(value, str):
         found = _DURATION.match(value)
         if not found:
-            raise ValueError(f"{value!r} is no duration; write 200ms, 30s, 5m, 2h or 1d")
+            raise ValueError(f"{value!r} is not a duration; write for example 200ms, 30s, 5m, 2h or 1d")
         return float(found[1]) * _UNITS[found[2]]
     if isinstance(value, bool):
-        raise ValueError(f"{value!r} is no duration; write 200ms, 30s, 5m, 2h or 1d")  # noqa: TRY004  pydantic wants ValueError
+        raise ValueError(f"{value!r} is not a duration; write for example 200ms, 30s, 5m, 2h or 1d")  # noqa: TRY004  pydantic wants ValueError
     return value
 
 
@@ -62,12 +62,12 @@ Duration = Annotated[
 
 
 def web_address(value: str, example: str) -> SplitResult:
-    """The parts of an HTTP address that can be asked.
+    """Return the parts of an HTTP address that a request can be sent to.
 
-    Raises ValueError, which never repeats the address: there may be a password in it, and the parser's own
-    words (of brackets, of characters that look like others) would quote it.
+    Raises ValueError, which never repeats the address: it may hold a password. The parser's own messages
+    (about brackets, about characters that look like others) would quote it.
     """
-    refused = f"must be an address such as {example}; write special characters in it as %XX"
+    refused = f"must be an address; write for example {example}, with special characters as %XX"
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -84,28 +84,28 @@ _PROXY_EXAMPLE = "http://proxy.example.net:3128"
 
 def _proxy_address(value: str | None) -> str | None:
     if value is not None and ":" in unquote(web_address(value, _PROXY_EXAMPLE).username or ""):
-        raise ValueError("a proxy's user name can't hold a colon, which ends it in the header")
+        raise ValueError("a proxy's user name can't hold a colon; write a user name without one")
     return value
 
 
 Proxy = Annotated[str | None, AfterValidator(_proxy_address), Field(repr=False)]
-"""An HTTP proxy. It may hold a password, so it never shows in a repr."""
+"""An HTTP proxy's address. It may hold a password, so no repr shows it."""
 
 
 def holds_secret(annotation: Any) -> bool:
-    """Whether a value of this type is a secret, or a list of them; a mapping of secrets has own keys."""
+    """Return True if a value of this type is a secret or a list of secrets (a mapping has its own keys)."""
     if get_origin(annotation) in (dict, Mapping):
         return False
     return annotation is SecretStr or any(holds_secret(inner) for inner in get_args(annotation))
 
 
 def takes_null(annotation: Any) -> bool:
-    """Whether null is a value of this type, not just an empty place."""
+    """Return True if null is a value of this type, not just a key left empty."""
     return annotation in (None, NoneType, Any) or any(takes_null(inner) for inner in get_args(annotation))
 
 
 class Part(BaseModel):
-    """One mapping of the config file: frozen, unknown keys refused, secrets also from files."""
+    """One mapping of the config file: frozen, unknown keys are errors, secrets can come from files."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -118,7 +118,7 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete_input(cls, data: Any) -> Any:
-        """Leave out empty keys, and read secrets from their files."""
+        """Drop empty keys, and read secrets from their files."""
         if not isinstance(data, dict):
             return data
         result = dict(data)
@@ -143,18 +143,20 @@ def _secret(file_key: str, path: object) -> str:
         text = Path(str(path)).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ValueError(f"{file_key}: can't read {path}: {reason}") from None
+        raise ValueError(
+            f"{file_key}: can't read {path}: {reason}; correct the path or its permissions"
+        ) from None
     if not text:
         raise ValueError(f"{file_key}: {path} is empty; write the secret into it")
     return text
 
 
 class TlsSettings(Part):
-    """How a server proves who it is, and, with ``cert_file`` and ``key_file``, who we are."""
+    """The proof of a server's identity and, with ``cert_file`` and ``key_file``, of our own."""
 
     ca_file: Path | None = None
     fingerprint_sha256: str | None = None
-    """Hex, colons allowed: the server's certificate itself is pinned, whoever signed it."""
+    """Hexadecimal, colons allowed: pins the server's certificate itself, whoever signed it."""
     verify: bool = True
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -164,9 +166,12 @@ class TlsSettings(Part):
         if self.fingerprint_sha256 is not None:
             digits = self.fingerprint_sha256.replace(":", "").lower()
             if not re.fullmatch(r"[0-9a-f]{64}", digits):
-                raise ValueError("fingerprint_sha256: must be 64 hexadecimal digits (colons allowed)")
+                raise ValueError(
+                    "fingerprint_sha256: is not a SHA-256 fingerprint; "
+                    "write 64 hexadecimal digits (colons allowed)"
+                )
         if self.key_file and not self.cert_file:
-            raise ValueError("key_file: needs cert_file beside it")
+            raise ValueError("key_file: is set without cert_file; add cert_file")
         for key in ("ca_file", "cert_file", "key_file"):
             path = getattr(self, key)
             if path is not None and not path.is_file():
@@ -175,55 +180,57 @@ class TlsSettings(Part):
 
     @property
     def fingerprint(self) -> bytes | None:
-        """The pinned digest's 32 bytes."""
+        """Return the 32 bytes of the pinned digest."""
         if self.fingerprint_sha256 is None:
             return None
         return bytes.fromhex(self.fingerprint_sha256.replace(":", ""))
 
 
 class RetrySettings(Part):
-    """How the outbox retries one delivery."""
+    """The retry times of one delivery."""
 
     initial: Annotated[Duration, Field(gt=0)] = 5.0
     max: Annotated[Duration, Field(gt=0)] = 3600.0
     deadline: Duration = 86400.0
-    """Counted from the event; after it the delivery is a dead letter."""
+    """Counted from the event; after it the delivery becomes a dead letter."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
         if self.initial > self.max:
-            raise ValueError("initial: must not be longer than max")
+            raise ValueError("initial: must not be longer than max; write a shorter initial or a longer max")
         return self
 
 
 class SinkSettings(Part):
-    """What every sink takes. A sink's own settings derive from this and fix ``type``."""
+    """The settings of every sink. A sink's own settings derive from this and fix ``type``."""
 
     presets: ClassVar[Mapping[str, "SinkType"]] = MappingProxyType({})
-    """What reads the settings instead, by what their ``preset`` says; for a type that has presets."""
+    """The classes that read the settings instead, by the name in ``preset``; for a type with presets."""
 
     type: str
     timeout: Annotated[Duration, Field(gt=0)] = 15.0
-    """One attempt."""
+    """The time limit of one attempt."""
     retry: RetrySettings = RetrySettings()
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     fallback: str | None = None
-    """The sink that takes over what this one can't deliver."""
+    """The sink that gets what this one can't deliver."""
     proxy: Proxy = None
     tls: TlsSettings = TlsSettings()
     send_resolved: bool = True
 
     @property
     def opens_tickets(self) -> bool:
-        """Whether it opens a ticket for a failure, and closes it: then a route's ``per`` counts, and only
-        what opens, changes or closes a ticket is sent.
+        """Return True if it opens a ticket for a failure and closes it.
+
+        Then a route's ``per`` counts, and only events that open, change or close a ticket are sent.
         """
         return False
 
     @property
     def updates_every(self) -> float | None:
-        """Seconds at least between two updates of a job's message; None for a sink whose messages stay as
-        they were sent, which then gets no ``job.progress``.
+        """Return the least seconds between two updates of a job's message.
+
+        None for a sink whose messages stay as they were sent: it gets no ``job.progress``.
         """
         return None
 
@@ -232,6 +239,6 @@ SinkType = type[SinkSettings]
 
 
 def settings_class(kind: SinkType, written: Mapping[Any, Any]) -> SinkType:
-    """The class that reads these settings of a sink of this type: its preset's, where they name one."""
+    """Return the class that reads these settings of a sink: its preset's class, where they name a preset."""
     named = written.get("preset")
     return kind.presets.get(named, kind) if isinstance(named, str) else kind

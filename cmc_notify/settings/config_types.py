@@ -1,6 +1,6 @@
-"""What may stand where: the types at a path of the config, found by walking the models.
+"""The types allowed at a path of the config, found by walking the models.
 
-Used to read an environment variable as its place needs it, and to name the keys that a place knows.
+Used to read an environment variable by the type of its path, and to list the keys known there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _ABSENT = object()
 
 
 class ConfigTypes:
-    """The types of one config: its root model, the installed sink types, and the tree that names them."""
+    """The types of one config: of its root model, the installed sink types, and the tree that names them."""
 
     def __init__(
         self, root: type[BaseModel], sink_types: Mapping[str, type[SinkSettings]], tree: Any
@@ -27,7 +27,7 @@ class ConfigTypes:
         self._tree = tree
 
     def at(self, path: Path) -> tuple[Any, ...]:
-        """The types that may stand at ``path``; empty where nothing may."""
+        """Return the types allowed at ``path``; empty if none is."""
         found: tuple[Any, ...] = (self._root,)
         for depth, key in enumerate(path, start=1):
             steps = (inner for annotation in found for inner in _step(annotation, key))
@@ -35,13 +35,13 @@ class ConfigTypes:
         return found
 
     def keys(self, path: Path) -> tuple[str, ...]:
-        """The keys that a mapping at ``path`` knows, sorted; empty where any may stand or none."""
+        """Return the keys that a mapping at ``path`` knows, sorted; empty if any or no key is allowed."""
         return tuple(
             sorted({key for annotation in self.at(path) if is_model(annotation) for key in _keys(annotation)})
         )
 
     def collects(self, path: Path) -> bool:
-        """Whether a list or a mapping may stand at ``path``."""
+        """Return True if a list or a mapping is allowed at ``path``."""
         return any(
             is_model(annotation)
             or get_origin(annotation) in (dict, list, tuple, set, frozenset, Mapping, Sequence)
@@ -49,12 +49,12 @@ class ConfigTypes:
         )
 
     def nullable(self, path: Path) -> bool:
-        """Whether ``null`` may stand at ``path`` and can't be a secret's text."""
+        """Return True if ``null`` is allowed at ``path`` and can't be a secret's text."""
         found = self.at(path)
         return NoneType in found and SecretStr not in found
 
     def _dispatched(self, annotation: Any, path: Path) -> Any:
-        """The type of a sink is what its ``type`` says, and its ``preset``."""
+        """Replace the general sink type by the class for its ``type`` and ``preset``."""
         if annotation is not SinkSettings:
             return annotation
         written = value_at(self._tree, path)
@@ -64,7 +64,7 @@ class ConfigTypes:
 
 
 def value_at(tree: Any, path: Path) -> Any:
-    """What stands at ``path`` of a tree; None where nothing does."""
+    """Return the value at ``path`` of a tree, or None."""
     for key in path:
         tree = child(tree, key)
         if tree is _ABSENT:
@@ -73,12 +73,12 @@ def value_at(tree: Any, path: Path) -> Any:
 
 
 def has(tree: Any, key: str | int) -> bool:
-    """Whether a mapping or list has something under ``key``."""
+    """Return True if a mapping or list has something under ``key``."""
     return child(tree, key) is not _ABSENT
 
 
 def child(tree: Any, key: str | int) -> Any:
-    """What a mapping or list has under ``key``, or a value that is nothing else."""
+    """Return the value of a mapping or list under ``key``, or a unique marker."""
     if isinstance(tree, dict):
         return tree.get(key, _ABSENT)
     if isinstance(tree, list) and isinstance(key, int) and 0 <= key < len(tree):
@@ -87,12 +87,12 @@ def child(tree: Any, key: str | int) -> Any:
 
 
 def is_model(annotation: Any) -> bool:
-    """Whether this is the type of a mapping with fixed keys."""
+    """Return True for the type of a mapping with fixed keys."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def secret_key(model: type[BaseModel], name: str, field: FieldInfo) -> str | None:
-    """The ``…_file`` key that a field has beside its own, if it has one."""
+    """Return the ``…_file`` key of a field, or None if it has none."""
     file_key = f"{field.alias or name}_file"
     return file_key if holds_secret(field.annotation) and file_key not in model.model_fields else None
 
@@ -122,7 +122,7 @@ def _step(annotation: Any, key: str | int) -> Iterable[Any]:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a union, without what only annotates them."""
+    """Yield the alternatives of a union, without their annotations."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _members(get_args(annotation)[0])

@@ -1,4 +1,4 @@
-"""``controllers.NAME``: where a controller is, how to sign in, how to poll it."""
+"""``controllers.NAME``: a controller's address, sign-in and polling."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,7 +16,7 @@ from cmc_notify.settings.base import (
 
 
 class AuthSettings(Part):
-    """How to sign in. Each method needs its own fields and refuses the others'."""
+    """The sign-in. Each method needs its own fields and refuses those of the others."""
 
     method: Literal["none", "basic", "cookie", "access_code", "token"] = "none"
     username: str | None = None
@@ -35,35 +35,36 @@ class AuthSettings(Part):
         }[self.method]
         given = {n for n in ("username", "password", "access_code", "token") if getattr(self, n) is not None}
         if missing := sorted(needed - given):
-            raise ValueError(f"method {self.method} needs {' and '.join(missing)} (or …_file)")
+            raise ValueError(f"method {self.method} needs {' and '.join(missing)}; add it (or its …_file)")
         if extra := sorted(given - needed):
             raise ValueError(f"method {self.method} does not use {' and '.join(extra)}; remove it")
         return self
 
 
 class PollSettings(Part):
-    """When to ask. All in seconds once read."""
+    """The times of polling, in seconds once read."""
 
     interval: Annotated[Duration, Field(gt=0)] = 15.0
     """While jobs are open or settling."""
     idle_interval: Annotated[Duration, Field(gt=0)] = 60.0
     full_sync: Annotated[Duration, Field(gt=0)] = 3600.0
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
-    """One request."""
+    """The time limit of one request."""
     watchdog: Annotated[Duration, Field(gt=0)] = 600.0
-    """One poll, up to its commit: what has not ended by then hangs, and counts as failed."""
+    """The time limit of one poll, up to its commit: a poll that lasts longer hangs, and counts as failed."""
     settle: Duration = 60.0
-    """How long a Failed job's details are awaited before it is told without them."""
+    """The wait for a Failed job's details before it is notified without them."""
     unreachable_after: Annotated[int, Field(ge=1)] = 3
-    """Failed polls in a row before ``controller.unreachable`` is told."""
+    """Failed polls in a row before ``controller.unreachable`` is notified."""
     max_body: Annotated[int, Field(ge=65536)] = 256 * 1024 * 1024
-    """Bytes: a larger answer fails the request instead of filling the memory."""
+    """Bytes: a larger response fails the request instead of filling the memory."""
 
     @model_validator(mode="after")
     def _watched(self) -> Self:
         if self.watchdog <= self.timeout:
             raise ValueError(
-                f"watchdog: must be longer than poll.timeout ({self.timeout:g} s), which is one request's"
+                f"watchdog: must be longer than poll.timeout ({self.timeout:g} s), the limit of one request; "
+                "write a longer watchdog"
             )
         return self
 
@@ -84,9 +85,11 @@ class ControllerSettings(Part):
         Literal["none", "open", "all"] | float,
         WithJsonSchema({"anyOf": [{"enum": ["none", "open", "all"]}, DURATION_SCHEMA]}),
     ] = "open"
-    """Or a duration: ``open`` plus the jobs that finished within it, by the controller's own clock."""
+    """``none``, ``open``, ``all``, or a duration: ``open`` plus the jobs that finished within it, by the
+    controller's own clock.
+    """
     overdue: dict[str, Duration] = Field(default={"push": 14400.0})
-    """By operation: InProgress longer than this is ``job.overdue``."""
+    """By operation: a job InProgress for longer is ``job.overdue``."""
 
     @field_validator("first_run", mode="before")
     @classmethod
@@ -94,14 +97,16 @@ class ControllerSettings(Part):
         try:
             return _first_run(value)
         except ValueError:
-            raise ValueError(f"{value!r}: write none, open, all, or a duration such as 24h") from None
+            raise ValueError(
+                f"{value!r} is not valid; write none, open, all, or a duration such as 24h"
+            ) from None
 
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
         parts = web_address(value, "https://cmc.example.net")
         if parts.username or parts.password:
-            raise ValueError("must not hold credentials; use auth")
+            raise ValueError("must not hold credentials; use auth for them")
         if parts.query or parts.fragment:
-            raise ValueError("must be the controller's address alone, without ? or #")
+            raise ValueError("must not hold ? or #; write the controller's address alone")
         return value.rstrip("/")

@@ -1,7 +1,7 @@
-"""YAML text as plain values, each with its line; nothing of the text itself is repeated in a complaint.
+"""Reads YAML text as plain values, each with its line. No error message repeats any of the text.
 
 The scalars are those of YAML 1.2's core schema: ``on``, ``yes``, ``12:30`` and ``007`` are texts here, not
-the booleans and numbers that YAML 1.1 makes of them. A key given twice is an error, not the last one's win.
+the booleans and numbers of YAML 1.1. A key given twice is an error; the last one does not win.
 """
 
 import re
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import yaml
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys and list positions from the top."""
+"""A value's position: keys and list positions from the top."""
 
 _MOST_NODES = 100_000
-"""A file of nested aliases would otherwise grow without end."""
+"""A limit: a file of nested aliases would otherwise grow without end."""
 
 
 class Problem(NamedTuple):
-    """Something wrong: where (``line`` is 1-based where only that is known), what, and the remedy."""
+    """An error: where it is (``line``, 1-based, where only that is known), what is wrong, what to write."""
 
     path: Path
     message: str
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A parsed text: its value (None for an empty one), the line of each path, and what is wrong with it."""
+    """A parsed text: its value (None if empty), the line of each path, and its errors."""
 
     value: Any
     lines: Mapping[Path, int]
@@ -35,7 +35,7 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """Finds a scalar's tag as YAML 1.2's core schema says, and keeps merge keys."""
+    """Finds a scalar's tag by YAML 1.2's core schema, and keeps merge keys."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  the base declares its type
 
@@ -51,7 +51,7 @@ for _tag, _pattern, _first in (
 
 
 def parse(text: str) -> Document:
-    """Read one YAML document. Never raises: what is wrong is in ``problems``."""
+    """Read one YAML document. Never raises: errors are in ``problems``."""
     reader = _Reader()
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -61,10 +61,10 @@ def parse(text: str) -> Document:
         return Document(None, {}, (Problem((), message, mark.line + 1 if mark else None),))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"holds the control character U+{ord(text[error.position]):04X}; remove it"
+        message = f"has the control character U+{ord(text[error.position]):04X}; remove it"
         return Document(None, {}, (Problem((), message, line),))
     except RecursionError:
-        return Document(None, {}, (Problem((), "is nested too deeply; write it flat"),))
+        return Document(None, {}, (Problem((), "is nested too deeply; write fewer levels"),))
     return Document(value, MappingProxyType(reader.lines), tuple(reader.problems))
 
 
@@ -72,9 +72,12 @@ _MESSAGES = (
     ("while scanning a quoted scalar", "a quote that begins here is never closed; close it"),
     ("unknown escape", "a backslash in double quotes has a meaning in YAML; use single quotes"),
     ("undefined alias", "a value begins with * here; put it in quotes"),
-    ("\\t' that cannot start", "a tab stands here, where only spaces are allowed; indent with spaces"),
+    ("\\t' that cannot start", "here is a tab, but only spaces are allowed; indent with spaces"),
     ("that cannot start any token", "a value begins with a special character here; put it in quotes"),
-    ("mapping values are not allowed", "there is a second `: ` in one line, or the line is indented too far"),
+    (
+        "mapping values are not allowed",
+        "there is a second `: ` in one line, or the line is indented too far; use quotes, or indent less",
+    ),
     ("expected ',' or '}'", "a { before this is not closed, or a comma is missing; write {key: value, …}"),
     ("expected ',' or ']'", "a [ before this is not closed, or a comma is missing; write [a, b, …]"),
     ("expected <block end>", "this line's indentation does not fit the lines above; line it up"),
@@ -82,26 +85,26 @@ _MESSAGES = (
     ("expected a single document", "a second document begins here (---); keep one"),
     ("duplicate anchor", "an anchor (&) is given twice; if a value begins with &, put it in quotes"),
 )
-"""What the parser says, and what we say: its own words can quote the text, and so a secret."""
+"""The parser's words and ours instead: its own can quote the text, and so a secret."""
 
 
 def _explained(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
     parser_message = f"{error.context} {error.problem}"
     for parser_words, message in _MESSAGES:
         if parser_words in parser_message:
-            # A quote that is never closed is found at the end of the file; where it begins helps.
+            # The parser finds an open quote at the end of the file; the line where it begins helps more.
             mark = (
                 error.context_mark
                 if parser_words == parser_message[: len(parser_words)]
                 else error.problem_mark
             )
-            return f"is no YAML: {message}", mark or error.problem_mark
-    remedy = "look at this line and the one before for indentation, quotes, and brackets"
-    return f"is no YAML: it can't be understood here; {remedy}", error.problem_mark or error.context_mark
+            return f"is not valid YAML: {message}", mark or error.problem_mark
+    remedy = "check this line and the one before for indentation, quotes and brackets"
+    return f"is not valid YAML: it can't be read here; {remedy}", error.problem_mark or error.context_mark
 
 
 class _Reader:
-    """Turns nodes into values and notes lines and problems on the way."""
+    """Turns nodes into values, and collects lines and problems."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
@@ -114,9 +117,9 @@ class _Reader:
         self.lines.setdefault(path, line)
         self._count += 1
         if self._count > _MOST_NODES or node in self._open:
-            if not any(known.message.startswith("has too much") for known in self.problems):
+            if not any(known.message.startswith("has too many values") for known in self.problems):
                 self.problems.append(
-                    Problem(path, "has too much in it (aliases that repeat?); shorten it", line)
+                    Problem(path, "has too many values (do aliases repeat?); write fewer", line)
                 )
             return None
         self._open.append(node)
@@ -154,11 +157,11 @@ class _Reader:
         return result
 
     def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
-        """``<<: *base``: what the mapping does not say itself, the base says."""
+        """Add the keys of ``<<: *base`` that the mapping does not have itself."""
         base = self.value(node, path)
         if not isinstance(base, dict):
             line = node.start_mark.line + 1
-            self.problems.append(Problem(path, "<< takes a mapping (`<<: *name`)", line))
+            self.problems.append(Problem(path, "<< needs a mapping; write `<<: *name`", line))
             return
         for key, value in base.items():
             into.setdefault(key, value)

@@ -1,8 +1,8 @@
-"""The environment over the file: ``CMC_NOTIFY_`` + path joined by ``__``, in any case of letters.
+"""Puts environment variables over the file: ``CMC_NOTIFY_`` + path joined by ``__``, upper or lower case.
 
-A variable replaces what the file says at its path, the deeper one going over the shallower. Where a list or
-a mapping belongs, its text is YAML; a list position is a number. An empty variable counts as not set: a
-compose file's ``${TOKEN:-}`` must not blank a key.
+A variable replaces the file's value at its path; a deeper path replaces a shallower one. For a list or a
+mapping the text is YAML; a list position is a number. An empty variable counts as not set: ``${TOKEN:-}`` in
+a compose file must not empty a key.
 """
 
 import re
@@ -17,14 +17,14 @@ PREFIX = "CMC_NOTIFY_"
 CONFIG_VARIABLE = "CMC_NOTIFY_CONFIG"
 
 _SEPARATOR = re.compile(r"__(?!_)")
-"""Of three underscores the first belongs to the name before: no key begins with one."""
+"""The first of three underscores belongs to the name before: no key begins with one."""
 
 _SERVICE_LINK = re.compile(r"PORT|SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?")
-"""What Kubernetes puts into every pod beside a Service that is named cmc-notify."""
+"""Variables that Kubernetes sets in every pod next to a Service named cmc-notify."""
 
 
 class Overlaid(NamedTuple):
-    """The tree with the environment over it, which variable made each path, and what is wrong with them."""
+    """The tree with the variables over it, the variable of each path, and the errors in them."""
 
     tree: dict[str, Any]
     variables: Mapping[Path, str]
@@ -32,7 +32,7 @@ class Overlaid(NamedTuple):
 
 
 def overlay(tree: dict[str, Any], environ: Mapping[str, str], config_types: ConfigTypes) -> Overlaid:
-    """Put the environment over a file's tree. ``config_types`` must look at ``tree`` itself, which is changed."""
+    """Put the variables over a file's tree. ``config_types`` must hold ``tree`` itself, which is changed."""
     variables: dict[Path, str] = {}
     problems: list[Problem] = []
     for path, name in _paths(environ):
@@ -51,7 +51,7 @@ def overlay(tree: dict[str, Any], environ: Mapping[str, str], config_types: Conf
 
 
 def _paths(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Paths before what lies below them, and a sink's ``type`` before its other keys."""
+    """Sort a path before the paths below it, and a sink's ``type`` before its other keys."""
     found: list[tuple[Path, str]] = []
     for name, text in environ.items():
         upper = name.upper()
@@ -64,14 +64,14 @@ def _paths(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
 
 
 def _place(tree: dict[str, Any], path: Path) -> Path | str:
-    """The path with list positions as numbers, its parents made where they are missing; or what is wrong."""
+    """Return the path with list positions as numbers (missing parents are created), or an error message."""
     here: Any = tree
     placed: list[str | int] = []
     for depth, key in enumerate(path):
         last = depth == len(path) - 1
         if isinstance(here, list):
             if not str(key).isdecimal() or int(key) > len(here):
-                return f"has {len(here)} entries; name one by its position, counted from 0"
+                return f"has {len(here)} entries; write a position, counted from 0"
             key = int(key)  # noqa: PLW2901  the same key, as a list takes it
             if key == len(here):
                 here.append({})
@@ -83,7 +83,7 @@ def _place(tree: dict[str, Any], path: Path) -> Path | str:
             inner = [] if str(path[depth + 1]).isdecimal() else {}
             here[key] = inner
         if not isinstance(inner, dict | list):
-            return "lies below a key that already has a plain value; unset one of the two"
+            return "is below a key that already has a plain value; unset one of the two"
         here = inner
     return tuple(placed)
 
@@ -92,7 +92,7 @@ def _read(text: str, path: Path, config_types: ConfigTypes) -> tuple[Any, str | 
     if config_types.collects(path):
         document = parse(text)
         for problem in document.problems:
-            return None, f"{problem.message} (its text is read as YAML)"
+            return None, f"{problem.message} (the variable's text is read as YAML)"
         return deepcopy(document.value), None
     if text.strip() in ("null", "~") and config_types.nullable(path):
         return None, None
@@ -106,7 +106,7 @@ def _set(tree: dict[str, Any], path: Path, value: Any, variables: Mapping[Path, 
     last = path[-1]
     here[last] = value
     if isinstance(last, str) and isinstance(here, dict):
-        # A secret from the environment goes over one from the file, whichever of its two keys either uses.
+        # A secret from the environment replaces one from the file, whichever of its two keys each uses.
         other = last.removesuffix("_file") if last.endswith("_file") else f"{last}_file"
         if (*path[:-1], other) not in variables:
             here.pop(other, None)

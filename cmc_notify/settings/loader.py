@@ -1,4 +1,4 @@
-"""From a file and the environment to :class:`Settings`, or to every problem there is, each with its place."""
+"""Reads :class:`Settings` from a file and the environment, or reports every problem with its position."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ SEARCHED = (Path("config/cmc-notify.yaml"), Path("/etc/cmc-notify/cmc-notify.yam
 
 
 class _Places(NamedTuple):
-    """Where each part of the config was written."""
+    """The file, lines and variables in which the config was written."""
 
     file: Path | None
     lines: Mapping[document.Path, int]
@@ -33,7 +33,7 @@ class _Places(NamedTuple):
 
 
 def find_config(environ: Mapping[str, str]) -> Path | None:
-    """The file that ``CMC_NOTIFY_CONFIG`` names, else the first of the usual ones that exists, else None."""
+    """Return the file that ``CMC_NOTIFY_CONFIG`` names, else the first usual one that exists, else None."""
     named = environ.get(environment.CONFIG_VARIABLE, "").strip()
     if named:
         return Path(named)
@@ -42,15 +42,15 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The config as it was read once, and the files (secrets, certificates) that it names."""
+    """A config as it was read, and the files (secrets, certificates) that it names."""
 
     settings: Settings
     files: Digests = field(repr=False)
-    """Taken before the files were read: where one changes in that moment, it differs from this."""
+    """Taken before the files were read: a file that changes in that moment differs from this."""
     _source: "_Source" = field(repr=False)
 
     def reread_files(self) -> "Loaded":
-        """The same config, of the same text and variables, with what its files hold now.
+        """Return the same config, from the same text and variables, with the present content of its files.
 
         Raises ConfigError like :func:`read_config`.
         """
@@ -60,23 +60,24 @@ class Loaded:
 def load(
     path: Path | None, *, environ: Mapping[str, str], sink_types: Mapping[str, type[SinkSettings]]
 ) -> Settings:
-    """The settings alone of what :func:`read_config` reads."""
+    """Return only the settings of what :func:`read_config` reads."""
     return read_config(path, environ=environ, sink_types=sink_types).settings
 
 
 def read_config(
     path: Path | None, *, environ: Mapping[str, str], sink_types: Mapping[str, type[SinkSettings]]
 ) -> Loaded:
-    """Read and validate the whole config; ``path`` None looks in the usual places.
+    """Read and validate the whole config; with ``path`` None, from the usual files.
 
-    Raises ConfigError with all problems, one line each: place, what is wrong, remedy. No secret is in them.
+    Raises ConfigError with all problems, one line each: file and line, key, what is wrong, what to write.
+    No line holds a secret.
     """
     file = path or find_config(environ)
     return _build(_Source(file, _text(file) if file else "", dict(environ), dict(sink_types)))
 
 
 class _Source(NamedTuple):
-    """All that a config is made of, but for the files that it names."""
+    """Everything that a config is made of, except the files that it names."""
 
     file: Path | None
     text: str
@@ -120,7 +121,7 @@ def _nothing_found() -> str:
 
 
 def _text(file: Path) -> str:
-    """What the file says. Raises ConfigError where it can't be read."""
+    """Return the file's text. Raises ConfigError if it can't be read."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -128,22 +129,22 @@ def _text(file: Path) -> str:
         raise ConfigError(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{file}: can't be read: {reason}; correct the path or its rights") from None
+        raise ConfigError(f"{file}: can't be read: {reason}; correct the path or its permissions") from None
 
 
 def _parsed(file: Path, text: str) -> tuple[dict[str, Any], Mapping[document.Path, int], list[Problem]]:
-    """The text's tree, lines and problems. Raises ConfigError where there is nothing to go on with."""
+    """Return the text's tree, lines and problems. Raises ConfigError if there is no mapping to work with."""
     parsed = document.parse(text)
     problems = list(parsed.problems)
     if parsed.value is None and problems:
         raise ConfigError(*(_line(problem, _Places(file, {}, {})) for problem in problems))
     if not isinstance(parsed.value, dict | None):
-        raise ConfigError(f"{file}:1: must be a mapping (controllers:, sinks:, routes:, …)")
+        raise ConfigError(f"{file}:1: must be a mapping; write controllers:, sinks:, routes:, …")
     return parsed.value or {}, parsed.lines, problems
 
 
 def _resolve(tree: Any, folder: Path) -> None:
-    """Paths of files and folders are relative to the config file, wherever the bridge was started."""
+    """Make paths of files and folders relative to the config file, wherever the bridge was started."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
         if isinstance(value, dict | list):
             _resolve(value, folder)
@@ -152,14 +153,14 @@ def _resolve(tree: Any, folder: Path) -> None:
 
 
 class _TreeSource(PydanticBaseSettingsSource):
-    """The file with the environment over it, as pydantic-settings takes it."""
+    """The file with the environment over it, in the form of pydantic-settings."""
 
     def __init__(self, settings_cls: type[BaseSettings], tree: dict[str, Any]) -> None:
         super().__init__(settings_cls)
         self._tree = tree
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  its signature
-        """One field of the tree."""
+        """Return one field of the tree."""
         return self._tree.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -167,7 +168,7 @@ class _TreeSource(PydanticBaseSettingsSource):
 
 
 def _loaded_type(tree: dict[str, Any], sink_types: Mapping[str, type[SinkSettings]]) -> type[Settings]:
-    """Settings that come from this tree, each sink read by the type that it names."""
+    """Return a Settings class that reads this tree, each sink by the type that it names."""
 
     class LoadedSettings(Settings):
         sinks: dict[Name, Annotated[SinkSettings, PlainValidator(partial(_sink, sink_types))]] = Field(
@@ -186,7 +187,7 @@ def _loaded_type(tree: dict[str, Any], sink_types: Mapping[str, type[SinkSetting
 def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSettings:
     known = ", ".join(sorted(sink_types))
     if not isinstance(value, dict):
-        raise ValueError(f"must be a mapping with a type: {known}")  # noqa: TRY004  pydantic wants ValueError
+        raise ValueError(f"must be a mapping with a type; write for example `type: …`, one of {known}")  # noqa: TRY004  pydantic wants ValueError
     name = value.get("type")
     if name is None:
         raise ValueError(f"type: is missing; write one of {known}")
@@ -196,19 +197,19 @@ def _sink(sink_types: Mapping[str, type[SinkSettings]], value: object) -> SinkSe
 
 
 def _remedy(name: str, sink_types: Mapping[str, type[SinkSettings]]) -> str:
-    """What to write for a type that is none: a vendor's name is often one of a type's presets."""
+    """Return what to write for an unknown type: a vendor's name is often a preset of a type."""
     presets = {preset: kind for kind, model in sink_types.items() for preset in model.presets}
     found = closest(name, [*sink_types, *presets])
     if found in presets:
         return f"write `type: {presets[found]}` with `preset: {found}`"
     installed = f"(installed: {', '.join(sorted(sink_types))})"
-    return f'did you mean "{found}"? {installed}' if found else f"write one that is there {installed}"
+    return f'did you mean "{found}"? {installed}' if found else f"write one that is installed {installed}"
 
 
 def _parts(
     tree: dict[str, Any],
 ) -> tuple[list[str], dict[str, str | None], dict[int, RouteSettings], frozenset[int]]:
-    """What the references are checked between, as far as it can be read."""
+    """Return the parts whose references are checked, as far as they can be read."""
     sections = {key: tree.get(key) for key in ("controllers", "sinks", "routes")}
     controllers, sinks, routes = sections.values()
     fallbacks: dict[str, str | None] = {}
@@ -233,7 +234,7 @@ def _route(value: Any) -> RouteSettings | None:
 
 
 def _names(route: Any) -> RouteSettings:
-    """Of a route that is wrong in itself what it names, so that this is looked at as well."""
+    """Return only the names in an invalid route, so that they are checked as well."""
     match = value_at(route, ("match",))
     return RouteSettings.model_construct(
         match=MatchSettings.model_construct(controller=_texts(value_at(match, ("controller",)))),
@@ -247,22 +248,22 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _sorted(problems: Iterable[Problem], places: _Places) -> list[Problem]:
-    """As they stand in the file; one place is named once for one complaint."""
+    """Return the problems in the file's order, each once."""
     unique = dict.fromkeys(problems)
     return sorted(unique, key=lambda problem: problem.line or _line_of(problem.path, places)[0] or 0)
 
 
 def _line_of(path: document.Path, places: _Places) -> tuple[int | None, str | None]:
-    """The line of a path, or of the nearest thing around it; or the variable that it came from."""
+    """Return the line of a path or of its nearest parent, or the variable that it came from."""
     prefixes = [path[:length] for length in range(len(path), -1, -1)]
-    # A variable replaces everything below its path, so what the file says there no longer counts.
+    # A variable replaces everything below its path, so the file's values there no longer count.
     for prefix in prefixes:
         if prefix in places.variables:
             return None, places.variables[prefix]
     for prefix in prefixes:
         if prefix in places.lines and (prefix or not places.variables):
             return places.lines[prefix], None
-        # Nothing in the file comes this close; a part that only the environment makes has a variable below.
+        # The file has nothing this near; a part that only the environment makes has a variable below it.
         below = (
             name for known, name in places.variables.items() if prefix and known[: len(prefix)] == prefix
         )

@@ -1,6 +1,6 @@
-"""What a config says twice must agree: routes and fallbacks name sinks, matchers name controllers.
+"""Checks names that refer to other parts: routes and fallbacks name sinks, matchers name controllers.
 
-Works on parts, so that one wrong part does not hide what is wrong between the others.
+Works on parts, so that one invalid part does not hide errors between the others.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -22,14 +22,16 @@ def reference_problems(
     routes: Mapping[int, RouteSettings],
     broken: Collection[int] = (),
 ) -> Iterator[Problem]:
-    """Every reference that leads nowhere.
+    """Yield every reference to something that does not exist, and every route that is never reached.
 
-    ``fallbacks`` has every sink; of the ``broken`` routes only the names that they hold are known.
+    ``fallbacks`` has every sink; of the ``broken`` routes only the names are known.
     """
     if not controllers:
-        yield Problem(("controllers",), "there is none; add one: `emea: {url: https://cmc.example.net}`")
+        yield Problem(
+            ("controllers",), "there is none; add one, for example `emea: {url: https://cmc.example.net}`"
+        )
     if not fallbacks:
-        yield Problem(("sinks",), "there is none; add one: `screen: {type: console}`")
+        yield Problem(("sinks",), "there is none; add one, for example `screen: {type: console}`")
     if not routes:
         first = min(fallbacks, default="screen")
         yield Problem(("routes",), f"there is none, so nothing would be sent; add `- sinks: [{first}]`")
@@ -61,7 +63,7 @@ def _unknown_names(
 
 def _no_such(kind: str, name: str, known: Collection[str]) -> str:
     hint = did_you_mean(name, known)
-    configured = f"configured are {', '.join(sorted(known))}" if known else f"no {kind} is configured"
+    configured = f"write one of {', '.join(sorted(known))}" if known else f"configure a {kind} first"
     return f"there is no {kind} {name!r}; {hint or configured}"
 
 
@@ -81,18 +83,20 @@ def _bad_fallbacks(fallbacks: Mapping[str, str | None]) -> Iterator[Problem]:
             following = fallbacks.get(following)
         if following == name and name not in reported:
             reported.update(chain)
-            yield Problem(place, f"falls back in a circle ({' → '.join([*chain, name])}); end it with a sink")
+            yield Problem(
+                place, f"falls back in a circle ({' → '.join([*chain, name])}); remove one of these fallbacks"
+            )
 
 
 def ticket_fallback_problems(sinks: Mapping[str, SinkSettings]) -> Iterator[Problem]:
-    """Fallbacks whose tickets nothing would close: only who opens tickets is told when each is over."""
+    """Yield fallbacks whose tickets would never close: only a sink that opens tickets gets their closing."""
     for name, sink in sinks.items():
         other = sinks.get(sink.fallback or "")
         if other is not None and other.opens_tickets and not sink.opens_tickets:
             yield Problem(
                 ("sinks", name, "fallback"),
-                f"{sink.fallback} opens tickets, and nothing would close those that it opens in place of a "
-                "sink that opens none; name one that sends messages",
+                f"{sink.fallback} opens tickets, and nothing would close those that it opens for a sink that "
+                "opens none; name a sink that sends messages",
             )
 
 
@@ -104,17 +108,17 @@ def _unreachable(routes: Mapping[int, RouteSettings], controllers: Collection[st
             if not before.continue_ and _takes_all(before, route, controllers):
                 yield Problem(
                     ("routes", index),
-                    f"is never reached: routes.{earlier} takes all that this one matches; move this one "
+                    f"is never reached, because routes.{earlier} takes all that it matches; move this one "
                     f"above it, or give routes.{earlier} `continue: true`",
                 )
                 break
 
 
 def _takes_all(earlier: RouteSettings, later: RouteSettings, controllers: Collection[str]) -> bool:
-    """Whether nothing is left for ``later``. News of a sink passes by a route that names that sink alone."""
+    """Return True if ``later`` gets nothing. A sink's event skips a route that names only that sink."""
     alone = len(set(earlier.sinks)) == 1 and set(earlier.sinks) != set(later.sinks)
     match = later.match
-    # That news has neither controller nor job, so a route that asks for one never gets it.
+    # A sink's event has neither controller nor job, so a route that matches on one never gets it.
     about_jobs = match.controller or match.feature or match.serial or match.site_id
     if alone and not about_jobs and _taken(match.event, _ABOUT_SINKS):
         return False
@@ -122,7 +126,7 @@ def _takes_all(earlier: RouteSettings, later: RouteSettings, controllers: Collec
 
 
 def _covers(earlier: MatchSettings, later: MatchSettings, controllers: Collection[str]) -> bool:
-    """Whether everything that ``later`` matches, ``earlier`` matches too (it may say no where it does)."""
+    """Return True if ``earlier`` matches everything that ``later`` matches; False also if not sure."""
     return (
         _taken(later.event, _EVENT_TYPES) <= _taken(earlier.event, _EVENT_TYPES)
         and _covers_globs(earlier.controller, later.controller, controllers)
@@ -139,7 +143,7 @@ def _taken(patterns: tuple[str, ...], values: Collection[str]) -> set[str]:
 def _covers_globs(
     earlier: tuple[str, ...], later: tuple[str, ...], values: Collection[str] | None = None
 ) -> bool:
-    """For a field that an event may lack. ``values`` are all that it can have, where they are known."""
+    """Compare a field that an event may lack. ``values`` are all possible values, if known."""
     if not earlier:
         return True
     if values is not None and later:

@@ -15,7 +15,7 @@ from cmc_notify.settings.routes import RouteSettings
 from cmc_notify.settings.suggestions import did_you_mean
 
 NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
-"""A controller's or a sink's name. Two underscores would be ambiguous in a variable's name."""
+"""The pattern of a controller's or a sink's name: ``__`` would be ambiguous in a variable's name."""
 
 _POSTGRESQL = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?(?:\[[^\[\]/]+\]|[^/:@?\[\]\s]*)(?::[0-9]{1,5})?/[^/?\s][^?]*(?:\?.*)?"
@@ -26,12 +26,12 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class StoreSettings(Part):
-    """Where the bridge keeps what it knows."""
+    """The database of the bridge."""
 
     url: SecretStr = SecretStr("sqlite:///data/cmc-notify.db")
     """``sqlite:///path`` (relative to the working directory; four slashes: absolute) or ``postgresql://…``."""
     retention: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
-    """Of events and finished deliveries; never of what a controller still lists, nor of open incidents."""
+    """Of events and finished deliveries; jobs that a controller still lists and open failures stay."""
 
     @field_validator("url")
     @classmethod
@@ -40,10 +40,12 @@ class StoreSettings(Part):
         scheme, _, rest = text.partition("://")
         if scheme == "sqlite":
             if len(rest) < len("/x") or not rest.startswith("/") or "\0" in rest:
-                raise ValueError("must name a file: sqlite:///data/cmc-notify.db, or sqlite:////var/lib/… ")
+                raise ValueError(
+                    "must name a file; write for example sqlite:///data/cmc-notify.db, or sqlite:////var/lib/…"
+                )
         elif scheme in ("postgresql", "postgres"):
             if not _POSTGRESQL.fullmatch(rest):  # not urlsplit, whose errors quote the password
-                raise ValueError("must name a database: postgresql://user@host/database")
+                raise ValueError("must name a database; write for example postgresql://user@host/database")
         else:
             hint = did_you_mean(scheme, ("sqlite", "postgresql")) if rest else None
             raise ValueError(f"must begin with sqlite:/// or postgresql://{f'; {hint}' if hint else ''}")
@@ -55,7 +57,7 @@ class HttpSettings(Part):
 
     listen: str = "127.0.0.1:8080"
     external_url: str | None = None
-    """What links in messages point to; without it no link is written."""
+    """The begin of links in messages; without it messages have no links."""
     token: SecretStr | None = None
 
     @field_validator("listen")
@@ -63,9 +65,9 @@ class HttpSettings(Part):
     def _host_and_port(cls, listen: str) -> str:
         host, _, port = listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  the highest TCP port
-            raise ValueError("must be host:port, such as 127.0.0.1:8080 or [::1]:8080")
+            raise ValueError("must be host:port; write for example 127.0.0.1:8080 or [::1]:8080")
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
-            raise ValueError("an IPv6 address needs brackets: [::1]:8080")
+            raise ValueError("an IPv6 address needs brackets; write for example [::1]:8080")
         return listen
 
     @field_validator("external_url")
@@ -75,15 +77,17 @@ class HttpSettings(Part):
             return None
         parts = web_address(url, "https://bridge.example.net")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must be an address alone, without credentials, ? or #")
+            raise ValueError("must not hold credentials, ? or #; write the address alone")
         return url.rstrip("/")
 
     @field_validator("token")
     @classmethod
     def _can_be_given(cls, token: SecretStr | None) -> SecretStr | None:
         text = "-" if token is None else token.get_secret_value()
-        if not text or text != text.strip():  # no header keeps blanks around its value
-            raise ValueError("must not be empty, nor begin or end with a blank: nobody could sign in with it")
+        if not text or text != text.strip():  # no header keeps spaces around its value
+            raise ValueError(
+                "must not be empty, nor begin or end with a space: nobody could sign in; write one without"
+            )
         return token
 
     @model_validator(mode="after")
@@ -97,17 +101,17 @@ class HttpSettings(Part):
 
     @property
     def host(self) -> str:
-        """The address to listen on, without brackets."""
+        """Return the address to listen on, without brackets."""
         return self.listen.rpartition(":")[0].strip("[]")
 
     @property
     def port(self) -> int:
-        """The port to listen on; 0 lets the system choose."""
+        """Return the port to listen on; 0 lets the system choose."""
         return int(self.listen.rpartition(":")[2])
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the address."""
+        """Return True if only this machine can reach the address."""
         if self.host == "localhost":
             return True
         try:
@@ -117,7 +121,7 @@ class HttpSettings(Part):
 
 
 class LogSettings(Part):
-    """What is logged, and how."""
+    """The log's format and level."""
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -127,14 +131,16 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, LookupError):
-        hint = did_you_mean(name, available_timezones()) or "write one such as Europe/Paris, or UTC"
-        raise ValueError(f"{name!r} is no time zone; {hint}") from None
+        hint = did_you_mean(name, available_timezones()) or "write for example Europe/Paris or UTC"
+        raise ValueError(f"{name!r} is not a time zone; {hint}") from None
     return name
 
 
 def _selective(pattern: re.Pattern[str]) -> re.Pattern[str]:
     if pattern.search(""):
-        raise ValueError("matches the empty text, so it would match everywhere; make it need a character")
+        raise ValueError(
+            "matches the empty text, so it matches everywhere; write one that needs at least one character"
+        )
     return pattern
 
 
@@ -151,14 +157,17 @@ class Settings(Part, BaseSettings):
     redact: Annotated[
         tuple[Annotated[re.Pattern[str], AfterValidator(_selective)], ...], Field(repr=False)
     ] = ()
-    """Removed from error texts before anything is stored. What they match can itself be told from them."""
+    """Expressions; what they match is removed from error texts before anything is stored.
+
+    No repr shows them: they can reveal what they match.
+    """
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """For people; documents stay UTC."""
     templates_dir: Path | None = None
     """Searched before the built-in templates; relative to the config file's folder."""
     shutdown_grace: Duration = 8.0
     heartbeat_url: SecretStr | None = None
-    """Called after each good poll cycle: its silence tells that nothing is watched any more."""
+    """Called after each good poll cycle: when the calls stop, nothing is watched any more."""
     log: LogSettings = LogSettings()
 
     @field_validator("heartbeat_url")
@@ -184,5 +193,5 @@ class Settings(Part, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  as above
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: the environment is read by ``load``, which can say which variable is wrong."""
+        """Take only what is given: ``load`` reads the environment, and can report which variable is wrong."""
         return (init_settings,)

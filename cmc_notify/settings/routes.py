@@ -14,9 +14,9 @@ from cmc_notify.settings.suggestions import did_you_mean
 
 
 def _listed(value: Any) -> Any:
-    """One value stands for a list of one; a number (a serial of digits alone) is a text."""
+    """Return a list for one value, and text for a number (a serial may have only digits)."""
     if isinstance(value, list) and not value:
-        raise ValueError("an empty list matches nothing; name something or remove the key")
+        raise ValueError("an empty list matches nothing; write a value or remove the key")
     items = value if isinstance(value, list | tuple) else (value,)
     return tuple(
         str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in items
@@ -25,16 +25,16 @@ def _listed(value: Any) -> Any:
 
 def _sane_glob(pattern: str) -> str:
     if not pattern or pattern != pattern.strip():
-        raise ValueError("a pattern must not be empty, nor begin or end with a space")
+        raise ValueError("a pattern must not be empty, nor begin or end with a space; write it without")
     opened = pattern.find("[")
     if opened >= 0 and pattern.find("]", opened + 2) < 0:
-        raise ValueError(f"{pattern!r} opens [ and never closes it; write [[] for the character itself")
+        raise ValueError(f"{pattern!r} opens [ and never closes it; write [[] for the character [")
     return pattern
 
 
 def _known_event(pattern: str) -> str:
     if not any(fnmatchcase(event_type, pattern) for event_type in EventType):
-        hint = did_you_mean(pattern, EventType) or f"known are {', '.join(EventType)}"
+        hint = did_you_mean(pattern, EventType) or f"write one of {', '.join(EventType)}"
         raise ValueError(f"{pattern!r} matches no event type; {hint}")
     return pattern
 
@@ -63,9 +63,9 @@ SinkNames = Annotated[
 
 
 class MatchSettings(Part):
-    """What an event must be like. Every key given must match; within a key any one value is enough.
+    """The conditions of a route. Every key given must match; within a key any one value is enough.
 
-    An empty tuple stands for a key that was not given. An event that lacks the field doesn't match.
+    An empty tuple is a key that was not given. An event that lacks the field doesn't match.
     """
 
     event: Events = ()
@@ -76,17 +76,17 @@ class MatchSettings(Part):
 
 
 class RouteSettings(Part):
-    """One route: what it matches (without ``match``: everything) and where that goes."""
+    """One route: the events that it matches (without ``match``: all) and the sinks that get them."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     match: MatchSettings = MatchSettings()
     sinks: SinkNames
     per: Annotated[Literal["job", "failure"], BeforeValidator(_renamed_per)] = "job"
-    """The subject of one ticket, for those of ``sinks`` that open tickets: a job with all its failures, or one
-    failure (controller, serial, feature).
+    """The subject of one ticket, for sinks that open tickets: a job with all its failures, or one failure
+    (controller, serial, feature).
     """
     max_per_job: Annotated[int, Field(ge=1)] = 50
-    """With ``per: failure``: a job with more failures than this gets one ticket, its job's."""
+    """With ``per: failure``: a job with more failures than this gets one ticket for the job."""
     continue_: bool = Field(default=False, alias="continue")
-    """Whether the routes below are asked too."""
+    """True lets a matching event go on to the routes below."""

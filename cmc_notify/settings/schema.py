@@ -1,7 +1,7 @@
 """The config file's JSON Schema (draft 2020-12), for editors: completion, hints, and typos underlined.
 
-It says what a file can hold. What only the whole can tell (a route's sink exists, a file is there) is
-``check``'s to say.
+It describes what a file can hold. What needs the whole config (a route's sink exists, a file is there) only
+``check`` can report.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any]:
-    """The schema, with these sink types."""
+    """Return the schema with these sink types."""
     presets = [preset for each in sink_types.values() for preset in each.presets.values()]
     models: list[type[Part]] = [Settings, ControllerSettings, *sink_types.values(), *presets]
     references, document = models_json_schema(
@@ -51,7 +51,7 @@ def config_schema(sink_types: Mapping[str, type[SinkSettings]]) -> dict[str, Any
 
 
 def _by_preset(plain: type[SinkSettings], references: Mapping[Any, JsonSchemaValue]) -> dict[str, Any]:
-    """What a sink type takes: without a preset, and with each."""
+    """Return the schema of a sink type: without a preset, and with each."""
     if not plain.presets:
         return references[plain, "validation"]
     branches = [
@@ -75,7 +75,7 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Beside each secret ``x`` its ``x_file``, either of which is enough; sections may be left empty."""
+    """Adds ``x_file`` for each secret ``x`` (either is enough), and lets sections be empty."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         result = super().model_schema(schema)
@@ -101,11 +101,11 @@ class _Generator(GenerateJsonSchema):
         schema: core_schema.CoreSchema,  # noqa: ARG002  its signature
         error_info: str,  # noqa: ARG002  its signature
     ) -> JsonSchemaValue:
-        """A third party's type that JSON Schema can't describe: anything goes, and ``check`` decides."""
+        """Allow anything for a plugin's type that JSON Schema can't describe; ``check`` decides."""
         return {}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Without defaults that are whole sections (their keys have their own) or masked secrets."""
+        """Leave out defaults that are whole sections (their keys have their own) or masked secrets."""
         result = super().default_schema(schema)
         if isinstance(result.get("default"), dict) or isinstance(schema.get("default"), SecretStr):
             result = {key: value for key, value in result.items() if key != "default"}

@@ -1,7 +1,7 @@
-"""A validation error in a config author's words: the key, what is wrong, what to write instead.
+"""Explains validation errors to the config's author: the key, what is wrong, what to write instead.
 
-No message repeats a value, except where a validator of ours chose to. Keys are shown only as far as they
-look like keys: ``{password:abc}`` lacks a space and so makes a key of a password.
+No message repeats a value, except those of our own validators. A key is shown only as far as it looks like a
+key: ``{password:abc}`` lacks a space, which makes a password part of a key.
 """
 
 import re
@@ -20,12 +20,12 @@ _KEY = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 def shown(path: Path) -> str:
-    """A path as people write it: ``routes.0.match.event``."""
+    """Return a path in its written form: ``routes.0.match.event``."""
     return ".".join(shown_key(key) for key in path)
 
 
 def shown_key(key: str | int) -> str:
-    """A key, cut where it stops looking like one."""
+    """Return a key, cut where it stops looking like one."""
     text = str(key)
     if _KEY.fullmatch(text):
         return text
@@ -34,7 +34,7 @@ def shown_key(key: str | int) -> str:
 
 
 def explain(error: ValidationError, tree: Any, config_types: ConfigTypes) -> Iterable[Problem]:
-    """One problem for each place. Where every alternative of a place failed, their messages are joined."""
+    """Return one problem for each path; the messages of a path's alternatives are joined."""
     messages: dict[Path, list[str]] = {}
     for details in error.errors(include_input=False, include_url=False):
         path = _path(details, tree)
@@ -49,7 +49,7 @@ def explain(error: ValidationError, tree: Any, config_types: ConfigTypes) -> Ite
 
 
 def _path(details: ErrorDetails, tree: Any) -> Path:
-    """Where the error is, without the labels of union members that pydantic puts between."""
+    """Return the error's path, without the labels of union members that pydantic adds."""
     path: list[str | int] = []
     location = details["loc"]
     for index, key in enumerate(location):
@@ -78,26 +78,30 @@ def _message(details: ErrorDetails, path: Path, tree: Any, config_types: ConfigT
         case "literal_error" | "enum":
             choices = re.findall(r"'([^']+)'", context["expected"])
             hint = did_you_mean(value, choices) if isinstance(value, str) else None
-            message = f"must be one of {', '.join(choices)}{f'; {hint}' if hint else ''}"
+            message = f"is not valid; write one of {', '.join(choices)}{f'; {hint}' if hint else ''}"
         case "string_type" if isinstance(value, int | float):
-            message = "must be a text; put the value in quotes"
+            message = "must be text; put the value in quotes"
         case "model_type" | "dict_type" | "model_attributes_type":
-            message = f"must be a mapping, `key: value` in lines of its own{_known(config_types.keys(path))}"
+            message = (
+                f"must be a mapping; write `key: value` on lines of its own{_known(config_types.keys(path))}"
+            )
         case _ if kind in _TEXTS:
             message = _TEXTS[kind].format(**context)
     return message
 
 
-_WHOLE = "must be a whole number"
-_NUMBER = "must be a number, or a duration such as 30s where one is meant"
-_TRUTH = "must be true or false"
+_WHOLE = "is not a whole number; write digits only, for example 4"
+_NUMBER = "is not a number; write for example 30, or 30s where a duration belongs"
+_TRUTH = "is neither true nor false; write one of them"
 _TEXTS = {
-    "string_type": "must be one text",
-    "string_pattern_mismatch": "is no name; write small letters, digits, single underscores, a letter first",
-    "tuple_type": "must be a list, such as [a, b]",
-    "list_type": "must be a list, such as [a, b]",
-    "pattern_regex": "is no regular expression; put a backslash before what is meant literally",
-    "too_short": "must not be empty",
+    "string_type": "must be one text; write it in quotes",
+    "string_pattern_mismatch": (
+        "is not a valid name; write lowercase letters, digits and single underscores, a letter first"
+    ),
+    "tuple_type": "must be a list; write for example [a, b]",
+    "list_type": "must be a list; write for example [a, b]",
+    "pattern_regex": "is not a regular expression; write a backslash before each special character",
+    "too_short": "is empty; write at least one entry",
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,
     "int_from_float": _WHOLE,
@@ -106,18 +110,18 @@ _TEXTS = {
     "finite_number": _NUMBER,
     "bool_type": _TRUTH,
     "bool_parsing": _TRUTH,
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "is too small; write more than {gt:g}",
+    "greater_than_equal": "is too small; write at least {ge:g}",
+    "less_than": "is too large; write less than {lt:g}",
+    "less_than_equal": "is too large; write at most {le:g}",
 }
-"""By pydantic's error type; what is not here keeps pydantic's own words, which hold no value."""
+"""By pydantic's error type; any other keeps pydantic's own words, which hold no value."""
 
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:
-    """What to say of a key that its place does not know."""
+    """Return the message for a key that is not known at its path."""
     if ":" in key or " " in key:
-        return "is no key; write `key: value`, with a space after the colon"
+        return "is not a key; write `key: value`, with a space after the colon"
     return f"unknown key; {did_you_mean(key, known) or f'remove it{_known(known)}'}"
 
 

@@ -30,7 +30,7 @@ def settings(**given: Any) -> SlackSettings:
         ({"token": "xoxb-s3cr3t\nx", "channel": "#n"}, "line break"),
         (
             {"token": "xoxb-s3cr3t", "channel": "#n", "api_url": "slack.com"},
-            "must be an address such as https://slack.com/api/",
+            "must be an address; write for example https://slack.com/api/",
         ),
     ],
 )
