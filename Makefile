@@ -35,7 +35,11 @@ wheel: .venv/.dev ## the installable package, into dist/
 ##@ Develop
 .PHONY: test
 test: .venv/.dev ## every test, JOBS at a time (many wait more than they work); ARGS goes to pytest
-	$(venv) -m pytest -n $(JOBS) --dist load --maxschedchunk 1 $(ARGS)
+	$(venv) -m pytest -n $(JOBS) --dist load --maxschedchunk 1 --ignore=tests/peers $(ARGS)
+
+.PHONY: peers
+peers: .venv/.peers ## tests against real programs (Postfix, nginx, PgBouncer …); what is missing is skipped
+	$(venv) -m pytest tests/peers $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## style, format, types, and the bands between modules
@@ -73,7 +77,7 @@ pictures: .venv/.dev ## the pictures of messages in README and docs, with Chromi
 constraints: ## write constraints.txt anew with today's versions
 	rm -rf build/constraints && mkdir -p build
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet '.[dev,postgres,apprise,pictures]'
+	build/constraints/bin/python -m pip install --quiet '.[dev,postgres,apprise,pictures,peers]'
 	sed -n '/^#/p' constraints.txt > build/constraints.txt
 	build/constraints/bin/python -m pip freeze --exclude cmc-notify >> build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -108,3 +112,12 @@ help: ## this list
 	@echo "installing into .venv, with what tests need …"
 	@$(pip) --editable '.[dev]'
 	@touch $@ .venv/.run
+
+# npm packages are the vendors' types and schemas; without npm the tests that need them are skipped.
+.venv/.peers: .venv/.dev tests/peers/package.json
+	@echo "installing what the tests with real peers need …"
+	@$(pip) --editable '.[dev,peers]'
+	@mkdir -p .venv/peers && cp tests/peers/package.json .venv/peers/
+	@if command -v npm >/dev/null; then npm install --prefix .venv/peers --silent --no-audit --no-fund \
+		--no-package-lock --ignore-scripts; else echo "npm is missing: the vendors' types are not checked"; fi
+	@touch $@

@@ -1,4 +1,4 @@
-"""Our payloads held against what the vendors publish: Slack's types, Jira's document schema, Teams' parser."""
+"""Our payloads against what the vendors publish: Slack's types, Jira's schema, Teams' parser."""
 
 import json
 from collections.abc import Iterator
@@ -25,6 +25,11 @@ JIRA = {
     "auth": {"method": "basic", "username": "cmc", "password": "s3cr3ttoken"},
     "options": {"project": "NET", "issue_type": "Incident"},
 }
+WRONG_CARD = {
+    "type": "AdaptiveCard",
+    "version": "1.4",
+    "body": [{"type": "TextBlock", "text": "x", "size": "huge"}, {"type": "Nonsense"}],
+}
 TEAMS = {"type": "webhook", "preset": "teams", "url": "https://teams.example.net/workflow"}
 
 
@@ -48,7 +53,7 @@ def previews(plugin: SinkPlugin, config: dict[str, Any]) -> Iterator[tuple[Event
 
 
 async def test_slack_messages_have_slacks_types(tmp_path: Path) -> None:
-    """tsc finds no fault in any message, with the vendor's own types."""
+    """The compiler finds no fault in any message, by the vendor's own types."""
     types = node_module("@slack/types")
     compiler = node_module("typescript") / "bin" / "tsc"
     messages = [
@@ -108,7 +113,7 @@ async def test_teams_cards_parse(tmp_path: Path) -> None:
         for attachment in found.get("attachments", [])
     ]
     assert len(cards) >= len(events())
-    (tmp_path / "cards.json").write_text(json.dumps([*cards, {"type": "AdaptiveCard", "body": 7}]))
+    (tmp_path / "cards.json").write_text(json.dumps([*cards, WRONG_CARD]))
     (tmp_path / "parse.cjs").write_text(
         f"""
 globalThis.self = globalThis;
