@@ -1,6 +1,6 @@
-"""What operators see of the bridge: log lines and metrics. Neither ever holds a secret.
+"""Log lines and metrics: the bridge as operators see it. Neither ever holds a secret.
 
-Log lines of the bridge and of its libraries leave through one pipe, in one format, one line each (only
+Log lines of the bridge and of its libraries go to one stream, in one format, one line each (only
 tracebacks take more, and only in the ``console`` format). Field names are those of docs/operations.md.
 """
 
@@ -40,10 +40,10 @@ _SECRET_TEXT = (
 
 
 def remove_secrets(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """A structlog processor: values under keys that look like secrets go, at any depth, and so do
-    passwords in addresses, authorization headers and signatures inside texts.
+    """Remove secrets from a log line, as a structlog processor.
 
-    It is a safety net: callers still must not log secrets.
+    It removes values under keys that look like secrets, at any depth, and passwords in addresses,
+    authorization headers and signatures inside texts. It is a safety net: callers still must not log secrets.
     """
     return {key: _without_secrets(key, value) for key, value in event_dict.items()}
 
@@ -63,7 +63,7 @@ def _without_secrets(key: object, value: object) -> object:
 
 
 def _one_harmless_line(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """For terminals: no text of a controller may move the cursor or forge a line."""
+    """Make each value safe for a terminal: no text of a controller may move the cursor or forge a line."""
     for key, value in event_dict.items():
         if isinstance(value, str):
             clean = visible(value).encode("utf-8", "backslashreplace").decode("utf-8")
@@ -72,14 +72,14 @@ def _one_harmless_line(_logger: WrappedLogger, _method: str, event_dict: EventDi
 
 
 def configure_logging(
-    format: Literal["json", "console"],  # noqa: A002  the word of the config file
+    format: Literal["json", "console"],  # noqa: A002  the key in the config file
     level: Literal["debug", "info", "warning", "error"],
     stream: TextIO,
 ) -> None:
-    """Send every log line, ours and the libraries', to ``stream``. May be called again after a reload.
+    """Send every log line, our own and the libraries', to ``stream``. May be called again after a reload.
 
-    Libraries speak from warning on, with ``debug`` from info on: their own debug lines hold statements
-    and bodies, where secrets can be.
+    Lines of libraries appear from warning on, with ``debug`` from info on: their own debug lines hold
+    statements and bodies, which can contain secrets.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -104,7 +104,7 @@ def configure_logging(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # Before the renderer sees it: its pretty tracebacks show variables, and those can be secrets.
+                # Before the renderer: its pretty tracebacks show variables, which can be secrets.
                 structlog.processors.format_exc_info,
                 remove_secrets,
                 *_renderer(format, stream),
@@ -136,27 +136,27 @@ def _renderer(style: Literal["json", "console"], stream: TextIO) -> list[Process
 
 
 class LoggedReasons:
-    """Which reasons of an outage were logged: each once, and of many no more than a few.
+    """The reasons of an outage that were logged: each once, and at most ``MOST`` of them.
 
-    What breaks a connection is often not why the next one can't be had, and that names the remedy. A reason
-    that is never twice the same must not fill the log.
+    The reason that ends a connection is often not the reason that prevents the next one, and only that names
+    the remedy. A reason that changes each time must not fill the log.
     """
 
     MOST = 5
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def is_new(self, reason: str) -> bool:
-        """Whether to log this one, which counts as logged from now on."""
-        if reason in self._told or len(self._told) >= self.MOST:
+        """Return True if this one is to be logged; from now on it counts as logged."""
+        if reason in self._logged or len(self._logged) >= self.MOST:
             return False
-        self._told.add(reason)
+        self._logged.add(reason)
         return True
 
     def clear(self) -> None:
-        """The outage is over."""
-        self._told.clear()
+        """Forget the reasons: the outage has ended."""
+        self._logged.clear()
 
 
 # --- metrics ------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
 class _Registry(CollectorRegistry):
-    """Without the ``_created`` series, which double every counter and which nobody asks for."""
+    """A registry without the ``_created`` series: they double every counter, and nobody needs them."""
 
     def collect(self) -> Iterable[Metric]:
         for metric in super().collect():
@@ -174,7 +174,7 @@ class _Registry(CollectorRegistry):
 
 
 class Metrics:
-    """Every metric of one bridge, in a registry of its own. Labels stay few and hold no outside text."""
+    """Every metric of one bridge, in its own registry. Labels are few and hold no text from outside."""
 
     def __init__(self, version: str = __version__) -> None:
         self.registry = _Registry()
@@ -198,18 +198,18 @@ class Metrics:
         )
         self.poll_seconds = seconds("poll_seconds", "Duration of one poll up to its commit.", "controller")
         self.last_poll_timestamp_seconds = gauge(
-            "last_poll_timestamp_seconds", "Unix time when a poll last went through.", "controller"
+            "last_poll_timestamp_seconds", "Unix time of the last successful poll.", "controller"
         )
         self.controller_up = gauge(
             "controller_up", "1 after a good poll, 0 after a failed one.", "controller"
         )
-        self.leads = gauge("leads", "1 where this process polls the controller, else 0.", "controller")
+        self.leads = gauge("leads", "1 if this process polls the controller, else 0.", "controller")
         self.poll_lag_seconds = gauge(
-            "poll_lag_seconds", "Age of the last poll that went through, by any replica.", "controller"
+            "poll_lag_seconds", "Age of the last successful poll, by any replica.", "controller"
         )
         self.jobs_open = gauge("jobs_open", "Jobs that have not reached an end.", "controller")
         self.failures_open = gauge(
-            "failures_open", "Told failures (serial and feature) that have not recovered.", "controller"
+            "failures_open", "Announced failures (serial and feature) that have not recovered.", "controller"
         )
         self.malformed_jobs = gauge(
             "malformed_jobs", "Jobs of the last full list that could not be read.", "controller"
@@ -231,37 +231,39 @@ class Metrics:
             "outbox_oldest_seconds", "Age of the oldest pending delivery, 0 with none.", "sink"
         )
         self.sink_blocked = gauge("sink_blocked", "1 while the sink waits for an operator.", "sink")
-        self.sink_paused = gauge(
-            "sink_paused",
-            "1 while the sink rests, until it takes a message again: it asked for it, or it keeps failing.",
-            "sink",
+        self.sink_circuit_open = gauge(
+            "sink_circuit_open", "1 after several failures in a row, until a message is accepted.", "sink"
+        )
+        self.sink_throttled = gauge(
+            "sink_throttled", "1 after Retry-After, until a message that was sent later is accepted.", "sink"
         )
         self.heartbeats_total = counter(
             "heartbeats_total", "Calls of heartbeat_url by result: ok, failed.", "result"
         )
         self.chat_actions_total = counter(
             "chat_actions_total",
-            "What people did from chat by outcome: done, refused, outdated, failed, forged, unreadable.",
+            "Actions of people from chat by outcome: done, refused, outdated, failed, forged, unreadable.",
             "sink",
             "action",
             "outcome",
         )
-        self.chat_sockets = gauge(
-            "chat_sockets", "1 while what people press comes in by Socket Mode, else 0.", "sink"
-        )
+        self.chat_sockets = gauge("chat_sockets", "1 while the Socket Mode connection is up, else 0.", "sink")
         self.chat_socket_outages_total = counter(
             "chat_socket_outages_total", "Times that the Socket Mode connection was lost or refused.", "sink"
         )
         self.loop_stall_seconds = seconds(
-            "loop_stall_seconds", "How late the event loop was, looked at four times a second."
+            "loop_stall_seconds", "Delay of the event loop, measured four times a second."
         )
         self.template_fallbacks_total = counter(
-            "template_fallbacks_total", "Plain messages sent for a failed template.", "sink_type", "template"
+            "template_fallbacks_total",
+            "Plain messages sent because a template failed.",
+            "sink_type",
+            "template",
         )
-        self.build_info = gauge("build_info", "1; the version stands in the label.", "version")
+        self.build_info = gauge("build_info", "1; the label holds the version.", "version")
         self.build_info.labels(version=version).set(1)
         ProcessCollector(namespace="cmc_notify", registry=self.registry)
 
     def render(self) -> bytes:
-        """Everything in the Prometheus text format, version 0.0.4."""
+        """Return all metrics in the Prometheus text format, version 0.0.4."""
         return generate_latest(self.registry)

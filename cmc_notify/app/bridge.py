@@ -122,9 +122,16 @@ class Bridge:
         if self._engine is None:
             return []
         dispatcher = self._engine.dispatcher
-        blocked, resting = dispatcher.blocked, dispatcher.resting
+        blocked, circuit_open = dispatcher.blocked, dispatcher.circuit_open
+        throttled = dispatcher.throttled
         return [
-            LiveSink(name=name, type=sink.type, blocked=blocked.get(name), resting=resting.get(name))
+            LiveSink(
+                name=name,
+                type=sink.type,
+                blocked=blocked.get(name),
+                circuit_open=circuit_open.get(name),
+                throttled=throttled.get(name),
+            )
             for name, sink in self._settings.sinks.items()
         ]
 
@@ -178,7 +185,7 @@ class Bridge:
             links=self._links,
             token=self._token_now,
             listen_host=self._http.host,
-            actions=opened.store.acting,
+            actions=opened.store.chat_actions,
             chat=lambda: self._engine.chat if self._engine else None,
             timezone=lambda: ZoneInfo(self._settings.timezone),
             clock=self._clock,

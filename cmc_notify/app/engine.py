@@ -80,14 +80,16 @@ class Engine:
             clock=clock,
             metrics=metrics,
             sign_link=self._sign_link,
-            sink_events=SinkEventRules(store=store.announcements, routes=notify_rules.routes, sinks=notify_rules.sinks),
+            sink_events=SinkEventRules(
+                store=store.sink_events, routes=notify_rules.routes, sinks=notify_rules.sinks
+            ),
         )
         self.controllers = {name: Controller(name, found) for name, found in settings.controllers.items()}
         self.chat = ChatOps(
             settings.sinks,
             self.controllers,
             CommandContext(tuple(settings.controllers), self._sink_troubles, settings.http.external_url),
-            actions=store.acting,
+            actions=store.chat_actions,
             ledger=store.ledger,
             silences=store.silences,
             on_message_due=self.dispatcher.wake,
@@ -132,7 +134,9 @@ class Engine:
                 self._scheduler.start_polling(name, None)
         if self.election:
             self.election.serve(self.pollers, self._scheduler, sinks=self.sinks)
-        self._scheduler.every(HOUSEKEEPING_EVERY, self._housekeeper.delete_old, "housekeeping", first=HOUSEKEEPING_FIRST)
+        self._scheduler.every(
+            HOUSEKEEPING_EVERY, self._housekeeper.delete_old, "housekeeping", first=HOUSEKEEPING_FIRST
+        )
         self._scheduler.every(UNSERVED_EVERY, self._housekeeper.end_unserved, "unserved")
         self.dispatcher.start()
         self.chat.start()
@@ -184,12 +188,17 @@ class Engine:
             for gauge in of_controllers:
                 gauge.remove(name)
         for name in self.settings.sinks.keys() - successor.sinks.keys():
-            for gauge in (metrics.sink_blocked, metrics.sink_paused, metrics.chat_sockets):
+            for gauge in (
+                metrics.sink_blocked,
+                metrics.sink_circuit_open,
+                metrics.sink_throttled,
+                metrics.chat_sockets,
+            ):
                 gauge.remove(name)
 
     def _sink_troubles(self) -> dict[str, str]:
         """By sink, why it takes nothing just now."""
-        return self.dispatcher.resting | self.dispatcher.blocked
+        return self.dispatcher.throttled | self.dispatcher.circuit_open | self.dispatcher.blocked
 
     def _cautions(self) -> list[str]:
         """One line for each weak key: the controllers' own words say more than the general ones."""

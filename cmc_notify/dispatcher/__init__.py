@@ -1,4 +1,4 @@
-"""Delivering: what is due in the outbox goes to its sink, and what came of it is written down."""
+"""Send the due deliveries of the outbox to their sinks, and record each outcome."""
 
 from cmc_notify.dispatcher.dispatcher import Dispatcher
 from cmc_notify.dispatcher.sink_policy import SinkPolicy

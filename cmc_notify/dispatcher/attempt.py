@@ -1,4 +1,4 @@
-"""One send, whatever a sink does: bounded in time, and an exception is an outcome too."""
+"""One attempt at a sink: limited in time, and an exception becomes an outcome too."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,13 +15,21 @@ from cmc_notify.ports import Claim, Delivery, Message, Outbox, Posting, Sink
 
 _log = structlog.get_logger(__name__)
 
-OUTCOME_LABELS = {Sent: "sent", RetryLater: "retry", Unclear: "unclear", Rejected: "rejected", Blocked: "blocked"}
-"""Each with its word in the metrics."""
+OUTCOME_LABELS = {
+    Sent: "sent",
+    RetryLater: "retry",
+    Unclear: "unclear",
+    Rejected: "rejected",
+    Blocked: "blocked",
+}
+"""The words of the outcomes in the metrics."""
 
 
 def _validated(outcome: SendOutcome) -> SendOutcome:
-    """The outcome as it can be judged and written down: a third party's sink may have no type checker, and
-    what it accepted must not be sent again because its receipt is a number. Raises TypeError for no outcome.
+    """Return the outcome with fields of the right types. Raises TypeError for anything but an outcome.
+
+    A third-party sink may have no type checker, and an accepted message must not be sent again because its
+    receipt is a number.
     """
     match outcome:
         case Sent(receipt):
@@ -35,11 +43,11 @@ def _validated(outcome: SendOutcome) -> SendOutcome:
             return Rejected(str(reason))
         case Blocked(reason):
             return Blocked(str(reason))
-    raise TypeError(f"no outcome but {type(outcome).__name__}")
+    raise TypeError(f"{type(outcome).__name__} is not an outcome")
 
 
 class Attempts:
-    """Makes attempts at one sink, of at most ``timeout`` seconds, and ``margin`` more until it is cut off."""
+    """Makes attempts at one sink. Each is cancelled ``margin`` seconds after its ``timeout``, in seconds."""
 
     def __init__(
         self,
@@ -57,7 +65,7 @@ class Attempts:
         self._sign_link = sign_link
 
     async def make(self, claim: Claim) -> SendOutcome:
-        """Send it once. Raises nothing, unless the task that calls is cancelled."""
+        """Send the delivery once. Raises nothing, unless the calling task is cancelled."""
         delivery = claim.delivery
 
         async def record(part: str, receipt: str, *, posting: Posting | None = None) -> None:
@@ -69,13 +77,15 @@ class Attempts:
             async with asyncio.timeout(self._timeout + self._margin):
                 outcome = _validated(await self._sink.send(self._message(claim), record))
         except TimeoutError:
-            return Unclear(f"no answer within {self._timeout:g} s")
+            return Unclear(f"no response within {self._timeout:g} s")
         except StoreError as error:
             return Unclear(f"the store failed while sending: {error}")
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            return self._bug(delivery, error)  # not ours: something inside the sink was cancelled
+            return self._bug(
+                delivery, error
+            )  # not our own cancellation: something inside the sink was cancelled
         except Exception as error:  # noqa: BLE001  a third-party sink must not stop the others
             return self._bug(delivery, error)
         return outcome

@@ -1,6 +1,6 @@
-"""Sends what is due: at least once, under a key that stays the same across retries, crashes and replicas.
+"""Send due deliveries: at least once, under a key that stays the same across retries, crashes and replicas.
 
-Each sink has a worker of its own, so that a dead or slow receiver costs the others nothing.
+Each sink has its own worker, so that a dead or slow receiver does not affect the others.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from cmc_notify.telemetry import Metrics
 _log = structlog.get_logger(__name__)
 
 CANCEL_GRACE = 1.0
-"""Seconds that a cancelled task gets to end; a sink that swallows its cancellation holds nothing up."""
+"""Seconds that a cancelled task gets to end; a sink that ignores its cancellation delays nothing."""
 
 
 class Dispatcher:
@@ -36,8 +36,9 @@ class Dispatcher:
         sign_link: Callable[[Event], str | None] = lambda _event: None,
         sink_events: SinkEventRules | None = None,
     ) -> None:
-        """``owner`` names this process in leases; ``sign_link`` gives the address of an event's page;
-        with ``sink_events``, the other sinks are told of one that fails.
+        """``owner`` names this process in leases; ``sign_link`` returns the address of an event's page.
+
+        With ``sink_events``, the other sinks are notified of one that fails.
         """
         self._workers = {
             name: Worker(
@@ -50,7 +51,9 @@ class Dispatcher:
                 metrics=metrics,
                 sign_link=sign_link,
                 on_fallback=self.wake,
-                watch=SinkWatch(name, sink_events, clock=clock, on_committed=self.wake) if sink_events else None,
+                watch=SinkWatch(name, sink_events, clock=clock, on_committed=self.wake)
+                if sink_events
+                else None,
             )
             for name, sink in sinks.items()
         }
@@ -59,16 +62,21 @@ class Dispatcher:
 
     @property
     def blocked(self) -> dict[str, str]:
-        """The sinks that wait for an operator, each with the reason."""
+        """The blocked sinks, each with the reason: an operator must act."""
         return {name: reason for name, worker in self._workers.items() if (reason := worker.blocked)}
 
     @property
-    def resting(self) -> dict[str, str]:
-        """The sinks that are spared for a while, each with the reason."""
-        return {name: reason for name, worker in self._workers.items() if (reason := worker.resting)}
+    def circuit_open(self) -> dict[str, str]:
+        """The sinks with an open or half-open circuit, each with the reason."""
+        return {name: reason for name, worker in self._workers.items() if (reason := worker.circuit_open)}
+
+    @property
+    def throttled(self) -> dict[str, str]:
+        """The sinks whose receiver asked for a pause (Retry-After), each with the reason."""
+        return {name: reason for name, worker in self._workers.items() if (reason := worker.throttled)}
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._tasks = [
             asyncio.create_task(worker.run(), name=f"deliver:{name}")
             for name, worker in self._workers.items()
@@ -84,17 +92,19 @@ class Dispatcher:
             worker.wake.set()
 
     async def stop(self, grace: float) -> None:
-        """Claim nothing more, let what is in flight finish for up to ``grace`` seconds, leave the rest.
+        """Claim nothing more, let attempts in flight finish for up to ``grace`` seconds, leave the rest.
 
-        What is cut short stays leased, and comes back under the same key, marked unclear. What was claimed
-        and not begun is given back.
+        A delivery whose attempt is cancelled stays leased, and comes back under the same key, marked
+        unclear. A delivery that was claimed and not yet sent is given back.
         """
         for worker in self._workers.values():
             worker.stopping = True
         self.wake()
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
-        await _wait_then_cancel(self._tasks, max(grace, CANCEL_GRACE))  # a claim that is cut off would leave its leases
+        await _wait_then_cancel(
+            self._tasks, max(grace, CANCEL_GRACE)
+        )  # a claim that is cancelled would leave its leases
         in_flight = [task for worker in self._workers.values() for task in worker.in_flight]
         if in_flight:
             _log.info("dispatcher.finishing", in_flight=len(in_flight))
@@ -104,7 +114,7 @@ class Dispatcher:
 
 
 async def _wait_then_cancel(tasks: Collection[asyncio.Task[None]], within: float) -> int:
-    """Wait for the tasks, then cancel those that are left; returns how many these were."""
+    """Wait for the tasks, then cancel those that still run; returns their number."""
     if not tasks:
         return 0
     _done, late = await asyncio.wait(tasks, timeout=within)

@@ -1,4 +1,4 @@
-"""Says once that the store is away from a sink's deliveries, for each reason, and once that it is back."""
+"""Log each reason of a store outage once, as one sink's worker sees it, and its end once."""
 
 from time import monotonic
 
@@ -11,7 +11,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreOutage:
-    """Of the store, as the worker of one sink sees it."""
+    """An outage of the store, as the worker of one sink sees it."""
 
     def __init__(self, sink: str) -> None:
         self._sink = sink
@@ -20,18 +20,18 @@ class StoreOutage:
 
     @property
     def ongoing(self) -> bool:
-        """Whether the store failed when it was last asked."""
+        """True if the last call of the store failed."""
         return self._since is not None
 
     def note_failure(self, error: StoreError) -> None:
-        """The store failed."""
+        """Note that a call of the store failed."""
         if self._since is None:
             self._since = monotonic()
         if self._reasons.is_new(reason := str(error)):
             _log.error("outbox.unavailable", sink=self._sink, error=reason)
 
     def note_recovery(self) -> None:
-        """The store answers again."""
+        """Note that the store works again."""
         if self._since is not None:
             _log.info("outbox.available", sink=self._sink, away=round(monotonic() - self._since, 1))
             self._since = None

@@ -1,7 +1,7 @@
-"""Writes down what came of each attempt: a known outcome is not lost while this process lives.
+"""Record the result of each attempt: a known outcome is not lost while this process lives.
 
-While the store refuses, the verdict is kept and written as soon as the store takes it, however long that
-takes. Meanwhile it is *owed*, and its sink is given nothing else to do.
+While the store fails, the result is kept and written as soon as the store accepts it, however long that
+takes. Meanwhile its sink gets no other deliveries.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from cmc_notify.ports import Claim, Delivery, Outbox
 _log = structlog.get_logger(__name__)
 
 STORE_RETRY_AFTER = 1.0
-"""Seconds to wait before the store is asked again after it failed."""
+"""Seconds to wait before the store is tried again after a failure."""
 
 
 class Recorder:
-    """The verdicts of one sink."""
+    """Records the results of one sink."""
 
     def __init__(self, outbox: Outbox, *, owner: str) -> None:
         self._outbox = outbox
@@ -30,16 +30,16 @@ class Recorder:
 
     @property
     def has_unrecorded(self) -> bool:
-        """Whether a verdict waits for the store."""
+        """True if a result waits for the store."""
         return bool(self._unrecorded)
 
-    async def record(self, delivery: Delivery, verdict: AttemptResult) -> None:
-        """Write the verdict; returns once the store has it, or has given the delivery to another."""
+    async def record(self, delivery: Delivery, result: AttemptResult) -> None:
+        """Write the result; returns once the store has it, or has given the delivery to another replica."""
         ours = None
         try:
             while ours is None:
                 try:
-                    ours = await self._outbox.record(delivery.id, owner=self._owner, verdict=verdict)
+                    ours = await self._outbox.record(delivery.id, owner=self._owner, result=result)
                 except StoreError as error:
                     self._note_unrecorded(delivery, error)
                     await asyncio.sleep(STORE_RETRY_AFTER)
@@ -54,21 +54,21 @@ class Recorder:
         self._unrecorded.add(delivery.id)
 
     async def give_back(self, claims: Iterable[Claim]) -> None:
-        """End the leases of what was not begun: it is as it was. Raises StoreError."""
+        """End the leases of deliveries that were not sent; nothing else changes. Raises StoreError."""
         for claim in claims:
             untried = AttemptResult(
                 state=DeliveryState.PENDING, unclear=claim.delivery.unclear, counts_as_attempt=False
             )
-            await self._outbox.record(claim.delivery.id, owner=self._owner, verdict=untried)
+            await self._outbox.record(claim.delivery.id, owner=self._owner, result=untried)
 
 
-def log_result(verdict: AttemptResult, delivery: Delivery, *, fallback: str | None) -> None:
-    """Tell what an attempt came to."""
+def log_result(result: AttemptResult, delivery: Delivery, *, fallback: str | None) -> None:
+    """Log the result of an attempt."""
     fields = {"sink": delivery.sink, "delivery": delivery.id, "attempt": delivery.attempts + 1}
-    match verdict.state:
+    match result.state:
         case DeliveryState.SENT:
-            _log.info("delivery.sent", **fields, receipt=verdict.receipt)
+            _log.info("delivery.sent", **fields, receipt=result.receipt)
         case DeliveryState.DEAD:
-            _log.error("delivery.dead", **fields, reason=verdict.error, fallback=fallback)
+            _log.error("delivery.dead", **fields, reason=result.error, fallback=fallback)
         case _:
-            _log.warning("delivery.retry", **fields, reason=verdict.error, due_at=rfc3339(verdict.due_at))
+            _log.warning("delivery.retry", **fields, reason=result.error, due_at=rfc3339(result.due_at))

@@ -1,4 +1,4 @@
-"""How a sink is served, and what is sent elsewhere in its place."""
+"""The delivery settings of a sink, and the delivery that its fallback gets."""
 
 from msgspec import Struct
 
@@ -10,26 +10,26 @@ from cmc_notify.ports import Claim
 
 
 class SinkPolicy(Struct, frozen=True, kw_only=True):
-    """How a sink is served. ``timeout`` is that of one attempt, in seconds."""
+    """The delivery settings of a sink. ``timeout`` is that of one attempt, in seconds."""
 
     timeout: float
     concurrency: int
     retry: RetryPolicy
     fallback: str | None = None
     send_resolved: bool = True
-    """Whether it is told of recoveries, its own and those handed over."""
+    """True if it is notified of recoveries, its own and those that it gets as a fallback."""
     tickets: bool = False
-    """Whether it opens tickets."""
+    """True if it opens tickets."""
 
 
 def fallback_delivery(
     claim: Claim, policy: SinkPolicy, fallback_policy: SinkPolicy | None, *, now: float
 ) -> NewDelivery | None:
-    """The delivery that the fallback gets in this one's place; None where there is none.
+    """Return the delivery that the fallback gets if this one is given up; None if it gets none.
 
-    A sink hears nothing of itself, nor of recoveries where it wants none. An interim state is no loss, for
-    what comes after it is told; nor is what would only have brought something up to date there, nor what
-    was taken once and is only sent anew.
+    A sink is not notified of itself, nor of recoveries if it does not want them. An interim state is not
+    sent, because a later state follows; nor is a mere update of a message, nor a delivery that was accepted
+    once and is only sent again.
     """
     event, dead = claim.event, claim.delivery
     if policy.fallback is None or fallback_policy is None:
@@ -46,8 +46,8 @@ def fallback_delivery(
     if policy.tickets and not fallback_policy.tickets:
         purpose = Purpose.NOTIFY
         if event.recoveries or (dead.purpose is Purpose.CLOSE and dead.subject.startswith(JOB_PREFIX)):
-            subject = f"event:{dead.id}"  # the ticket's job need not be the one that the event is about
-        elif dead.subject.startswith(FAILURE_PREFIX):  # one message tells what a ticket for each would have
+            subject = f"event:{dead.id}"  # the job of the ticket may be another than the event's
+        elif dead.subject.startswith(FAILURE_PREFIX):  # one message instead of a ticket for each
             subject, shown = f"event:{dead.event_id}", None
     return NewDelivery(
         id=f"{dead.event_id}-{policy.fallback}-for-{dead.id.removeprefix(dead.event_id).lstrip('-')}",
@@ -64,7 +64,7 @@ def fallback_delivery(
 
 
 def fallback_needs_end(claim: Claim, fallback_policy: SinkPolicy | None) -> bool:
-    """Whether a fallback that was handed what this delivery ends has to hear of the end, too."""
+    """Return True if the fallback must be notified too when this delivery ends something that it has got."""
     if claim.event.recoveries:
         return True
     return claim.delivery.purpose is Purpose.CLOSE and fallback_policy is not None and fallback_policy.tickets

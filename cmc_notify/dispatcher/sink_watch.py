@@ -1,7 +1,7 @@
-"""Tells, through the other sinks, that deliveries to a sink keep failing, and that they work again.
+"""Notify people, through the other sinks, that deliveries to a sink keep failing, or work again.
 
-Each turn is told once, by whichever process sees it first. What the store refuses to write is told by the
-next attempt.
+Each change is announced once, by the process that sees it first. If the store fails to write the event, the
+next attempt tries again.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from cmc_notify.ports import Clock, SinkEvents
 _log = structlog.get_logger(__name__)
 
 CONDITION_TTL = 30.0
-"""Seconds that a sink is believed to be told as working: another replica may have told that it fails."""
+"""Seconds that a read "works" is trusted: another replica may have announced that the sink fails."""
 
 _TRIES = 3
-"""Each refusal means that another replica told something; after so many the next attempt tries again."""
+"""Each refusal means that another replica announced a change; after so many, the next attempt tries again."""
 
 
 class SinkEventRules(Struct, frozen=True, kw_only=True):
-    """Where news of sinks is written, and who gets it."""
+    """The store of events about sinks, and the rules for who gets them."""
 
     store: SinkEvents
     routes: Sequence[Route]
@@ -36,12 +36,12 @@ class SinkEventRules(Struct, frozen=True, kw_only=True):
 
 
 class SinkWatch:
-    """Watches what attempts at one sink come to."""
+    """Watches the outcomes of attempts at one sink."""
 
     def __init__(
         self, sink: str, rules: SinkEventRules, *, clock: Clock, on_committed: Callable[[], None]
     ) -> None:
-        """``on_committed`` is called when deliveries to other sinks were written."""
+        """``on_committed`` is called after deliveries to other sinks were written."""
         self._sink = sink
         self._rules = rules
         self._clock = clock
@@ -50,16 +50,16 @@ class SinkWatch:
         self._streak_announced = False
         self._last_condition: SinkCondition | None = None
         self._read_at = 0.0
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def record_attempt(self, event: Event, outcome: SendOutcome) -> None:
         """Count one attempt to deliver ``event``. Never raises a StoreError.
 
-        News about a sink is not counted: two sinks that fail must not tell of each other for ever.
+        Events about sinks are not counted: two failing sinks must not notify of each other for ever.
         """
         if event.sink is not None:
             return
-        async with self._turn:
+        async with self._lock:
             now = self._clock()
             self._streak = self._streak.after(outcome, now)
             try:
@@ -68,40 +68,43 @@ class SinkWatch:
                 _log.error("sink.event_not_committed", sink=self._sink, error=str(error))
 
     async def _check(self, now: float) -> None:
-        """Tell what is due. A streak is told once, also where another replica's sends go well meanwhile:
-        else two replicas that see different things would contradict each other without end.
+        """Announce a change that is due.
+
+        A streak is announced once, even if another replica's sends succeed meanwhile: otherwise two replicas
+        that see different things would contradict each other for ever.
         """
         failing = self._streak.failing(now)
         if failing is None or (failing and self._streak_announced):
             return
         self._streak_announced = False
-        told = self._last_condition
-        if failing or told is None or (not told.failing and now - self._read_at >= CONDITION_TTL):
-            told = await self._read(now)
-        self._streak_announced = await self._commit_event(told, now, failing=failing) and failing
+        announced = self._last_condition
+        if failing or announced is None or (not announced.failing and now - self._read_at >= CONDITION_TTL):
+            announced = await self._read(now)
+        self._streak_announced = await self._commit_event(announced, now, failing=failing) and failing
 
     async def _read(self, now: float) -> SinkCondition:
         self._last_condition = await self._rules.store.last_condition(self._sink)
         self._read_at = now
         return self._last_condition
 
-    async def _commit_event(self, told: SinkCondition, now: float, *, failing: bool) -> bool:
-        """Whether the standing is told at the end, by us or by another."""
+    async def _commit_event(self, announced: SinkCondition, now: float, *, failing: bool) -> bool:
+        """Return True if the condition is announced in the end, by this replica or another."""
         for _ in range(_TRIES):
-            if told.failing == failing:
+            if announced.failing == failing:
                 return True
-            news = build_sink_event(
+            sink_event = build_sink_event(
                 self._sink,
                 self._streak,
-                told,
+                announced,
                 now=now,
                 routes=self._rules.routes,
                 sinks=self._rules.sinks,
             )
-            if await self._rules.store.commit(news):
-                self._last_condition, self._read_at = news.condition, now
-                _log.info("sink.event_committed", sink=self._sink, type=news.event.type.value, since=news.event.since)
+            if await self._rules.store.commit(sink_event):
+                self._last_condition, self._read_at = sink_event.condition, now
+                event = sink_event.event
+                _log.info("sink.event_committed", sink=self._sink, type=event.type.value, since=event.since)
                 self._on_committed()
                 return True
-            told = await self._read(now)
+            announced = await self._read(now)
         return False

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
-from cmc_notify.core.flow_control import FAILURES_TO_OPEN
+from cmc_notify.core.circuit import FAILURES_TO_OPEN
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.dispatcher import worker
 from cmc_notify.ports import Claim, Delivery, Message, PartRecorder
@@ -56,9 +56,14 @@ def tried(row: Delivery) -> bool:
     return row.attempts == 1
 
 
-def paused(harness: DispatcherHarness, sink: str = "chat") -> float:
+def throttled(harness: DispatcherHarness, sink: str = "chat") -> float:
     """The metric."""
-    return float(harness.metrics.sink_paused.labels(sink)._value.get())
+    return float(harness.metrics.sink_throttled.labels(sink)._value.get())
+
+
+def circuit_open(harness: DispatcherHarness, sink: str = "chat") -> float:
+    """The metric."""
+    return float(harness.metrics.sink_circuit_open.labels(sink)._value.get())
 
 
 class Held:
@@ -119,14 +124,14 @@ class _Counting(Faulty):
                 await asyncio.sleep(0.005)
 
 
-async def test_retry_after_rests_the_whole_sink(harness: DispatcherHarness) -> None:
+async def test_retry_after_throttles_the_whole_sink(harness: DispatcherHarness) -> None:
     """Nothing is begun before the time that the receiver named; then one more goes with each one taken."""
     held = Held()
     sink = Scripted("chat", RetryLater("429", 20), otherwise=held)
     first = await harness.tell("chat")
     async with harness.running(sink, concurrency=3, timeout=20.0) as running:
         await harness.until(f"{first}-chat", tried)
-        assert paused(harness) == 1
+        assert throttled(harness) == 1
         for _ in range(9):
             await harness.tell("chat")
         running.wake()
@@ -142,7 +147,7 @@ async def test_retry_after_rests_the_whole_sink(harness: DispatcherHarness) -> N
             assert len(held.waiting) == at_once
             held.answer(Sent())
     assert sink.most == 3
-    assert paused(harness) == 0
+    assert throttled(harness) == 0
 
 
 async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answer(
@@ -156,7 +161,7 @@ async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answe
             # The first four hang at once, and so do the next four, of which one was one too many.
             await sink.attempts(8)
             await harness.until(f"{events[7]}-chat", tried)
-            assert paused(harness) == 1
+            assert circuit_open(harness) == 1
             for tries in range(1, 4):
                 sink.most = 0
                 harness.later(60)
@@ -169,7 +174,7 @@ async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answe
                 await harness.until(f"{event}-chat", sent)
     turns = [line["event"] for line in log if line["event"].startswith("sink.")]
     assert turns == ["sink.circuit_opened", "sink.circuit_closed"]
-    assert paused(harness) == 0
+    assert circuit_open(harness) == 0
 
 
 @pytest.mark.parametrize("trouble", [Blocked("HTTP 403"), RetryLater("HTTP 503", 30)])
@@ -226,7 +231,7 @@ async def test_messages_that_are_refused_one_by_one_open_nothing(harness: Dispat
     async with harness.running(sink, concurrency=1):
         for event in events:
             await harness.until(f"{event}-chat", dead)
-    assert paused(harness) == 0
+    assert (throttled(harness), circuit_open(harness)) == (0, 0)
 
 
 @pytest.mark.parametrize("trouble", [LOST, RetryLater("429", after=HOUR)])
@@ -242,7 +247,7 @@ async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_tim
         if trouble is LOST:
             await chat.attempts(FAILURES_TO_OPEN)
             await harness.until(f"{some[-1]}-chat", tried)
-        assert paused(harness) == 1
+        assert (throttled(harness), circuit_open(harness)) == ((0, 1) if trouble is LOST else (1, 0))
         before = len(chat.got)
         harness.later(0.9)
         await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from cmc_notify.simulator import Quirks
 from cmc_notify.store import Store
 from cmc_notify.telemetry import Metrics
 from support.model.controller import ModelController, Outage
-from support.model.notifications import UNREACHABLE_AFTER, NotifyRules
+from support.model.notifications import UNREACHABLE_AFTER, ExpectedNotifications
 from support.model.open_failures import CHAT, MUTE, PARTIAL, PARTIAL_SERIAL
 from support.model.stored import Sql, Written
 
@@ -101,7 +101,7 @@ class ModelHarness:
         self.controller = ModelController(self.quirks)
         self.clock.now = self.controller.clock.now
         self.controller.our_time = self.clock
-        self.telling = NotifyRules(self.first_run)
+        self.expected = ExpectedNotifications(self.first_run)
         self.written = Written(self.sql, self.name)
         await self.written.begin()
         self.records = PollRecorder(self.store, self.controller)
@@ -152,11 +152,11 @@ class ModelHarness:
         told = await self.written.news()
         incidents = await self.written.incidents()
         if failed:
-            self.telling.failed(
+            self.expected.failed(
                 told, now=self.clock.now, refused=self.controller.outage.refused, incidents=incidents
             )
         else:
-            self.telling.polled(
+            self.expected.polled(
                 self.controller.answers,
                 told,
                 now=self.clock.now,
@@ -224,13 +224,13 @@ class ModelHarness:
         standing = [i for i, one in (await self.written.incidents()).items() if one["closed_at"] is None]
         if standing:
             assert await self.store.ledger.close_failure(standing[pick % len(standing)], now=self.clock.now)
-            self.telling.standing.closed_by_hand(await self.written.incidents())
+            self.expected.standing.closed_by_hand(await self.written.incidents())
 
     async def forget(self, *, age: float) -> None:
         """Retention runs. A poller that still watches what is forgotten would go on with it; here it ends."""
         await self.store.housekeeping.forget(before=self.clock.now - age)
         lists = [commit.listed for commit in self.records.commits if commit.listed is not None]
-        forgotten = self.telling.forgot(
+        forgotten = self.expected.forgot(
             await self.written.states(), await self.written.incidents(), set(lists[-1]) if lists else set()
         )
         for which, poller in enumerate(self.pollers):

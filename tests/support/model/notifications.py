@@ -34,7 +34,7 @@ States = Mapping[str, dict[str, Any]]
 """Last-seen states by uid, as stored."""
 
 
-class NotifyRules:
+class ExpectedNotifications:
     """The model of one controller's past."""
 
     def __init__(self, first_run: str) -> None:
