@@ -133,11 +133,11 @@ async def rounds_of(store: Store, number: int) -> dict[str, float]:
     assert len(claims) == PAIRS
     verdict = AttemptResult(state=DeliveryState.SENT, receipt=str(number))
     took["record"], done = await timed(
-        store.outbox.record(claims[0].delivery.id, owner="me", verdict=verdict)
+        store.outbox.record(claims[0].delivery.id, owner="me", result=verdict)
     )
     assert done
     await asyncio.gather(
-        *(store.outbox.record(one.delivery.id, owner="me", verdict=verdict) for one in claims[1:])
+        *(store.outbox.record(one.delivery.id, owner="me", result=verdict) for one in claims[1:])
     )
     took["renew"], _ = await timed(store.outbox.renew(["none"], owner="me", lease=60))
     wanted = DeliveryFilter(controller="oldest")  # behind all others

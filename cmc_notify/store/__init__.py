@@ -14,7 +14,7 @@ from cmc_notify.store import schema
 from cmc_notify.store.chat_actions import ChatActionRecords
 from cmc_notify.store.database_errors import translated
 from cmc_notify.store.engine import Database
-from cmc_notify.store.leadership import Leaders, depose_all
+from cmc_notify.store.leadership import Leaders, clear_leaders
 from cmc_notify.store.ledger import LedgerRecords
 from cmc_notify.store.lock import FileLock, held
 from cmc_notify.store.outbox import DeliveryQueue
@@ -33,12 +33,12 @@ class Store:
 
     poll: PollRecords
     outbox: DeliveryQueue
-    announcements: SinkEvents
+    sink_events: SinkEvents
     ledger: LedgerRecords
     housekeeping: Retention
     leadership: Leaders
     silences: SilenceRecords
-    acting: ChatActionRecords
+    chat_actions: ChatActionRecords
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -89,7 +89,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
             lock = _hold(database)
             await schema.upgrade(database)
             if lock:
-                await _succeed(database)
+                await _take_over(database)
         else:
             await schema.verify(database)
     except BaseException:
@@ -100,12 +100,12 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
     return Store(
         poll=PollRecords(database),
         outbox=DeliveryQueue(database),
-        announcements=SinkEvents(database),
+        sink_events=SinkEvents(database),
         ledger=LedgerRecords(database),
         housekeeping=Retention(database),
         leadership=Leaders(database),
         silences=SilenceRecords(database),
-        acting=ChatActionRecords(database),
+        chat_actions=ChatActionRecords(database),
         _database=database,
         _lock=lock,
     )
@@ -115,7 +115,7 @@ def _hold(database: Database) -> FileLock | None:
     """Make the folder and the file, for this user alone: error texts and secrets are in it."""
     if database.path is None:
         return None
-    with translated(database.place):
+    with translated(database.label):
         database.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock = FileLock(database.path)
         try:
@@ -126,10 +126,10 @@ def _hold(database: Database) -> FileLock | None:
     return lock
 
 
-async def _succeed(database: Database) -> None:
+async def _take_over(database: Database) -> None:
     """Only a bridge that died can have left leases in a store that we hold: it may have sent those."""
     async with database.write() as connection:
-        await depose_all(connection)
+        await clear_leaders(connection)
         await connection.execute(
             update(deliveries)
             .where(pending(), deliveries.c.leased_by.is_not(None))

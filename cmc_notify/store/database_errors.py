@@ -39,7 +39,7 @@ _REMEDIES = (
     ("password", "see the user and password in store.url"),
     ("does not exist", "see the names in store.url, and that the bridge has run on it"),
 )
-_ELSE = "see that the database runs and that store.url is right"
+_OTHER_REMEDY = "see that the database runs and that store.url is right"
 _STUCK = (
     "read-only transaction",
     "permission denied for",
@@ -86,5 +86,5 @@ def _explain(place: str, error: Exception) -> str:
     else:
         reason = _CLASS_PREFIX.sub("", str(cause)).split("\n")[0].strip() or type(cause).__name__
     lowered = reason.lower()
-    remedy = next((remedy for sign, remedy in _REMEDIES if sign in lowered), _ELSE)
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in lowered), _OTHER_REMEDY)
     return f"{place}: {reason}; {remedy}"

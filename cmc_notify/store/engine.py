@@ -61,7 +61,7 @@ class Database:
         self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.path else nullcontext()
 
     @property
-    def place(self) -> str:
+    def label(self) -> str:
         """Which database it is, for people: without the password."""
         return f"store {self.path or _shown(self._url)}"
 
@@ -84,14 +84,14 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads."""
-        with translated(self.place):
+        with translated(self.label):
             async with self._engine.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed whole at its end, or, after an exception, not at all."""
-        with translated(self.place):
+        with translated(self.label):
             async with self._writers, self._for_writing.connect() as connection, connection.begin():
                 yield connection
 
@@ -104,7 +104,7 @@ class Database:
             async with self.write() as connection:
                 yield connection
             return
-        with translated(self.place):
+        with translated(self.label):
             engine = self._postgresql_engine(for_upgrade=True)
             async with engine.connect() as connection, connection.begin():
                 for limit in ("statement_timeout", "lock_timeout"):  # a role or database may set them
@@ -138,7 +138,7 @@ class Database:
             await asyncio.wait(self.running, timeout=within)
         for task in tuple(self.running):
             task.cancel()
-        with translated(self.place), suppress(TimeoutError):
+        with translated(self.label), suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._engine.dispose()
 

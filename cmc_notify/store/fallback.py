@@ -19,10 +19,12 @@ from cmc_notify.store.tables import deliveries, delivery_waits, events, pending,
 
 _awaited = deliveries.alias("awaited")
 _there = deliveries.alias("there")
-_tells = deliveries.c.purpose == Purpose.NOTIFY.value
+_notifies = deliveries.c.purpose == Purpose.NOTIFY.value
 
 
-async def hand_over(database: Database, connection: AsyncConnection, dead: str, copy: NewDelivery) -> None:
+async def send_to_fallback(
+    database: Database, connection: AsyncConnection, dead: str, copy: NewDelivery
+) -> None:
     """``copy`` takes the place of ``dead``; where it shows all, of all that stands beside that and was not
     sent either: one message for many tickets tells of no more than these would have.
     """
@@ -34,7 +36,7 @@ async def hand_over(database: Database, connection: AsyncConnection, dead: str, 
         ours = select(deliveries.c.sink).where(deliveries.c.id == dead).scalar_subquery()
         given_up = (DeliveryState.PENDING.value, DeliveryState.DEAD.value)
         beside = await _shown(
-            connection, copy.event_id, deliveries.c.sink == ours, _tells, deliveries.c.state.in_(given_up)
+            connection, copy.event_id, deliveries.c.sink == ours, _notifies, deliveries.c.state.in_(given_up)
         )
         if beside and None not in beside:
             copy = msgspec.structs.replace(
@@ -44,7 +46,9 @@ async def hand_over(database: Database, connection: AsyncConnection, dead: str, 
     await _write(database, connection, copy, triggers)
 
 
-async def follow(database: Database, connection: AsyncConnection, sent: str, copy: NewDelivery) -> None:
+async def send_end_to_fallback(
+    database: Database, connection: AsyncConnection, sent: str, copy: NewDelivery
+) -> None:
     """``sent`` was told where it should be; ``copy`` tells it to a sink that was handed, in its place, some
     of what is over now: of failures, those of them that this sink was shown, and nothing without any.
     """
@@ -73,7 +77,9 @@ async def _close(database: Database, connection: AsyncConnection, copy: NewDeliv
     """Close the ticket that was opened there in another's place, or is about to be."""
     opening = await connection.scalar(
         select(deliveries.c.id)
-        .where(pending(), deliveries.c.sink == copy.sink, deliveries.c.ordering_key == copy.subject, _tells)
+        .where(
+            pending(), deliveries.c.sink == copy.sink, deliveries.c.ordering_key == copy.subject, _notifies
+        )
         .limit(1)
     )
     standing = await connection.scalar(
@@ -97,7 +103,7 @@ def _triggers(delivery: str, sink: str, *columns: Any) -> Select[Any]:
 async def _write(
     database: Database, connection: AsyncConnection, copy: NewDelivery, triggers: Iterable[str]
 ) -> None:
-    rest = await _untold(connection, copy) if copy.unless_notified else copy
+    rest = await _not_yet_notified(connection, copy) if copy.unless_notified else copy
     if rest is None:
         return
     controller = await connection.scalar(
@@ -112,10 +118,10 @@ async def _write(
         await connection.execute(insert(delivery_waits), waits)
 
 
-async def _untold(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery | None:
+async def _not_yet_notified(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery | None:
     """What its sink is not told of the event by another delivery; None where that is nothing."""
     here = deliveries.c.sink == copy.sink
-    told = await _shown(connection, copy.event_id, here, _tells)
+    told = await _shown(connection, copy.event_id, here, _notifies)
     if told:
         found = await connection.execute(select(events.c.document).where(events.c.id == copy.event_id))
         event = documents.decode(found.scalar_one())

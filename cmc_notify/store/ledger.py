@@ -19,15 +19,15 @@ from cmc_notify.ports import (
     TicketRow,
 )
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.manual_retry import close_once_more, forget_parts
+from cmc_notify.store.manual_retry import close_again, forget_parts
 from cmc_notify.store.outbox import load_parts
-from cmc_notify.store.rows import delivery_of, incident_row
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.rows import delivery_of, failure_row
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import (
     controllers,
     deliveries,
     events,
-    incidents,
+    failures,
     job_states,
     jobs,
     marks,
@@ -38,7 +38,7 @@ from cmc_notify.store.tickets import find_acknowledgements, find_tickets
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
-_INCIDENT = msgspec.json.Decoder(TrackedFailure)
+_FAILURE = msgspec.json.Decoder(TrackedFailure)
 
 
 class LedgerRecords:
@@ -47,7 +47,7 @@ class LedgerRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def snapshots(self) -> Mapping[str, ControllerMeta]:
         """Every controller that the store knows, by name."""
         async with self._database.read() as connection:
@@ -56,7 +56,7 @@ class LedgerRecords:
             )
             return {name: _META.decode(meta) for name, meta in rows}
 
-    @unbroken
+    @runs_to_completion
     async def jobs(
         self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
     ) -> Sequence[tuple[str, JobState]]:
@@ -76,71 +76,69 @@ class LedgerRecords:
         async with self._database.read() as connection:
             return [(name, _STATE.decode(state)) for name, state in await connection.execute(wanted)]
 
-    @unbroken
-    async def failures(
-        self, *, controller: str | None = None, limit: int = 1000
-    ) -> Sequence[TrackedFailure]:
-        """Open incidents, the oldest first."""
+    @runs_to_completion
+    async def failures(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[TrackedFailure]:
+        """Open failures, the oldest first."""
         wanted = (
-            select(incidents.c.document)
-            .where(incidents.c.closed_at.is_(None))
-            .order_by(incidents.c.opened_at, incidents.c.id)
+            select(failures.c.document)
+            .where(failures.c.closed_at.is_(None))
+            .order_by(failures.c.opened_at, failures.c.id)
             .limit(limit)
         )
         if controller is not None:
-            wanted = wanted.where(incidents.c.controller == controller)
+            wanted = wanted.where(failures.c.controller == controller)
         async with self._database.read() as connection:
-            return [_INCIDENT.decode(document) for document in await connection.scalars(wanted)]
+            return [_FAILURE.decode(document) for document in await connection.scalars(wanted)]
 
-    @unbroken
+    @runs_to_completion
     async def count_failures(self) -> Mapping[str, int]:
-        """Open incidents by controller."""
+        """Open failures by controller."""
         wanted = (
-            select(incidents.c.controller, func.count())
-            .where(incidents.c.closed_at.is_(None))
-            .group_by(incidents.c.controller)
-            .order_by(incidents.c.controller)
+            select(failures.c.controller, func.count())
+            .where(failures.c.closed_at.is_(None))
+            .group_by(failures.c.controller)
+            .order_by(failures.c.controller)
         )
         async with self._database.read() as connection:
             return dict((await connection.execute(wanted)).all())
 
-    @unbroken
-    async def close_failure(self, incident_id: str, *, now: float) -> bool:
-        """Close by hand (``closed_by`` operator); False where there is no such open incident.
+    @runs_to_completion
+    async def close_failure(self, failure_id: str, *, now: float) -> bool:
+        """Close by hand (``closed_by`` operator); False where there is no such open failure.
 
-        The controller's version is raised too: a poll that read the incident while it was open must not
+        The controller's version is raised too: a poll that read the failure while it was open must not
         write its copy over this, so it fails as stale and is done again.
         """
-        this = incidents.c.id == incident_id
+        this = failures.c.id == failure_id
         async with self._database.write() as connection:
-            controller = await connection.scalar(select(incidents.c.controller).where(this))
+            controller = await connection.scalar(select(failures.c.controller).where(this))
             await connection.execute(
                 update(controllers)
                 .where(controllers.c.name == controller)
                 .values(version=controllers.c.version + 1)
             )
             document = await connection.scalar(
-                select(incidents.c.document).where(this, incidents.c.closed_at.is_(None))
+                select(failures.c.document).where(this, failures.c.closed_at.is_(None))
             )
             if document is None:
                 return False
-            closed = msgspec.structs.replace(_INCIDENT.decode(document), closed_at=now, closed_by="operator")
-            await connection.execute(update(incidents).where(this).values(**incident_row(closed)))
+            closed = msgspec.structs.replace(_FAILURE.decode(document), closed_at=now, closed_by="operator")
+            await connection.execute(update(failures).where(this).values(**failure_row(closed)))
             return True
 
-    @unbroken
+    @runs_to_completion
     async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
         """Rows of the ledger, the newest first."""
         return await self._rows(_conditions(wanted), wanted.limit)
 
-    @unbroken
+    @runs_to_completion
     async def delivery(self, delivery_id: str) -> LedgerRow | None:
         """One row by delivery id or key."""
         named = or_(deliveries.c.id == delivery_id, deliveries.c.key == delivery_id)
         rows = await self._rows([named], 1)
         return rows[0] if rows else None
 
-    @unbroken
+    @runs_to_completion
     async def retry(
         self, delivery_ids: Collection[str] | None, *, now: float, again: bool = False
     ) -> Sequence[str]:
@@ -178,17 +176,17 @@ class LedgerRecords:
             changed = [row.id for row in sorted(rows)]
             if again:
                 await forget_parts(connection, changed)
-            await close_once_more(connection, {(row.sink, row.subject): row.seq for row in rows}, now=now)
+            await close_again(connection, {(row.sink, row.subject): row.seq for row in rows}, now=now)
         return changed
 
-    @unbroken
+    @runs_to_completion
     async def event(self, event_id: str) -> documents.Event | None:
         """One event whole."""
         async with self._database.read() as connection:
             document = await connection.scalar(select(events.c.document).where(events.c.id == event_id))
             return None if document is None else documents.decode(document)
 
-    @unbroken
+    @runs_to_completion
     async def events(
         self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
     ) -> Sequence[documents.Event]:
@@ -201,19 +199,19 @@ class LedgerRecords:
         async with self._database.read() as connection:
             return [documents.decode(document) for document in await connection.scalars(wanted)]
 
-    @unbroken
+    @runs_to_completion
     async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
         """What sinks opened at ticketing systems, the last changed first."""
         async with self._database.read() as connection:
             return await find_tickets(connection, wanted)
 
-    @unbroken
+    @runs_to_completion
     async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
         """Who has taken them upon them, by subject."""
         async with self._database.read() as connection:
             return await find_acknowledgements(connection, subjects)
 
-    @unbroken
+    @runs_to_completion
     async def depths(self) -> Sequence[OutboxDepth]:
         """The outbox by sink."""
         counted = select(deliveries.c.sink, deliveries.c.state, func.count()).group_by(
@@ -241,8 +239,8 @@ class LedgerRecords:
             for sink, by_state in sorted(counts.items())
         ]
 
-    @unbroken
-    async def troubles(self) -> Mapping[str, str]:
+    @runs_to_completion
+    async def last_errors(self) -> Mapping[str, str]:
         """By sink, the last error of the oldest pending delivery that was tried in vain."""
         oldest = (
             select(func.min(deliveries.c.seq))
@@ -253,7 +251,7 @@ class LedgerRecords:
         async with self._database.read() as connection:
             return dict((await connection.execute(wanted)).all())
 
-    @unbroken
+    @runs_to_completion
     async def secret(self, name: str) -> bytes:
         """32 random bytes kept under ``name``, made on first use; the same for every replica."""
         kept = select(secrets.c.value).where(secrets.c.name == name)
@@ -269,7 +267,7 @@ class LedgerRecords:
             first: bytes = (await connection.execute(kept)).scalar_one()
             return first
 
-    @unbroken
+    @runs_to_completion
     async def ping(self) -> None:
         """Prove that the store can be read and written, by writing."""
         async with self._database.write() as connection:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cmc_notify.errors import StoreLocked
 
-_ASKED = 0.05
+_CHECK_SECONDS = 0.05
 """Seconds: far longer than :func:`held` takes."""
 
 
@@ -49,7 +49,7 @@ class FileLock:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self._take()
-            self._name_us()
+            self._write_process_id()
         except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
@@ -66,10 +66,10 @@ class FileLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_ASKED)  # whoever only asks is gone by then
+            time.sleep(_CHECK_SECONDS)  # whoever only asks is gone by then
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _name_us(self) -> None:
+    def _write_process_id(self) -> None:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 

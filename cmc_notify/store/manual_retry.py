@@ -9,7 +9,7 @@ from cmc_notify.core.delivery import DeliveryState, Purpose
 from cmc_notify.store.engine import in_chunks
 from cmc_notify.store.tables import deliveries, delivery_parts
 
-_SAYS = (Purpose.NOTIFY.value, Purpose.CLOSE.value)
+_ANNOUNCING = (Purpose.NOTIFY.value, Purpose.CLOSE.value)
 
 
 async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> None:
@@ -18,7 +18,7 @@ async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str
         await connection.execute(delivery_parts.delete().where(delivery_parts.c.delivery_id.in_(chunk)))
 
 
-async def close_once_more(
+async def close_again(
     connection: AsyncConnection, retried: Mapping[tuple[str, str], int], *, now: float
 ) -> None:
     """The newest word on each of these (sink, subject), given with the ``seq`` of what is retried, is due
@@ -36,7 +36,7 @@ async def close_once_more(
             later = await connection.execute(
                 select(deliveries.c.id, deliveries.c.subject, deliveries.c.purpose, deliveries.c.state)
                 .where(deliveries.c.sink == sink, deliveries.c.seq >= since)
-                .where(deliveries.c.subject.in_(chunk), deliveries.c.purpose.in_(_SAYS))
+                .where(deliveries.c.subject.in_(chunk), deliveries.c.purpose.in_(_ANNOUNCING))
                 .order_by(deliveries.c.seq)
             )
             for row in later:

@@ -18,10 +18,10 @@ from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.ports import Claim, Posting
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.fallback import follow, hand_over
-from cmc_notify.store.postings import About, load_standing, write_posting
+from cmc_notify.store.fallback import send_end_to_fallback, send_to_fallback
+from cmc_notify.store.postings import About, load_claim_context, write_posting
 from cmc_notify.store.rows import delivery_of
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.supersede import supersede
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 
@@ -38,7 +38,7 @@ class DeliveryQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def claim(
         self, sink: str, *, owner: str, limit: int, lease: float, in_turn: bool = False
     ) -> Sequence[Claim]:
@@ -52,7 +52,7 @@ class DeliveryQueue:
         order = (deliveries.c.due_at, deliveries.c.seq) if in_turn else (deliveries.c.seq,)
         return await self._lease(sink, due, *order, owner=owner, limit=limit, lease=lease)
 
-    @unbroken
+    @runs_to_completion
     async def claim_expired(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
         """As ``claim``, of what has reached its deadline, whether it is due or not."""
         expired = deliveries.c.deadline_at <= self._database.clock()
@@ -101,7 +101,7 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
-            standing = await load_standing(connection, rows, about, now=self._database.clock())
+            standing = await load_claim_context(connection, rows, about, now=self._database.clock())
         return [
             Claim(
                 msgspec.structs.replace(
@@ -115,7 +115,7 @@ class DeliveryQueue:
             for row in rows
         ]
 
-    @unbroken
+    @runs_to_completion
     async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
         """Lease them for ``lease`` seconds from now on; returns those that are still ours.
 
@@ -134,7 +134,7 @@ class DeliveryQueue:
                 ours.update(renewed)
         return frozenset(ours)
 
-    @unbroken
+    @runs_to_completion
     async def record_part(
         self, delivery_id: str, part: str, receipt: str, *, posting: Posting | None = None
     ) -> None:
@@ -148,24 +148,24 @@ class DeliveryQueue:
             if posting is not None:
                 await write_posting(self._database, connection, delivery_id, posting)
 
-    @unbroken
-    async def record(self, delivery_id: str, *, owner: str, verdict: AttemptResult) -> bool:
+    @runs_to_completion
+    async def record(self, delivery_id: str, *, owner: str, result: AttemptResult) -> bool:
         """Write what came of an attempt and end the lease; False where the lease was no longer ours.
 
         What the fallback is told of it is written with it, so that nothing is lost in between.
         """
-        finished = verdict.state is not DeliveryState.PENDING
+        finished = result.state is not DeliveryState.PENDING
         values: dict[str, Any] = {
-            "state": verdict.state.value,
+            "state": result.state.value,
             "leased_by": None,
             "leased_until": None,
-            "unclear": verdict.unclear,
-            "attempts": deliveries.c.attempts + int(verdict.counts_as_attempt),
+            "unclear": result.unclear,
+            "attempts": deliveries.c.attempts + int(result.counts_as_attempt),
             "finished_at": self._database.clock() if finished else None,
         }
-        # What is not said now stays: a sent delivery still shows why it took three attempts.
-        said = {"due_at": verdict.due_at, "last_error": verdict.error, "receipt": verdict.receipt}
-        values.update({name: value for name, value in said.items() if value is not None})
+        # What is not given now stays: a sent delivery still shows why it took three attempts.
+        given = {"due_at": result.due_at, "last_error": result.error, "receipt": result.receipt}
+        values.update({name: value for name, value in given.items() if value is not None})
         async with self._database.write() as connection:
             recorded = await connection.execute(
                 update(deliveries)
@@ -179,14 +179,14 @@ class DeliveryQueue:
             if not finished:
                 # Progress must not be tried again, nor hold newer news back until then.
                 await supersede(connection, [row.sink], [row.ordering_key], now=self._database.clock())
-            if verdict.fallback:
-                tell = hand_over if verdict.state is DeliveryState.DEAD else follow
-                await tell(self._database, connection, delivery_id, verdict.fallback)
+            if result.fallback:
+                tell = send_to_fallback if result.state is DeliveryState.DEAD else send_end_to_fallback
+                await tell(self._database, connection, delivery_id, result.fallback)
             reached(Boundary.DELIVERY_WRITTEN)
         reached(Boundary.DELIVERY_RECORDED)
         return True
 
-    @unbroken
+    @runs_to_completion
     async def renew_deadlines(self, sink: str) -> None:
         """Give what is pending for the sink its whole time again, where half of it is over."""
         now = self._database.clock()
@@ -198,7 +198,7 @@ class DeliveryQueue:
                 .values(deadline_at=now + deliveries.c.patience)
             )
 
-    @unbroken
+    @runs_to_completion
     async def next_due(self, sink: str) -> float | None:
         """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
 
@@ -228,7 +228,7 @@ class DeliveryQueue:
             held: float | None = await connection.scalar(select(func.min(times.subquery().c.at)))
             return min((at for at in (first, held) if at is not None), default=None)
 
-    @unbroken
+    @runs_to_completion
     async def next_deadline(self, sink: str) -> float | None:
         """The earliest deadline among what is pending for the sink; None with nothing pending."""
         async with self._database.read() as connection:

@@ -12,14 +12,14 @@ from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
 from cmc_notify.core.leader_balance import sender_name
 from cmc_notify.store.engine import Database
-from cmc_notify.store.leadership import served_lately
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.leadership import served_recently
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import (
     acknowledgements,
     actions,
     deliveries,
     events,
-    incidents,
+    failures,
     jobs,
     pending,
     postings,
@@ -40,33 +40,38 @@ class Retention:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def forget(self, *, before: float) -> int:
         """Delete what finished, closed, ended or fell out of the full lists before ``before``. Returns rows
         deleted.
 
         Kept: pending deliveries and their events, the events that opened what is still open with their
         deliveries, the news that a sink fails until its recovery is told, open tickets, and each job that the
-        controller still lists or that an open incident or a kept event speaks of, with what stands for it at
+        controller still lists or that an open failure or a kept event speaks of, with what stands for it at
         receivers: were it new when it comes back, its revisions would begin again, and what is told of them
         already could never be committed.
         """
-        finished = (deliveries.c.finished_at < before) & ~_opened_incident(deliveries.c.event_id)
+        finished = (deliveries.c.finished_at < before) & ~_opened_open_failure(deliveries.c.event_id)
         # An event goes once nothing refers to it, so deliveries go first.
         undelivered = ~exists().where(deliveries.c.event_id == events.c.id)
-        told = (events.c.created_at < before) & undelivered & ~_opened_incident(events.c.id) & ~_stands()
+        told = (
+            (events.c.created_at < before)
+            & undelivered
+            & ~_opened_open_failure(events.c.id)
+            & ~_is_unrecovered()
+        )
         return (
             await self._delete(deliveries, finished)
             + await self._delete(events, told)
-            + await self._delete(incidents, incidents.c.closed_at < before)
+            + await self._delete(failures, failures.c.closed_at < before)
             + await self._delete(actions, actions.c.at < before)
-            + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_spoken_of())
-            + await self._delete(postings, (postings.c.changed_at < before) & ~_stands_for_something())
-            + await self._delete(acknowledgements, (acknowledgements.c.at < before) & ~_shown_still())
+            + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_is_referred_to())
+            + await self._delete(postings, (postings.c.changed_at < before) & ~_is_open_or_of_kept_job())
+            + await self._delete(acknowledgements, (acknowledgements.c.at < before) & ~_has_posting())
             + await self._delete(silences, silences.c.ends_at < before)
         )
 
-    @unbroken
+    @runs_to_completion
     async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
         """Make dead letters of what is pending for any sink but ``served``; returns how many, by sink."""
         async with self._database.read() as connection:
@@ -81,7 +86,7 @@ class Retention:
             async with self._database.write() as connection:
                 now = self._database.clock()
                 lease_now = await self._database.lease_clock(connection)
-                if await served_lately(connection, sender_name(sink), lease_now):
+                if await served_recently(connection, sender_name(sink), lease_now):
                     return ended
                 lapsed = deliveries.c.leased_until <= lease_now
                 unserved = [
@@ -120,11 +125,11 @@ class Retention:
                 return deleted
 
 
-def _opened_incident(event_id: ColumnElement[str]) -> ColumnElement[bool]:
-    return exists().where(incidents.c.opened_event == event_id, incidents.c.closed_at.is_(None))
+def _opened_open_failure(event_id: ColumnElement[str]) -> ColumnElement[bool]:
+    return exists().where(failures.c.opened_event == event_id, failures.c.closed_at.is_(None))
 
 
-def _stands() -> ColumnElement[bool]:
+def _is_unrecovered() -> ColumnElement[bool]:
     """Whether the event tells that a sink fails, and none tells yet that it has recovered."""
     return (events.c.type == EventType.SINK_FAILING.value) & ~exists().where(
         _later.c.controller == events.c.controller,
@@ -133,22 +138,22 @@ def _stands() -> ColumnElement[bool]:
     )
 
 
-def _shown_still() -> ColumnElement[bool]:
+def _has_posting() -> ColumnElement[bool]:
     """Whether a message or a ticket stands that shows who has it."""
     return exists().where(postings.c.subject == acknowledgements.c.subject)
 
 
-def _stands_for_something() -> ColumnElement[bool]:
+def _is_open_or_of_kept_job() -> ColumnElement[bool]:
     """Whether it is an open ticket, or what comes next of its job still has to find it."""
     its_job = exists().where(jobs.c.controller == postings.c.controller, jobs.c.uid == postings.c.job_uid)
     return (postings.c.label.is_not(None) & postings.c.open) | its_job
 
 
-def _spoken_of() -> ColumnElement[bool]:
-    in_open_incident = exists().where(
-        incidents.c.controller == jobs.c.controller,
-        incidents.c.closed_at.is_(None),
-        or_(incidents.c.job_uid == jobs.c.uid, incidents.c.last_job_uid == jobs.c.uid),
+def _is_referred_to() -> ColumnElement[bool]:
+    in_open_failure = exists().where(
+        failures.c.controller == jobs.c.controller,
+        failures.c.closed_at.is_(None),
+        or_(failures.c.job_uid == jobs.c.uid, failures.c.last_job_uid == jobs.c.uid),
     )
     in_event = exists().where(events.c.controller == jobs.c.controller, events.c.job_uid == jobs.c.uid)
-    return in_open_incident | in_event
+    return in_open_failure | in_event

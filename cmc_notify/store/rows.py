@@ -24,18 +24,18 @@ def pair_key(pair: Pair) -> str:
     return dump((None if pair.serial is None else indexable(pair.serial), pair.feature_id))
 
 
-def incident_row(incident: TrackedFailure) -> dict[str, object]:
-    """The columns of one incident."""
+def failure_row(failure: TrackedFailure) -> dict[str, object]:
+    """The columns of one failure."""
     return {
-        "id": incident.id,
-        "controller": incident.controller,
-        "pair": pair_key(incident.pair),
-        "opened_at": incident.opened_at,
-        "opened_event": incident.opened_event,
-        "job_uid": incident.job_uid,
-        "last_job_uid": incident.last_job_uid,
-        "closed_at": incident.closed_at,
-        "document": dump(incident),
+        "id": failure.id,
+        "controller": failure.controller,
+        "pair": pair_key(failure.pair),
+        "opened_at": failure.opened_at,
+        "opened_event": failure.opened_event,
+        "job_uid": failure.job_uid,
+        "last_job_uid": failure.last_job_uid,
+        "closed_at": failure.closed_at,
+        "document": dump(failure),
     }
 
 

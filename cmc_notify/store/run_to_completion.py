@@ -22,7 +22,7 @@ class _OverDatabase(Protocol):
 S = TypeVar("S", bound=_OverDatabase)
 
 
-def unbroken(
+def runs_to_completion(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """A cancelled caller goes on at once, without knowing whether the method succeeds.

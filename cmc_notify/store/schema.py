@@ -25,27 +25,27 @@ async def upgrade(database: Database) -> None:
     async with database.upgrade() as connection:
         if database.path is None:  # replicas that start together wait for the first
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        await connection.run_sync(_upgrade, database.place)
+        await connection.run_sync(_upgrade, database.label)
 
 
 async def verify(database: Database) -> None:
     """Raise StoreError unless there is a store with this version's schema."""
     if database.path and not database.path.exists():
         raise StoreError(
-            f"{database.place}: there is no store yet; start the bridge (cmc-notify run), "
+            f"{database.label}: there is no store yet; start the bridge (cmc-notify run), "
             "or see store.url in the config"
         )
     async with database.read() as connection:
         current = await connection.run_sync(_current)
     if current is None:
         raise StoreError(
-            f"{database.place}: it is empty; has the bridge (cmc-notify run) been started on it?"
+            f"{database.label}: it is empty; has the bridge (cmc-notify run) been started on it?"
         )
     scripts = _scripts()
-    _refuse_newer(current, scripts, database.place)
+    _refuse_newer(current, scripts, database.label)
     if current != scripts.get_current_head():
         raise StoreError(
-            f"{database.place}: its schema {current} is older than this program; "
+            f"{database.label}: its schema {current} is older than this program; "
             "restart the bridge with this version, which upgrades it"
         )
 

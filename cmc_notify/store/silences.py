@@ -11,7 +11,7 @@ from cmc_notify.core.routing import any_glob
 from cmc_notify.core.silences import Silence
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.rows import dump
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import silences
 
 _SILENCE = msgspec.json.Decoder(Silence)
@@ -23,7 +23,7 @@ class SilenceRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def add(self, silence: Silence) -> None:
         """Keep it."""
         async with self._database.write() as connection:
@@ -36,19 +36,19 @@ class SilenceRecords:
                 )
             )
 
-    @unbroken
+    @runs_to_completion
     async def expire(self, silence_id: str, *, now: float) -> bool:
         """End it at ``now``; False where there is no such silence, or it has ended already."""
         async with self._database.write() as connection:
             return await end_silences(connection, [silence_id], now=now) == 1
 
-    @unbroken
+    @runs_to_completion
     async def list_silences(self, *, now: float, expired: bool = False) -> Sequence[Silence]:
         """Those that act now or will, the earliest to end first; with ``expired`` also those that ended."""
         async with self._database.read() as connection:
             return await _load(connection, *([] if expired else [silences.c.ends_at > now]))
 
-    @unbroken
+    @runs_to_completion
     async def active(self, *, now: float, controller: str | None = None) -> Sequence[Silence]:
         """Those that act now, and could concern the controller."""
         async with self._database.read() as connection:

@@ -10,7 +10,7 @@ from cmc_notify.core.sink_health import SinkCondition, SinkEvent
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.store.engine import Database
 from cmc_notify.store.rows import delivery_row, event_row
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import deliveries, events
 
 _NO_CONTROLLER = ""
@@ -23,7 +23,7 @@ class SinkEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def last_condition(self, sink: str) -> SinkCondition:
         """What was last told of the sink; revision 0 where nothing was."""
         async with self._database.read() as connection:
@@ -38,7 +38,7 @@ class SinkEvents:
             return SinkCondition()
         return SinkCondition(row.revision, documents.decode(row.document).since)
 
-    @unbroken
+    @runs_to_completion
     async def commit(self, news: SinkEvent) -> bool:
         """Write event and deliveries; False, and nothing is written, where something else was told last."""
         try:

@@ -20,8 +20,8 @@ from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.engine import Database, in_chunks
 from cmc_notify.store.leadership import require
-from cmc_notify.store.rows import delivery_row, dump, event_row, incident_row, job_row, pair_key, wait_rows
-from cmc_notify.store.run_to_completion import unbroken
+from cmc_notify.store.rows import delivery_row, dump, event_row, failure_row, job_row, pair_key, wait_rows
+from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.silences import end_silences, load_active
 from cmc_notify.store.supersede import hold, supersede
 from cmc_notify.store.tables import (
@@ -30,14 +30,14 @@ from cmc_notify.store.tables import (
     deliveries,
     delivery_waits,
     events,
-    incidents,
+    failures,
     job_states,
     jobs,
 )
 
 _META = msgspec.json.Decoder(ControllerMeta)
 _STATE = msgspec.json.Decoder(JobState)
-_INCIDENT = msgspec.json.Decoder(TrackedFailure)
+_FAILURE = msgspec.json.Decoder(TrackedFailure)
 _LIGHT = tuple(jobs.c[name] for name in KnownJob.__struct_fields__)
 
 
@@ -47,7 +47,7 @@ class PollRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @unbroken
+    @runs_to_completion
     async def load_snapshot(self, controller: str) -> Snapshot:
         """The last commit; version 0 and empty for a controller never seen."""
         async with self._database.read() as connection:
@@ -65,7 +65,7 @@ class PollRecords:
             known = tuple(KnownJob(**row) for row in rows.mappings())
             return Snapshot(head.version, _META.decode(head.meta), known)
 
-    @unbroken
+    @runs_to_completion
     async def load_states(self, controller: str, uids: Collection[str]) -> dict[str, JobState]:
         """Whole states by uid; unknown uids are left out."""
         found: dict[str, JobState] = {}
@@ -79,7 +79,7 @@ class PollRecords:
                 found.update((uid, _STATE.decode(state)) for uid, state in rows)
         return found
 
-    @unbroken
+    @runs_to_completion
     async def states_after(self, controller: str, order: tuple[int, int]) -> Sequence[JobState]:
         """States of pushed jobs that spoke last after ``order``, in that order."""
         async with self._database.read() as connection:
@@ -95,34 +95,34 @@ class PollRecords:
             )
             return [_STATE.decode(state) for state in rows]
 
-    @unbroken
+    @runs_to_completion
     async def load_failures(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
-        """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
-        ours = incidents.c.controller == controller
+        """All open failures of the controller, and of each of ``pairs`` the newest closed one."""
+        ours = failures.c.controller == controller
         closed: dict[str, str] = {}
         async with self._database.read() as connection:
             rows = await connection.scalars(
-                select(incidents.c.document)
-                .where(ours, incidents.c.closed_at.is_(None))
-                .order_by(incidents.c.opened_at, incidents.c.id)
+                select(failures.c.document)
+                .where(ours, failures.c.closed_at.is_(None))
+                .order_by(failures.c.opened_at, failures.c.id)
             )
-            found = [_INCIDENT.decode(document) for document in rows]
+            found = [_FAILURE.decode(document) for document in rows]
             for chunk in in_chunks({pair_key(pair) for pair in pairs}):
                 history = await connection.execute(
-                    select(incidents.c.pair, incidents.c.document)
-                    .where(ours, incidents.c.pair.in_(chunk), incidents.c.closed_at.is_not(None))
-                    .order_by(incidents.c.closed_at, incidents.c.opened_at, incidents.c.id)
+                    select(failures.c.pair, failures.c.document)
+                    .where(ours, failures.c.pair.in_(chunk), failures.c.closed_at.is_not(None))
+                    .order_by(failures.c.closed_at, failures.c.opened_at, failures.c.id)
                 )
                 closed.update((pair, document) for pair, document in history)
-        return found + [_INCIDENT.decode(document) for document in closed.values()]
+        return found + [_FAILURE.decode(document) for document in closed.values()]
 
-    @unbroken
+    @runs_to_completion
     async def load_silences(self, controller: str, *, now: float) -> Sequence[Silence]:
         """The silences that act now and could concern the controller."""
         async with self._database.read() as connection:
             return await load_active(connection, controller, now=now)
 
-    @unbroken
+    @runs_to_completion
     async def commit_poll(self, commit: PollCommit) -> int:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
@@ -134,7 +134,7 @@ class PollRecords:
             await self._write_events(connection, commit)
             await self._end_acknowledgements(connection, commit)
             await self._write_deliveries(connection, commit)
-            await self._write_incidents(connection, commit.failures)
+            await self._write_failures(connection, commit.failures)
             await end_silences(connection, commit.ended_silences, now=self._database.clock())
             if commit.listed is not None:
                 await self._mark_listed(connection, commit.controller, commit.listed)
@@ -216,16 +216,16 @@ class PollRecords:
             await connection.execute(insert(delivery_waits), waits)
         routed = [new for new in commit.deliveries if new.sink]
         sinks = {new.sink for new in routed}
-        # A poll may tell of ten thousand tickets, and none of an incident's is told of a job's progress.
+        # A poll may tell of ten thousand tickets, and none of an failure's is told of a job's progress.
         keys = {new.ordering_key for new in routed if not new.ordering_key.startswith(FAILURE_PREFIX)}
         if self._database.path is None:  # a SQLite store has one writer at a time
             await hold(connection, sinks, keys)
         await supersede(connection, sinks, keys, now=now)
 
-    async def _write_incidents(self, connection: AsyncConnection, changed: Sequence[TrackedFailure]) -> None:
+    async def _write_failures(self, connection: AsyncConnection, changed: Sequence[TrackedFailure]) -> None:
         if changed:
             await connection.execute(
-                self._database.upsert(incidents), [incident_row(incident) for incident in changed]
+                self._database.upsert(failures), [failure_row(failure) for failure in changed]
             )
 
     async def _mark_listed(

@@ -38,7 +38,7 @@ async def supersede(
         ended = await connection.scalars(
             update(deliveries)
             .where(pending(), deliveries.c.sink.in_(sinks), deliveries.c.ordering_key.in_(chunk), free)
-            .where(_is_progress(), _is_overtaken())
+            .where(_is_progress(), _has_newer_pending())
             .values(state=DeliveryState.SUPERSEDED.value, finished_at=now, leased_by=None, leased_until=None)
             .returning(deliveries.c.id)
         )
@@ -66,7 +66,7 @@ def _is_progress() -> ColumnElement[bool]:
     return exists().where(events.c.id == deliveries.c.event_id, events.c.type == EventType.JOB_PROGRESS.value)
 
 
-def _is_overtaken() -> ColumnElement[bool]:
+def _has_newer_pending() -> ColumnElement[bool]:
     return exists().where(
         pending(_newer),
         _newer.c.sink == deliveries.c.sink,

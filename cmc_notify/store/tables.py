@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 
-class Words(TypeDecorator[str]):
+class SafeText(TypeDecorator[str]):
     """Text from outside (a receiver's answer, a name): what databases refuse is shown, not refused."""
 
     impl = Text
@@ -52,7 +52,7 @@ metadata = MetaData(
 controllers = Table(
     "controllers",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", SafeText, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("meta", Text, nullable=False),
 )
@@ -60,8 +60,8 @@ controllers = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("controller", Words, primary_key=True),
-    Column("uid", Words, primary_key=True),
+    Column("controller", SafeText, primary_key=True),
+    Column("uid", SafeText, primary_key=True),
     Column("id", BigInteger, nullable=False),
     Column("creation_time", BigInteger),
     Column("digest", LargeBinary, nullable=False),
@@ -79,8 +79,8 @@ jobs = Table(
 job_states = Table(
     "job_states",
     metadata,
-    Column("controller", Words, primary_key=True),
-    Column("uid", Words, primary_key=True),
+    Column("controller", SafeText, primary_key=True),
+    Column("uid", SafeText, primary_key=True),
     Column("state", Text, nullable=False),
     ForeignKeyConstraint(["controller", "uid"], ["jobs.controller", "jobs.uid"], ondelete="CASCADE"),
 )
@@ -88,13 +88,13 @@ job_states = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Words, primary_key=True),
-    Column("controller", Words),
-    Column("job_uid", Words),
+    Column("id", SafeText, primary_key=True),
+    Column("controller", SafeText),
+    Column("job_uid", SafeText),
     Column("job_id", BigInteger),
     Column("revision", BigInteger),
-    Column("type", Words, nullable=False),
-    Column("time", Words, nullable=False),
+    Column("type", SafeText, nullable=False),
+    Column("time", SafeText, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("document", Text, nullable=False),
     # Two pollers can't tell one transition twice. Rows without a job never collide: null equals nothing.
@@ -110,13 +110,13 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("id", Words, nullable=False, unique=True),
-    Column("key", Words, nullable=False, unique=True),
-    Column("event_id", Words, ForeignKey("events.id"), nullable=False),
-    Column("sink", Words, nullable=False),
-    Column("subject", Words, nullable=False),
-    Column("ordering_key", Words, nullable=False),
-    Column("state", Words, nullable=False),
+    Column("id", SafeText, nullable=False, unique=True),
+    Column("key", SafeText, nullable=False, unique=True),
+    Column("event_id", SafeText, ForeignKey("events.id"), nullable=False),
+    Column("sink", SafeText, nullable=False),
+    Column("subject", SafeText, nullable=False),
+    Column("ordering_key", SafeText, nullable=False),
+    Column("state", SafeText, nullable=False),
     Column("shown", Text),
     Column("attempts", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -124,15 +124,15 @@ deliveries = Table(
     Column("deadline_at", Double, nullable=False),
     # Seconds from commit to deadline: what a retry by hand is given afresh.
     Column("patience", Double, nullable=False),
-    Column("leased_by", Words),
+    Column("leased_by", SafeText),
     Column("leased_until", Double),
     Column("unclear", Boolean, nullable=False),
-    Column("last_error", Words),
-    Column("receipt", Words),
+    Column("last_error", SafeText),
+    Column("receipt", SafeText),
     Column("finished_at", Double),
     # The event's: so that the newest of one controller are found without a look at all the others'.
-    Column("controller", Words),
-    Column("purpose", Words, nullable=False, server_default="tell"),
+    Column("controller", SafeText),
+    Column("purpose", SafeText, nullable=False, server_default="notify"),
     UniqueConstraint("event_id", "sink", "subject", name="deliveries_once"),
     # A million finished rows cost a claim nothing: it walks these two, which hold the pending ones alone.
     Index("deliveries_pending", "sink", "seq", sqlite_where=_pending, postgresql_where=_pending),
@@ -159,60 +159,60 @@ def pending(of: FromClause = deliveries) -> ColumnElement[bool]:
 delivery_waits = Table(
     "delivery_waits",
     metadata,
-    Column("delivery_id", Words, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("delivery_id", SafeText, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
     # No foreign key: what is gone is finished.
-    Column("waits_for", Words, primary_key=True),
+    Column("waits_for", SafeText, primary_key=True),
 )
 
 delivery_parts = Table(
     "delivery_parts",
     metadata,
-    Column("delivery_id", Words, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
-    Column("part", Words, primary_key=True),
-    Column("receipt", Words, nullable=False),
+    Column("delivery_id", SafeText, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", SafeText, primary_key=True),
+    Column("receipt", SafeText, nullable=False),
 )
 
 _open = text("closed_at IS NULL")
 
-incidents = Table(
-    "incidents",
+failures = Table(
+    "failures",
     metadata,
-    Column("id", Words, primary_key=True),
-    Column("controller", Words, nullable=False),
+    Column("id", SafeText, primary_key=True),
+    Column("controller", SafeText, nullable=False),
     # JSON [serial, feature id], so that null compares like any other value.
     Column("pair", Text, nullable=False),
     Column("opened_at", Double, nullable=False),
-    Column("opened_event", Words, nullable=False),
-    Column("job_uid", Words, nullable=False),
-    Column("last_job_uid", Words, nullable=False),
+    Column("opened_event", SafeText, nullable=False),
+    Column("job_uid", SafeText, nullable=False),
+    Column("last_job_uid", SafeText, nullable=False),
     Column("closed_at", Double),
     Column("document", Text, nullable=False),
-    Index("incidents_open", "controller", "opened_at", sqlite_where=_open, postgresql_where=_open),
-    Index("incidents_telling", "opened_event", sqlite_where=_open, postgresql_where=_open),
-    Index("incidents_by_pair", "controller", "pair", "closed_at"),
-    Index("incidents_by_age", "closed_at"),
+    Index("failures_open", "controller", "opened_at", sqlite_where=_open, postgresql_where=_open),
+    Index("failures_by_opening", "opened_event", sqlite_where=_open, postgresql_where=_open),
+    Index("failures_by_pair", "controller", "pair", "closed_at"),
+    Index("failures_by_age", "closed_at"),
 )
 
 secrets = Table(
     "secrets",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", SafeText, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
 
 marks = Table(
     "marks",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", SafeText, primary_key=True),
     Column("at", Double, nullable=False),
 )
 
 leaders = Table(
     "leaders",
     metadata,
-    Column("name", Words, primary_key=True),
+    Column("name", SafeText, primary_key=True),
     # Null once given up. The row stays for good: its token must never be used again.
-    Column("owner", Words),
+    Column("owner", SafeText),
     Column("token", BigInteger, nullable=False),
     Column("leads_until", Double, nullable=False),
 )
@@ -220,7 +220,7 @@ leaders = Table(
 replicas = Table(
     "replicas",
     metadata,
-    Column("owner", Words, primary_key=True),
+    Column("owner", SafeText, primary_key=True),
     # JSON list of what it would lead.
     Column("names", Text, nullable=False),
     Column("attends_until", Double, nullable=False),
@@ -230,19 +230,19 @@ replicas = Table(
 postings = Table(
     "postings",
     metadata,
-    Column("sink", Words, primary_key=True),
-    Column("subject", Words, primary_key=True),
+    Column("sink", SafeText, primary_key=True),
+    Column("subject", SafeText, primary_key=True),
     # Its job, so that other messages about the job can show it; of what is about no job, the event's that it
     # was last changed for.
-    Column("controller", Words),
-    Column("job_uid", Words),
-    Column("reference", Words, nullable=False),
+    Column("controller", SafeText),
+    Column("job_uid", SafeText),
+    Column("reference", SafeText, nullable=False),
     # Null for what people have no name for, and so are not shown.
-    Column("label", Words),
-    Column("url", Words),
+    Column("label", SafeText),
+    Column("url", SafeText),
     Column("open", Boolean, nullable=False),
     # JSON object.
-    Column("notes", Words, nullable=False),
+    Column("notes", SafeText, nullable=False),
     Column("changed_at", Double, nullable=False),
     Index("postings_by_job", "controller", "job_uid"),
     Index("postings_by_age", "changed_at"),
@@ -251,18 +251,18 @@ postings = Table(
 acknowledgements = Table(
     "acknowledgements",
     metadata,
-    Column("subject", Words, primary_key=True),
-    Column("by", Words, nullable=False),
+    Column("subject", SafeText, primary_key=True),
+    Column("by", SafeText, nullable=False),
     Column("at", Double, nullable=False),
 )
 
 silences = Table(
     "silences",
     metadata,
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("starts_at", Double, nullable=False),
     Column("ends_at", Double, nullable=False),
-    Column("document", Words, nullable=False),
+    Column("document", SafeText, nullable=False),
     Index("silences_by_end", "ends_at"),
 )
 
@@ -270,8 +270,8 @@ silences = Table(
 actions = Table(
     "actions",
     metadata,
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("at", Double, nullable=False),
-    Column("document", Words, nullable=False),
+    Column("document", SafeText, nullable=False),
     Index("actions_by_age", "at"),
 )

@@ -22,7 +22,7 @@ from support.command_line import written
 
 ANNA, BERT = Person("U0ANNA", "anna"), Person("U0BERT", "bert")
 WAYS = ("socket", "http")
-WATCHED = ("jobs", "job_states", "events", "deliveries", "delivery_parts", "postings", "incidents",
+WATCHED = ("jobs", "job_states", "events", "deliveries", "delivery_parts", "postings", "failures",
            "acknowledgements", "silences")  # fmt: skip
 """All that a press could change, but the audit."""
 
@@ -188,7 +188,7 @@ async def canceled(desk: TicketServer, way: str, job: SimulatedJob, card: SlackM
     """The controller is asked once, its answer is told in private and in the thread, the card moves on."""
     before, told = desk.canceled(), len(desk.slack.shown_to(ANNA))
     await desk.press(way, card, CANCEL, ANNA)
-    answer = f"the controller answers: job {job.id} is Canceled"
+    answer = f"the controller responded: job {job.id} is Canceled"
     assert answer in (await desk.slack.wait_shown_to(ANNA, told + 1))[-1]
     assert job.status == "Canceled"
     assert desk.canceled() == before + 1

@@ -43,7 +43,7 @@ def test_the_newest_first(tmp_path: Path) -> None:
     async def fill() -> None:
         store = await open_store(url, clock=time.time, exclusive=True)
         for action in (ACTION, forged):
-            await store.acting.begin(action)
+            await store.chat_actions.begin(action)
         await store.close()
 
     asyncio.run(fill())

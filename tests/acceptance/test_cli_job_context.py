@@ -52,7 +52,7 @@ async def remember(folder: Path, job: Job) -> None:
     )
     ticket = Posting(reference="x", label="INC0012345", url="https://snow.example/1")
     await store.outbox.record_part("d1", "done", "r", posting=ticket)
-    await store.acting.acknowledge(subject, by="Zoë", at=NOW)
+    await store.chat_actions.acknowledge(subject, by="Zoë", at=NOW)
     await store.silences.add(
         Silence(
             id="s1", serials=("V2*",), starts_at=NOW, ends_at=NOW + 3600, created_by="ops", created_at=NOW

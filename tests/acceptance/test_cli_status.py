@@ -99,8 +99,8 @@ async def refused(store: Store) -> None:
         state=DeliveryState.PENDING, due_at=time.time() + 30, error=REASON, counts_as_attempt=False
     )
     dead = AttemptResult(state=DeliveryState.DEAD, error="no such queue")
-    assert await store.outbox.record(first.delivery.id, owner="me", verdict=held)
-    assert await store.outbox.record(second.delivery.id, owner="me", verdict=dead)
+    assert await store.outbox.record(first.delivery.id, owner="me", result=held)
+    assert await store.outbox.record(second.delivery.id, owner="me", result=dead)
 
 
 async def test_status_says_that_no_bridge_is_running(file: str, tmp_path: Path, in_thread: Any) -> None:
@@ -207,6 +207,6 @@ async def test_a_retry_to_a_good_sink_says_no_more(file: str, tmp_path: Path, in
         await polled(store, at=time.time(), deliveries=1)
         (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=60)
         dead = AttemptResult(state=DeliveryState.DEAD, error="no such queue")
-        assert await store.outbox.record(claim.delivery.id, owner="me", verdict=dead)
+        assert await store.outbox.record(claim.delivery.id, owner="me", result=dead)
         out = (await in_thread("deliveries", "retry", "--dead", "--config", file)).out
         assert out == "d0: due now to chat as d0\n"

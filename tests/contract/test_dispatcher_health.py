@@ -110,7 +110,7 @@ class DispatcherHarness:
             clock=lambda: self.now[0],
             metrics=Metrics(),
             sink_events=SinkEventRules(
-                store=announcements or self.store.announcements,
+                store=announcements or self.store.sink_events,
                 routes=routes,
                 sinks=dict.fromkeys(SINKS, SinkProfile(deadline=3600)),
             ),
@@ -125,7 +125,7 @@ class DispatcherHarness:
     def watch(self, announcements: Any = None) -> SinkWatch:
         """What one process knows of ``mail``."""
         telling = SinkEventRules(
-            store=announcements or self.store.announcements,
+            store=announcements or self.store.sink_events,
             routes=(Route(sinks=SINKS),),
             sinks=dict.fromkeys(SINKS, SinkProfile()),
         )
@@ -297,7 +297,7 @@ async def test_a_dead_news_is_not_handed_to_the_sink_concerned(harness: Dispatch
 async def test_a_store_that_refuses_puts_the_news_off(harness: DispatcherHarness) -> None:
     """The next failed attempt tells it."""
     harness.mail.otherwise = REFUSED
-    refusing = Refusing(harness.store.announcements, 1)
+    refusing = Refusing(harness.store.sink_events, 1)
     async with harness.running(announcements=refusing) as dispatcher:
         await harness.tell(dispatcher)
         await harness.attempts(harness.mail, 1)
@@ -342,7 +342,7 @@ async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(
 
 async def test_what_another_replica_told_in_an_outage_is_seen(harness: DispatcherHarness) -> None:
     """A recovery that one could not write, and another wrote: the next failure is news again."""
-    refusing = Refusing(harness.store.announcements, 0)
+    refusing = Refusing(harness.store.sink_events, 0)
     one, two = harness.watch(refusing), harness.watch()
     job = sample(EventType.JOB_FAILED)
     await one.record_attempt(job, REFUSED)

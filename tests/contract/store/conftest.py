@@ -25,8 +25,8 @@ START = 1_795_425_600.0
 OpenAnother = Callable[..., Awaitable[Store]]
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., TrackedFailure]
-Tell = Callable[..., Awaitable[list[str]]]
+MakeFailure = Callable[..., TrackedFailure]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 
 def migrated(url: str) -> str:
@@ -187,7 +187,7 @@ def _delivery(event: str, now: float, name: str, given: dict[str, Any]) -> NewDe
 
 
 @pytest.fixture
-def tell(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Tell:
+def commit_event(store: Store, make_state: MakeState, make_commit: MakeCommit) -> CommitEvent:
     """Commits one event of a new job with the deliveries given as dicts, and returns their ids."""
     jobs = count(1000)
 
@@ -204,13 +204,13 @@ def tell(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Tell:
 
 
 @pytest.fixture
-def make_incident(hands: SimpleNamespace) -> MakeIncident:
-    """``make_incident(id, **fields)``: an open incident of V2AB0001 and feature 3."""
+def make_failure(hands: SimpleNamespace) -> MakeFailure:
+    """``make_failure(id, **fields)``: an open failure of V2AB0001 and feature 3."""
 
-    def make(incident_id: str, **fields: Any) -> TrackedFailure:
+    def make(failure_id: str, **fields: Any) -> TrackedFailure:
         return TrackedFailure(
             **{
-                "id": incident_id,
+                "id": failure_id,
                 "controller": "emea",
                 "serial": "V2AB0001",
                 "feature_id": 3,

@@ -15,16 +15,16 @@ from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., TrackedFailure]
+MakeFailure = Callable[..., TrackedFailure]
 OpenAnother = Callable[..., Awaitable[Store]]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 
 async def end(store: Store, delivery_id: str, state: DeliveryState) -> None:
     """Claim the delivery and finish it."""
     await store.outbox.claim("chat", owner="me", limit=100, lease=0)
     assert await store.outbox.record(
-        delivery_id, owner="me", verdict=AttemptResult(state=state, receipt="r", unclear=True)
+        delivery_id, owner="me", result=AttemptResult(state=state, receipt="r", unclear=True)
     )
 
 
@@ -34,12 +34,12 @@ async def listed(store: Store, **wanted: object) -> list[str]:
     return [row.delivery.id for row in rows]
 
 
-async def test_deliveries_by_every_filter(store: Store, tell: Tell) -> None:
+async def test_deliveries_by_every_filter(store: Store, commit_event: CommitEvent) -> None:
     """Each filter alone and all together; the newest first, up to the limit."""
-    one, two = await tell({}, {"sink": "mail"}, job_id=1)
-    (three,) = await tell({}, job_id=2)
-    (four,) = await tell({}, job_id=2, controller="apac")
-    (five,) = await tell({"sink": ""}, job_id=3)
+    one, two = await commit_event({}, {"sink": "mail"}, job_id=1)
+    (three,) = await commit_event({}, job_id=2)
+    (four,) = await commit_event({}, job_id=2, controller="apac")
+    (five,) = await commit_event({"sink": ""}, job_id=3)
     await end(store, one, DeliveryState.DEAD)
     assert await listed(store) == [five, four, three, two, one]
     assert await listed(store, limit=2) == [five, four]
@@ -61,10 +61,14 @@ async def test_deliveries_by_every_filter(store: Store, tell: Tell) -> None:
     assert await store.ledger.delivery("none") is None
 
 
-async def test_retry_makes_due_with_the_same_key(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_retry_makes_due_with_the_same_key(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """What is sent, dead or put off is due now, with key, parts and doubts kept and the deadline afresh."""
-    sent, dead, later = await tell({}, {}, {"due_at": hands.now + 500, "deadline_at": hands.now + 900})
-    (unrouted,) = await tell({"sink": ""})
+    sent, dead, later = await commit_event(
+        {}, {}, {"due_at": hands.now + 500, "deadline_at": hands.now + 900}
+    )
+    (unrouted,) = await commit_event({"sink": ""})
     await store.outbox.record_part(dead, "root", "1")
     await end(store, sent, DeliveryState.SENT)
     await end(store, dead, DeliveryState.DEAD)
@@ -85,9 +89,9 @@ async def test_retry_makes_due_with_the_same_key(store: Store, tell: Tell, hands
     assert again.delivery.deadline_at == hands.now + 900
 
 
-async def test_retry_all_dead(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_retry_all_dead(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """Without ids, all dead deliveries and no others are taken."""
-    one, two, three = await tell({}, {}, {})
+    one, two, three = await commit_event({}, {}, {})
     for delivery_id in (one, two):
         await end(store, delivery_id, DeliveryState.DEAD)
     await end(store, three, DeliveryState.SENT)
@@ -96,15 +100,17 @@ async def test_retry_all_dead(store: Store, tell: Tell, hands: SimpleNamespace) 
     assert await listed(store, state="pending") == [two, one]
 
 
-async def test_retry_again_is_a_new_message(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_retry_again_is_a_new_message(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """``again`` gives a key never used, forgets parts and doubts, and ends the lease of the old message."""
-    one, two = await tell({}, {})
+    one, two = await commit_event({}, {})
     await store.outbox.record_part(one, "root", "1")
     await store.outbox.record_part(two, "root", "2")
     await end(store, one, DeliveryState.SENT)
     assert await store.ledger.retry([one, two], now=hands.now, again=True) == [one, two]
     verdict = AttemptResult(state=DeliveryState.SENT)
-    assert not await store.outbox.record(two, owner="me", verdict=verdict)
+    assert not await store.outbox.record(two, owner="me", result=verdict)
     claims = await store.outbox.claim("chat", owner="me", limit=9, lease=9)
     first, second = (found.delivery for found in claims)
     for delivery in (first, second):
@@ -118,13 +124,13 @@ async def test_retry_again_is_a_new_message(store: Store, tell: Tell, hands: Sim
     assert await store.ledger.delivery(first.key) is None
 
 
-async def test_depths(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_depths(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """Each sink's share, with the age of its oldest pending delivery; what is unrouted is no sink's."""
-    one, two, _ = await tell({}, {}, {"sink": "mail"})
-    await tell({"sink": ""})
+    one, two, _ = await commit_event({}, {}, {"sink": "mail"})
+    await commit_event({"sink": ""})
     await end(store, one, DeliveryState.SENT)
     hands.now += 60
-    await tell({}, {})
+    await commit_event({}, {})
     assert await store.ledger.depths() == [
         OutboxDepth("chat", 3, 1, 0, hands.now - 60),
         OutboxDepth("mail", 1, 0, 0, hands.now - 60),
@@ -133,11 +139,11 @@ async def test_depths(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
     assert (await store.ledger.depths())[0] == OutboxDepth("chat", 2, 1, 1, hands.now)
 
 
-async def test_events(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_events(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """Events come whole, the newest first, by controller and by job."""
     for job_id, controller in ((1, "emea"), (2, "emea"), (2, "apac")):
         hands.now += 1
-        await tell({}, job_id=job_id, controller=controller)
+        await commit_event({}, job_id=job_id, controller=controller)
     found = await store.ledger.events()
     assert [(event.controller, event.job and event.job.id) for event in found] == [
         ("apac", 2),
@@ -168,11 +174,11 @@ async def test_jobs_and_controllers(store: Store, make_state: MakeState, make_co
 
 
 async def test_closing_by_hand(
-    store: Store, make_commit: MakeCommit, make_incident: MakeIncident, hands: SimpleNamespace
+    store: Store, make_commit: MakeCommit, make_failure: MakeFailure, hands: SimpleNamespace
 ) -> None:
-    """An open incident closes once, as closed by the operator; others and unknown ones do not."""
-    first, second = make_incident("a"), make_incident("b", feature_id=4, opened_at=hands.now - 1)
-    elsewhere = make_incident("c", controller="apac")
+    """An open failure closes once, as closed by the operator; others and unknown ones do not."""
+    first, second = make_failure("a"), make_failure("b", feature_id=4, opened_at=hands.now - 1)
+    elsewhere = make_failure("c", controller="apac")
     await store.poll.commit_poll(make_commit(0, failures=(first, second)))
     await store.poll.commit_poll(make_commit(0, controller="apac", failures=(elsewhere,)))
     assert await store.ledger.failures() == [second, first, elsewhere]
@@ -187,15 +193,15 @@ async def test_closing_by_hand(
 
 
 async def test_a_poll_does_not_reopen_what_was_closed_by_hand(
-    store: Store, make_commit: MakeCommit, make_incident: MakeIncident, hands: SimpleNamespace
+    store: Store, make_commit: MakeCommit, make_failure: MakeFailure, hands: SimpleNamespace
 ) -> None:
-    """A poll that read the incident while it was open is stale then; other controllers' are not."""
-    incident = make_incident("a")
-    await store.poll.commit_poll(make_commit(0, failures=(incident,)))
+    """A poll that read the failure while it was open is stale then; other controllers' are not."""
+    failure = make_failure("a")
+    await store.poll.commit_poll(make_commit(0, failures=(failure,)))
     await store.poll.commit_poll(make_commit(0, controller="apac"))
     await store.ledger.close_failure("a", now=hands.now)
     with pytest.raises(StaleSnapshot):
-        await store.poll.commit_poll(make_commit(1, failures=(incident,)))
+        await store.poll.commit_poll(make_commit(1, failures=(failure,)))
     await store.poll.commit_poll(make_commit(1, controller="apac"))
     version = (await store.poll.load_snapshot("emea")).version
     await store.poll.commit_poll(make_commit(version))
@@ -219,13 +225,15 @@ async def test_ping(store: Store) -> None:
 
 
 async def test_a_ticket_that_a_retry_opens_late_is_closed_after_it(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """Its end was told when there was nothing to close. An end that is not the newest word stays as it is."""
     about, again = ({"subject": f"job:emea:{n}", "ordering_key": f"job:emea:{n}"} for n in (1, 2))
-    opening, opened = await tell(about, again)
-    closing, closed = await tell(about | {"purpose": Purpose.CLOSE}, again | {"purpose": Purpose.CLOSE})
-    (reopened,) = await tell(again)
+    opening, opened = await commit_event(about, again)
+    closing, closed = await commit_event(
+        about | {"purpose": Purpose.CLOSE}, again | {"purpose": Purpose.CLOSE}
+    )
+    (reopened,) = await commit_event(again)
     for one in (opening, opened):
         await end(store, one, DeliveryState.DEAD)
     for one in (closing, closed, reopened):
@@ -242,11 +250,11 @@ async def test_a_ticket_that_a_retry_opens_late_is_closed_after_it(
 
 
 async def test_an_end_that_is_retried_itself_is_due_once(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """With the parts that were taken."""
     about = {"subject": "job:emea:1", "ordering_key": "job:emea:1"}
-    (closing,) = await tell(about | {"purpose": Purpose.CLOSE})
+    (closing,) = await commit_event(about | {"purpose": Purpose.CLOSE})
     await store.outbox.record_part(closing, "done", "1")
     await end(store, closing, DeliveryState.SENT)
     assert await store.ledger.retry([closing], now=hands.now) == [closing]

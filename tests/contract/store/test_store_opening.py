@@ -27,7 +27,7 @@ from support.postgres import PostgresServer
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
 OpenAnother = Callable[..., Awaitable[Store]]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 CHILD = """
 import asyncio, sys, time
@@ -105,10 +105,10 @@ async def test_migrations_lead_to_the_tables_word_for_word(tmp_path: Path) -> No
 
 
 async def test_opened_again_it_is_all_there(
-    store: Store, open_another: OpenAnother, tell: Tell, store_url: str
+    store: Store, open_another: OpenAnother, commit_event: CommitEvent, store_url: str
 ) -> None:
     """A store that was closed and is opened again, also beside another, has everything."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     beside = await open_another()
     assert await beside.ledger.delivery(one)
     await store.close()

@@ -231,7 +231,7 @@ async def test_another_user_of_the_same_database(
                 store.ledger.ping()
             )  # a connection of blue's
             await fill_the_pool(store)  # it took the others with it
-            assert store._database.place.startswith("store postgresql://green@")
+            assert store._database.label.startswith("store postgresql://green@")
             await store.close()
 
 

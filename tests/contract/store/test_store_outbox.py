@@ -13,7 +13,7 @@ from cmc_notify.ports import Claim, Delivery
 from cmc_notify.store import Store
 
 OpenAnother = Callable[..., Awaitable[Store]]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 SENT = AttemptResult(state=DeliveryState.SENT, receipt="171.5")
 DEAD = AttemptResult(state=DeliveryState.DEAD, error="400")
@@ -31,7 +31,7 @@ async def claimed(store: Store, sink: str = "chat", *, limit: int = 10, lease: f
 
 async def finish(store: Store, delivery_id: str, verdict: AttemptResult = SENT) -> None:
     """Record a verdict as the holder of the lease."""
-    assert await store.outbox.record(delivery_id, owner="me", verdict=verdict)
+    assert await store.outbox.record(delivery_id, owner="me", result=verdict)
 
 
 async def row(store: Store, delivery_id: str) -> Delivery:
@@ -41,9 +41,11 @@ async def row(store: Store, delivery_id: str) -> Delivery:
     return found.delivery
 
 
-async def test_claim_hands_out_what_was_committed(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_claim_hands_out_what_was_committed(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """A claim holds the delivery as committed, its lease, and its whole event."""
-    (one,) = await tell({"shown": (0, 2), "subject": "job-1", "ordering_key": "job-1"}, job_id=1)
+    (one,) = await commit_event({"shown": (0, 2), "subject": "job-1", "ordering_key": "job-1"}, job_id=1)
     (found,) = await claim(store, lease=30)
     delivery = found.delivery
     assert (delivery.id, delivery.key, delivery.sink, delivery.subject) == (one, one, "chat", "job-1")
@@ -54,30 +56,34 @@ async def test_claim_hands_out_what_was_committed(store: Store, tell: Tell, hand
     assert await claimed(store) == []
 
 
-async def test_the_oldest_first_up_to_the_limit(store: Store, tell: Tell) -> None:
+async def test_the_oldest_first_up_to_the_limit(store: Store, commit_event: CommitEvent) -> None:
     """Deliveries are handed out in the order of their commits, those of other sinks not at all."""
-    first = await tell({}, {"sink": "mail"}, {})
-    second = await tell({})
+    first = await commit_event({}, {"sink": "mail"}, {})
+    second = await commit_event({})
     assert await claimed(store, limit=2) == [first[0], first[2]]
     assert await claimed(store) == second
     assert await claimed(store, "mail") == [first[1]]
 
 
-async def test_not_before_it_is_due(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_not_before_it_is_due(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """A delivery with a later due time waits for it."""
-    (one,) = await tell({"due_at": hands.now + 10})
+    (one,) = await commit_event({"due_at": hands.now + 10})
     assert await claimed(store) == []
     assert await store.outbox.next_due("chat") == hands.now + 10
     hands.now += 10
     assert await claimed(store) == [one]
 
 
-async def test_one_ordering_key_goes_one_by_one(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_one_ordering_key_goes_one_by_one(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """Within a key nothing passes an unfinished delivery: leased, put off or not yet due; other keys do."""
     same = {"ordering_key": "job-1"}
-    one, two, mail = await tell({**same, "subject": "a"}, {**same, "subject": "b"}, {**same, "sink": "mail"})
-    (three,) = await tell(same)
-    (other,) = await tell({})
+    one, two, mail = await commit_event(
+        {**same, "subject": "a"}, {**same, "subject": "b"}, {**same, "sink": "mail"}
+    )
+    (three,) = await commit_event(same)
+    (other,) = await commit_event({})
     assert await claimed(store) == [one, other]
     assert await claimed(store, "mail") == [mail]
     assert await claimed(store) == []
@@ -92,10 +98,12 @@ async def test_one_ordering_key_goes_one_by_one(store: Store, tell: Tell, hands:
     assert await claimed(store) == [three]
 
 
-async def test_a_resolve_waits_for_its_triggers(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_a_resolve_waits_for_its_triggers(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """What waits for others, at any sink, is due when all of them are finished or forgotten."""
-    first, second = await tell({}, {"sink": "mail"})
-    (resolve,) = await tell({"waits_for": (first, second, "forgotten", first)})
+    first, second = await commit_event({}, {"sink": "mail"})
+    (resolve,) = await commit_event({"waits_for": (first, second, "forgotten", first)})
     assert await claimed(store) == [first]
     await finish(store, first)
     assert await claimed(store) == []
@@ -108,22 +116,24 @@ async def test_a_resolve_waits_for_its_triggers(store: Store, tell: Tell, hands:
     assert await claimed(store) == [resolve]
 
 
-async def test_a_lapsed_lease_is_free_and_unclear(store: Store, tell: Tell) -> None:
+async def test_a_lapsed_lease_is_free_and_unclear(store: Store, commit_event: CommitEvent) -> None:
     """After its lease a delivery may be claimed again, marked as maybe sent; the former holder has no say."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     assert [found.delivery.unclear for found in await claim(store, lease=0)] == [False]
     again = await store.outbox.claim("chat", owner="other", limit=1, lease=30)
     assert [(found.delivery.id, found.delivery.unclear) for found in again] == [(one, True)]
     assert (await row(store, one)).unclear
-    assert not await store.outbox.record(one, owner="me", verdict=SENT)
-    assert await store.outbox.record(one, owner="other", verdict=SENT)
-    assert not await store.outbox.record(one, owner="other", verdict=DEAD)
+    assert not await store.outbox.record(one, owner="me", result=SENT)
+    assert await store.outbox.record(one, owner="other", result=SENT)
+    assert not await store.outbox.record(one, owner="other", result=DEAD)
     assert (await row(store, one)).state == "sent"
 
 
-async def test_record_keeps_what_happened(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_record_keeps_what_happened(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """Attempts are counted where they count; the last error stays beside the receipt of a later success."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     await claimed(store)
     held = AttemptResult(
         state=DeliveryState.PENDING, due_at=hands.now, error="blocked", counts_as_attempt=False
@@ -142,9 +152,9 @@ async def test_record_keeps_what_happened(store: Store, tell: Tell, hands: Simpl
     assert await store.outbox.next_due("chat") is None
 
 
-async def test_hostile_answers_are_kept(store: Store, tell: Tell) -> None:
+async def test_hostile_answers_are_kept(store: Store, commit_event: CommitEvent) -> None:
     """NUL and lone surrogates in a receiver's answer are shown; all other text stays as it came."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     await claimed(store)
     text = "\0 \ud800 \U0001f600 \u202e é ' \" \n"
     await store.outbox.record_part(one, text, text)
@@ -154,9 +164,11 @@ async def test_hostile_answers_are_kept(store: Store, tell: Tell) -> None:
     assert (kept.last_error, kept.receipt, kept.parts) == (shown, shown, {shown: shown})
 
 
-async def test_parts_are_remembered(store: Store, tell: Tell, open_another: OpenAnother) -> None:
+async def test_parts_are_remembered(
+    store: Store, commit_event: CommitEvent, open_another: OpenAnother
+) -> None:
     """Each accepted part is there at once for whoever claims next; a part recorded again is written over."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     await claimed(store, lease=0)
     await store.outbox.record_part(one, "root", "1")
     await store.outbox.record_part(one, "file", "2")
@@ -165,24 +177,26 @@ async def test_parts_are_remembered(store: Store, tell: Tell, open_another: Open
     assert found.delivery.parts == {"root": "1", "file": "3"}
 
 
-async def test_next_due_knows_order_and_leases(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_next_due_knows_order_and_leases(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """Only the first of a key counts; a leased one is due when its lease ends; nothing pending is None."""
     assert await store.outbox.next_due("chat") is None
-    await tell({"ordering_key": "k", "due_at": hands.now + 50})
-    await tell({"ordering_key": "k", "due_at": hands.now - 50})
+    await commit_event({"ordering_key": "k", "due_at": hands.now + 50})
+    await commit_event({"ordering_key": "k", "due_at": hands.now - 50})
     assert await store.outbox.next_due("chat") == hands.now + 50
     hands.now += 50
     await claimed(store, lease=30)
     due = await store.outbox.next_due("chat")
     assert due == pytest.approx(hands.now + 30, abs=5)
-    (early,) = await tell({"due_at": hands.now - 7})
+    (early,) = await commit_event({"due_at": hands.now - 7})
     assert await store.outbox.next_due("chat") == hands.now - 7
     assert await claimed(store) == [early]
 
 
-async def test_fallback_takes_over(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_fallback_takes_over(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """A dead delivery and its fallback are written together, and the fallback once, however often it dies."""
-    (one,) = await tell({"subject": "job-1"})
+    (one,) = await commit_event({"subject": "job-1"})
     event = (await row(store, one)).event_id
     other = NewDelivery(
         id="instead",
@@ -195,7 +209,7 @@ async def test_fallback_takes_over(store: Store, tell: Tell, hands: SimpleNamesp
         deadline_at=hands.now + 10,
     )
     verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=other)
-    assert not await store.outbox.record(one, owner="me", verdict=verdict)
+    assert not await store.outbox.record(one, owner="me", result=verdict)
     assert await claimed(store, "mail") == []
     for _ in range(2):
         await claimed(store)
@@ -207,12 +221,12 @@ async def test_fallback_takes_over(store: Store, tell: Tell, hands: SimpleNamesp
 
 
 async def test_one_message_takes_over_from_all_tickets_of_an_event(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """It shows what each of them would have, less what its sink shows anyhow; written at the first death."""
     keys = [f"failure:emea:{number}:3" for number in range(3)]
     tickets = [{"sink": "desk", "subject": key, "ordering_key": key} for key in keys]
-    mail, one, two, three = await tell(
+    mail, one, two, three = await commit_event(
         {"sink": "mail", "subject": "job-1", "shown": (0, 3)},
         *({"shown": (number,)} | ticket for number, ticket in enumerate(tickets)),
     )
@@ -234,11 +248,13 @@ async def test_one_message_takes_over_from_all_tickets_of_an_event(
     assert (await row(store, f"instead-of-{three}")).shown == (1, 2)
 
 
-async def test_concurrent_claims_share_nothing(store: Store, tell: Tell, open_another: OpenAnother) -> None:
+async def test_concurrent_claims_share_nothing(
+    store: Store, commit_event: CommitEvent, open_another: OpenAnother
+) -> None:
     """However many claim at once, each delivery goes to one of them, and of each key one at a time."""
     keys = [f"key-{number % 7}" for number in range(30)]
     for start in range(0, 30, 10):
-        await tell(*({"ordering_key": key} for key in keys[start : start + 10]))
+        await commit_event(*({"ordering_key": key} for key in keys[start : start + 10]))
     stores = (store, await open_another(), await open_another())
     sent: list[str] = []
 
@@ -249,7 +265,7 @@ async def test_concurrent_claims_share_nothing(store: Store, tell: Tell, open_an
             for one in found:
                 assert one.delivery.id not in sent
                 sent.append(one.delivery.id)
-                assert await stores[number % 3].outbox.record(one.delivery.id, owner=owner, verdict=SENT)
+                assert await stores[number % 3].outbox.record(one.delivery.id, owner=owner, result=SENT)
 
     async with asyncio.timeout(30):
         await asyncio.gather(*(work(number) for number in range(6)))
@@ -300,7 +316,7 @@ class Rules:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_any_history_follows_the_rules(
-    store: Store, tell: Tell, hands: SimpleNamespace, seed: int
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace, seed: int
 ) -> None:
     """Over random commits, claims, verdicts, lapses and time, each claim is exactly what the rules say."""
     chance = random.Random(seed)
@@ -319,7 +335,7 @@ async def test_any_history_follows_the_rules(
                     }
                     for _ in range(chance.randint(1, 3))
                 ]
-                ids = await tell(*given)
+                ids = await commit_event(*given)
                 everything += ids
                 rules.pending += [Expected(id=id_, **one) for id_, one in zip(ids, given, strict=True)]
             case "claim":

@@ -19,7 +19,7 @@ from cmc_notify.store.tables import deliveries
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 End = Callable[..., Awaitable[str]]
 Fail = Callable[..., Awaitable[list[str]]]
 Recover = Callable[..., Awaitable[str]]
@@ -73,18 +73,18 @@ def happen(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Happ
 
 
 async def test_what_is_claimed_in_turn_is_what_was_due_for_longest(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """What was tried in vain comes after younger ones; each key keeps its order."""
     key = {"ordering_key": "k"}
-    tried, waiting, behind = await tell(
+    tried, waiting, behind = await commit_event(
         {"due_at": hands.now - 1}, {"due_at": hands.now - 5, **key}, {"due_at": hands.now - 9, **key}
     )
     for expected in (waiting, behind, tried):
         (claim,) = await store.outbox.claim("chat", owner="me", limit=1, lease=30, in_turn=True)
         assert claim.delivery.id == expected
         if expected == waiting:
-            assert await store.outbox.record(waiting, owner="me", verdict=SENT)
+            assert await store.outbox.record(waiting, owner="me", result=SENT)
 
 
 async def test_progress_that_is_put_off_while_news_is_committed_holds_nothing_up(
@@ -104,11 +104,11 @@ async def test_progress_that_is_put_off_while_news_is_committed_holds_nothing_up
 
 
 async def test_only_what_reached_its_deadline_expires(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """Due or not, the oldest first and leased as by a claim; what is leased, done or elsewhere stays."""
     late = {"deadline_at": hands.now + 10}
-    one, two, leased, done, _mail, _young = await tell(
+    one, two, leased, done, _mail, _young = await commit_event(
         late, {**late, "due_at": hands.now + 5000}, late, late, {**late, "sink": "mail"}, {}
     )
     assert await store.outbox.next_deadline("chat") == hands.now + 10
@@ -117,7 +117,7 @@ async def test_only_what_reached_its_deadline_expires(
     await store.outbox.claim("chat", owner="other", limit=10, lease=30)
     for each in (one, done):
         back = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now) if each == one else SENT
-        assert await store.outbox.record(each, owner="other", verdict=back)
+        assert await store.outbox.record(each, owner="other", result=back)
     hands.now += 10
     assert await expired(store, limit=1) == [one]
     assert await expired(store) == [two]
@@ -125,22 +125,24 @@ async def test_only_what_reached_its_deadline_expires(
     assert (await row(store, leased)).leased_until is not None
 
 
-async def test_what_expires_keeps_its_order(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_what_expires_keeps_its_order(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """Of one key the first alone, and nothing before what it waits for: its fallbacks come in that order."""
     late = {"deadline_at": hands.now}
-    first, second = await tell({**late, "ordering_key": "k"}, {**late, "ordering_key": "k"})
-    (resolve,) = await tell({**late, "waits_for": (second,)})
+    first, second = await commit_event({**late, "ordering_key": "k"}, {**late, "ordering_key": "k"})
+    (resolve,) = await commit_event({**late, "waits_for": (second,)})
     for each in (first, second, resolve):
         assert await expired(store) == [each]
-        assert await store.outbox.record(each, owner="me", verdict=AttemptResult(state=DeliveryState.DEAD))
+        assert await store.outbox.record(each, owner="me", result=AttemptResult(state=DeliveryState.DEAD))
 
 
 async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """Where both died, the fallback's copy of the resolve waits for its copy of the trigger."""
-    (trigger,) = await tell({"subject": "job-1"})
-    (resolve,) = await tell({"subject": "job-2", "waits_for": (trigger,)})
+    (trigger,) = await commit_event({"subject": "job-1"})
+    (resolve,) = await commit_event({"subject": "job-2", "waits_for": (trigger,)})
     for each in (trigger, resolve):
         assert await claimed(store) == [each]
         event = (await row(store, each)).event_id
@@ -154,10 +156,10 @@ async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
             deadline_at=hands.now + 60,
         )
         verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=instead)
-        assert await store.outbox.record(each, owner="me", verdict=verdict)
+        assert await store.outbox.record(each, owner="me", result=verdict)
     assert await claimed(store, "mail") == [f"{trigger}-mail"]
     assert await claimed(store, "mail") == []
-    assert await store.outbox.record(f"{trigger}-mail", owner="me", verdict=SENT)
+    assert await store.outbox.record(f"{trigger}-mail", owner="me", result=SENT)
     assert await claimed(store, "mail") == [f"{resolve}-mail"]
 
 
@@ -184,7 +186,7 @@ def end(store: Store) -> End:
         assert delivery_id in await claimed(store, delivery.sink)
         copy = _copy(delivery, to)
         assert await store.outbox.record(
-            delivery_id, owner="me", verdict=AttemptResult(state=state, fallback=copy)
+            delivery_id, owner="me", result=AttemptResult(state=state, fallback=copy)
         )
         return copy.id
 
@@ -232,9 +234,9 @@ async def test_a_resolve_that_was_sent_follows_the_failures_that_were_handed_ove
     resolve = await recover("A", "B", "C", "D", subject="job-9", waits_for=(taken, refused))
     claims = await claimed(store)
     assert claims == [taken, refused]
-    await store.outbox.record(taken, owner="me", verdict=SENT)
+    await store.outbox.record(taken, owner="me", result=SENT)
     verdict = AttemptResult(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
-    await store.outbox.record(refused, owner="me", verdict=verdict)
+    await store.outbox.record(refused, owner="me", result=verdict)
     copy = await end(resolve, DeliveryState.SENT)
     assert (await row(store, resolve)).state is DeliveryState.SENT
     assert (await row(store, copy)).shown == (1, 3)
@@ -242,7 +244,7 @@ async def test_a_resolve_that_was_sent_follows_the_failures_that_were_handed_ove
     assert await claimed(store, "mail") == []
     await store.ledger.retry([resolve], now=0.0)
     await end(resolve, DeliveryState.SENT)
-    await store.outbox.record(trigger, owner="me", verdict=SENT)
+    await store.outbox.record(trigger, owner="me", result=SENT)
     assert await claimed(store, "mail") == [copy]
     assert await claimed(store, "mail") == []
 
@@ -257,7 +259,7 @@ async def test_a_resolve_follows_through_every_fallback(
     await end(second, DeliveryState.DEAD, to="pager")
     copy = await end(await end(resolve, DeliveryState.SENT), DeliveryState.SENT, to="pager")
     (failure,) = await claimed(store, "pager")
-    await store.outbox.record(failure, owner="me", verdict=SENT)
+    await store.outbox.record(failure, owner="me", result=SENT)
     assert await claimed(store, "pager") == [copy]
     assert (await row(store, copy)).shown is None
 
@@ -272,20 +274,22 @@ async def test_a_resolve_goes_to_no_fallback_that_was_told_none_of_it(
     resolve = await recover("A", "C", subject="job-9", waits_for=(failure, other))
     await claimed(store)
     for each in (failure, other):
-        await store.outbox.record(each, owner="me", verdict=SENT)
+        await store.outbox.record(each, owner="me", result=SENT)
     copy = await end(resolve, DeliveryState.SENT)
     assert await store.ledger.delivery(copy) is None
     assert await claimed(store, "mail") == [own]
 
 
-async def test_what_is_given_back_is_as_it_was(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_what_is_given_back_is_as_it_was(
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
+) -> None:
     """No lease, no attempt, no new due time: the next claim has it at once, and without doubt."""
-    (one,) = await tell({})
+    (one,) = await commit_event({})
     before = await row(store, one)
     await claimed(store)
     hands.now += 1
     untried = AttemptResult(state=DeliveryState.PENDING, counts_as_attempt=False)
-    assert await store.outbox.record(one, owner="me", verdict=untried)
+    assert await store.outbox.record(one, owner="me", result=untried)
     assert await row(store, one) == before
     assert await claimed(store, owner="other") == [one]
 
@@ -330,8 +334,8 @@ async def test_progress_that_is_being_sent_is_superseded_once_that_failed(
     new = [await happen(FAILED, key="job-1"), await happen(FAILED, key="job-2")]
     assert await states(store, first, second) == ["pending", "pending"]
     again = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
-    assert await store.outbox.record(first, owner="me", verdict=again)
-    assert await store.outbox.record(second, owner="me", verdict=SENT)
+    assert await store.outbox.record(first, owner="me", result=again)
+    assert await store.outbox.record(second, owner="me", result=SENT)
     assert await states(store, first, second) == ["superseded", "sent"]
     assert (await row(store, first)).last_error == "503"
     assert await claimed(store) == new
@@ -344,7 +348,7 @@ async def test_progress_that_waits_to_be_tried_again_holds_no_news_back(
     old = await happen(PROGRESS)
     await claimed(store)
     again = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
-    assert await store.outbox.record(old, owner="me", verdict=again)
+    assert await store.outbox.record(old, owner="me", result=again)
     assert await states(store, old) == ["pending"]
     new = await happen(FAILED)
     assert await claimed(store) == [new]
@@ -385,16 +389,16 @@ async def test_retention_forgets_what_was_superseded(
 
 
 async def test_what_nobody_serves_becomes_dead_letters(
-    store: Store, tell: Tell, hands: SimpleNamespace, dialect: str
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace, dialect: str
 ) -> None:
     """With the sink's name as the reason; served sinks, unrouted events and what is done are left alone."""
-    gone, done, chat, _unrouted, other = await tell(
+    gone, done, chat, _unrouted, other = await commit_event(
         {"sink": "pager"}, {"sink": "pager"}, {}, {"sink": ""}, {"sink": "old_mail"}
     )
     assert done in await claimed(store, "pager")
     for each in (gone, done):
         verdict = SENT if each == done else AttemptResult(state=DeliveryState.PENDING, due_at=hands.now)
-        assert await store.outbox.record(each, owner="me", verdict=verdict)
+        assert await store.outbox.record(each, owner="me", result=verdict)
     if dialect == "postgresql":
         # While a new config is rolled out, another replica may still serve it, or already.
         hands.now += UNSERVED_AFTER - 1
@@ -410,10 +414,10 @@ async def test_what_nobody_serves_becomes_dead_letters(
 
 
 async def test_what_another_is_sending_is_not_called_dead(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """Until its lease ends; then it is, and may have arrived."""
-    sending, lapsed = await tell({"sink": "pager"}, {"sink": "pager"})
+    sending, lapsed = await commit_event({"sink": "pager"}, {"sink": "pager"})
     await store.outbox.claim("pager", owner="there", limit=2, lease=0)
     assert await store.outbox.renew([sending], owner="there", lease=5000) == {sending}
     hands.now += UNSERVED_AFTER
@@ -423,10 +427,10 @@ async def test_what_another_is_sending_is_not_called_dead(
 
 
 async def test_what_another_replica_serves_is_not_called_dead(
-    store: Store, tell: Tell, hands: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it has been due, as behind a blocked sink; nor while that replica may be restarting."""
-    (held,) = await tell({"sink": "pager"})
+    (held,) = await commit_event({"sink": "pager"})
     await store.leadership.register("other", ["poll:emea", "sink:pager"], ttl=5000)
     hands.now += UNSERVED_AFTER
     assert await store.housekeeping.end_unserved(["chat"]) == {}
@@ -438,9 +442,9 @@ async def test_what_another_replica_serves_is_not_called_dead(
 
 
 async def test_however_much_is_unserved_it_ends_in_one_call(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """In small transactions, all of it."""
-    await tell(*({"sink": "pager", "subject": str(number)} for number in range(1100)))
+    await commit_event(*({"sink": "pager", "subject": str(number)} for number in range(1100)))
     hands.now += UNSERVED_AFTER
     assert await store.housekeeping.end_unserved([]) == {"pager": 1100}

@@ -17,7 +17,7 @@ from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., TrackedFailure]
+MakeFailure = Callable[..., TrackedFailure]
 OpenAnother = Callable[..., Awaitable[Store]]
 
 
@@ -149,46 +149,46 @@ async def test_states_after(store: Store, make_state: MakeState, make_commit: Ma
     assert await store.poll.states_after("apac", (0, 0)) == []
 
 
-async def test_incidents(
-    store: Store, make_commit: MakeCommit, make_incident: MakeIncident, hands: SimpleNamespace
+async def test_failures(
+    store: Store, make_commit: MakeCommit, make_failure: MakeFailure, hands: SimpleNamespace
 ) -> None:
-    """Loading gives every open incident, and of the asked pairs the newest closed one, also of null pairs."""
+    """Loading gives every open failure, and of the asked pairs the newest closed one, also of null pairs."""
     nameless = {"serial": None, "feature_id": None}
     written = (
-        make_incident("a", closed_at=hands.now + 1, closed_by="job 1"),
-        make_incident("b", closed_at=hands.now + 2, closed_by="job 2"),
-        make_incident("c", feature_id=4, closed_at=hands.now + 9, closed_by="job 2"),
-        make_incident("d", **nameless, closed_at=hands.now, closed_by="operator"),
-        make_incident("e", serial="V2AB0009"),
-        make_incident("f", **nameless, opened_at=hands.now - 1),
+        make_failure("a", closed_at=hands.now + 1, closed_by="job 1"),
+        make_failure("b", closed_at=hands.now + 2, closed_by="job 2"),
+        make_failure("c", feature_id=4, closed_at=hands.now + 9, closed_by="job 2"),
+        make_failure("d", **nameless, closed_at=hands.now, closed_by="operator"),
+        make_failure("e", serial="V2AB0009"),
+        make_failure("f", **nameless, opened_at=hands.now - 1),
     )
-    elsewhere = make_incident("g", controller="apac")
+    elsewhere = make_failure("g", controller="apac")
     await store.poll.commit_poll(make_commit(0, failures=written))
     await store.poll.commit_poll(make_commit(0, controller="apac", failures=(elsewhere,)))
     pairs = {Pair("V2AB0001", 3), Pair(None, None), Pair("never", 1)}
     found = await store.poll.load_failures("emea", pairs)
     assert found[:2] == [written[5], written[4]]
-    assert {incident.id: incident for incident in found[2:]} == {"b": written[1], "d": written[3]}
-    assert [incident.id for incident in await store.poll.load_failures("apac", ())] == ["g"]
+    assert {failure.id: failure for failure in found[2:]} == {"b": written[1], "d": written[3]}
+    assert [failure.id for failure in await store.poll.load_failures("apac", ())] == ["g"]
 
 
 async def test_incident_is_written_over(
-    store: Store, make_commit: MakeCommit, make_incident: MakeIncident
+    store: Store, make_commit: MakeCommit, make_failure: MakeFailure
 ) -> None:
-    """An incident that changes or closes replaces what was known of it."""
-    await store.poll.commit_poll(make_commit(0, failures=(make_incident("a"),)))
-    closed = make_incident("a", error_text="still no route", closed_at=5.0, closed_by="job 2")
+    """An failure that changes or closes replaces what was known of it."""
+    await store.poll.commit_poll(make_commit(0, failures=(make_failure("a"),)))
+    closed = make_failure("a", error_text="still no route", closed_at=5.0, closed_by="job 2")
     await store.poll.commit_poll(make_commit(1, failures=(closed,)))
     assert await store.poll.load_failures("emea", [closed.pair]) == [closed]
     assert await store.ledger.failures() == []
 
 
 async def test_a_serial_number_without_end_stops_no_poll(
-    store: Store, make_commit: MakeCommit, make_incident: MakeIncident
+    store: Store, make_commit: MakeCommit, make_failure: MakeFailure
 ) -> None:
     """An index holds less than a controller may send; two that begin alike are two."""
     text = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(5000))
-    one, two = make_incident("a", serial=text), make_incident("b", serial=f"{text}!", closed_at=1.0)
+    one, two = make_failure("a", serial=text), make_failure("b", serial=f"{text}!", closed_at=1.0)
     await store.poll.commit_poll(make_commit(0, failures=(one, two)))
     assert await store.poll.load_failures("emea", [one.pair, two.pair]) == [one, two]
 

@@ -10,8 +10,8 @@ from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-MakeIncident = Callable[..., TrackedFailure]
-Tell = Callable[..., Awaitable[list[str]]]
+MakeFailure = Callable[..., TrackedFailure]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 
 async def send_all(store: Store, but: tuple[str, ...] = ()) -> None:
@@ -19,20 +19,20 @@ async def send_all(store: Store, but: tuple[str, ...] = ()) -> None:
     for claim in await store.outbox.claim("chat", owner="me", limit=1000, lease=0):
         if claim.delivery.id not in but:
             verdict = AttemptResult(state=DeliveryState.SENT)
-            assert await store.outbox.record(claim.delivery.id, owner="me", verdict=verdict)
+            assert await store.outbox.record(claim.delivery.id, owner="me", result=verdict)
 
 
-async def test_finished_and_old(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_finished_and_old(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """Old finished deliveries go with their parts and waits, then events that nothing refers to any more."""
-    (sent,) = await tell({}, job_id=1)
-    await tell({"sink": ""}, job_id=2)
-    (one, still_pending) = await tell({"waits_for": (sent,)}, {}, job_id=3)
+    (sent,) = await commit_event({}, job_id=1)
+    await commit_event({"sink": ""}, job_id=2)
+    (one, still_pending) = await commit_event({"waits_for": (sent,)}, {}, job_id=3)
     await store.outbox.record_part(one, "root", "1")
     await send_all(store, but=(still_pending, one))
     await send_all(store, but=(still_pending,))
     assert await store.housekeeping.forget(before=hands.now) == 0
     hands.now += 100
-    (young,) = await tell({}, job_id=4)
+    (young,) = await commit_event({}, job_id=4)
     await send_all(store, but=(still_pending,))
     # Two events with a delivery each, and one delivery whose event another one still needs.
     assert await store.housekeeping.forget(before=hands.now) == 5
@@ -43,9 +43,9 @@ async def test_finished_and_old(store: Store, tell: Tell, hands: SimpleNamespace
     assert await store.housekeeping.forget(before=hands.now) == 0
 
 
-async def test_many(store: Store, tell: Tell, hands: SimpleNamespace) -> None:
+async def test_many(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
     """However much is old, it goes in one call."""
-    await tell(*({"sink": "", "subject": str(number)} for number in range(1200)))
+    await commit_event(*({"sink": "", "subject": str(number)} for number in range(1200)))
     hands.now += 1
     assert await store.housekeeping.forget(before=hands.now) == 1201
 
@@ -54,24 +54,24 @@ async def test_what_tells_an_open_incident_stays(
     store: Store,
     make_state: MakeState,
     make_commit: MakeCommit,
-    make_incident: MakeIncident,
+    make_failure: MakeFailure,
     hands: SimpleNamespace,
 ) -> None:
-    """Event, deliveries and job of an open incident stay however old; once closed long ago, all goes."""
+    """Event, deliveries and job of an open failure stay however old; once closed long ago, all goes."""
     state = make_state(1)
     await store.poll.commit_poll(make_commit(0, state, deliveries=({},), listed=frozenset()))
     opened = (await store.ledger.events())[0].id
-    incident = make_incident("a", opened_event=opened, job_uid=state.uid, last_job_uid="later")
-    await store.poll.commit_poll(make_commit(1, failures=(incident,)))
+    failure = make_failure("a", opened_event=opened, job_uid=state.uid, last_job_uid="later")
+    await store.poll.commit_poll(make_commit(1, failures=(failure,)))
     await send_all(store)
     hands.now += 1000
     assert await store.housekeeping.forget(before=hands.now) == 0
     await store.ledger.close_failure("a", now=hands.now)
-    # The event is no longer needed, the closed incident is still young.
+    # The event is no longer needed, the closed failure is still young.
     assert await store.housekeeping.forget(before=hands.now) == 3
-    assert await store.poll.load_failures("emea", [incident.pair])
+    assert await store.poll.load_failures("emea", [failure.pair])
     assert await store.housekeeping.forget(before=hands.now + 1) == 1
-    assert await store.poll.load_failures("emea", [incident.pair]) == []
+    assert await store.poll.load_failures("emea", [failure.pair]) == []
 
 
 async def test_a_listed_job_stays(

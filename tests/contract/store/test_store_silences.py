@@ -15,7 +15,7 @@ from cmc_notify.store import Store
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
 OpenAnother = Callable[..., Awaitable[Store]]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 START = 1_795_425_600.0
 """What the store's clock shows at first."""
 
@@ -109,9 +109,11 @@ async def test_a_commit_ends_the_silences_of_the_job_that_ended(
     assert await names(store, now=hands.now) == ["other"]
 
 
-async def test_a_silenced_event_has_a_row_that_names_the_silence(store: Store, tell: Tell) -> None:
+async def test_a_silenced_event_has_a_row_that_names_the_silence(
+    store: Store, commit_event: CommitEvent
+) -> None:
     """It belongs to no sink, is finished, and is not made to be sent by a retry."""
-    [row_id] = await tell({"sink": "", "silenced_by": "silence s1 by ops"})
+    [row_id] = await commit_event({"sink": "", "silenced_by": "silence s1 by ops"})
     [row] = await store.ledger.deliveries(DeliveryFilter(state=DeliveryState.SILENCED))
     assert (row.delivery.id, row.delivery.sink, row.delivery.last_error) == (row_id, "", "silence s1 by ops")
     assert row.delivery.finished_at == START

@@ -28,11 +28,11 @@ def news(hands: SimpleNamespace, told: SinkCondition, *, seconds: float = 0, sin
 
 async def test_what_was_told_comes_back(store: Store, hands: SimpleNamespace) -> None:
     """Revision and since of the newest, for each sink; event and delivery stand in the ledger."""
-    assert await store.announcements.last_condition("mail") == SinkCondition()
+    assert await store.sink_events.last_condition("mail") == SinkCondition()
     failing = news(hands, SinkCondition())
-    assert await store.announcements.commit(failing)
-    assert await store.announcements.last_condition("mail") == SinkCondition(1, "2026-11-23T09:20:00Z")
-    assert await store.announcements.last_condition("chat") == SinkCondition()
+    assert await store.sink_events.commit(failing)
+    assert await store.sink_events.last_condition("mail") == SinkCondition(1, "2026-11-23T09:20:00Z")
+    assert await store.sink_events.last_condition("chat") == SinkCondition()
     assert await store.ledger.event(failing.event.id) == failing.event
     [row] = await store.ledger.deliveries(DeliveryFilter())
     assert (row.delivery.sink, row.delivery.state, row.event_type, row.controller) == (
@@ -41,16 +41,16 @@ async def test_what_was_told_comes_back(store: Store, hands: SimpleNamespace) ->
         "sink.failing",
         None,
     )
-    assert await store.announcements.commit(news(hands, failing.condition))
-    assert await store.announcements.last_condition("mail") == SinkCondition(2, "2026-11-23T09:20:00Z")
+    assert await store.sink_events.commit(news(hands, failing.condition))
+    assert await store.sink_events.last_condition("mail") == SinkCondition(2, "2026-11-23T09:20:00Z")
 
 
 async def test_what_does_not_follow_the_newest_is_refused(store: Store, hands: SimpleNamespace) -> None:
     """Neither a repeat nor a revision that skips one is written, nor anything of it."""
     first = news(hands, SinkCondition())
-    assert await store.announcements.commit(first)
+    assert await store.sink_events.commit(first)
     for stale in (SinkCondition(), SinkCondition(2), SinkCondition(3)):
-        assert not await store.announcements.commit(news(hands, stale, seconds=1))
+        assert not await store.sink_events.commit(news(hands, stale, seconds=1))
     assert [event.id for event in await store.ledger.events()] == [first.event.id]
     assert len(await store.ledger.deliveries(DeliveryFilter())) == 1
 
@@ -62,7 +62,7 @@ async def test_replicas_that_see_it_together_tell_it_once(
     other = await open_another()
     told = await asyncio.gather(
         *(
-            one.announcements.commit(news(hands, SinkCondition(), seconds=number))
+            one.sink_events.commit(news(hands, SinkCondition(), seconds=number))
             for number, one in enumerate([store, other] * 4)
         )
     )
@@ -76,15 +76,15 @@ async def test_a_standing_failure_is_not_forgotten(
 ) -> None:
     """However old, it is needed to tell of the recovery; once that is told both may go."""
     failing = news(hands, SinkCondition())
-    assert await store.announcements.commit(failing)
+    assert await store.sink_events.commit(failing)
     if recovered:
-        assert await store.announcements.commit(news(hands, failing.condition))
+        assert await store.sink_events.commit(news(hands, failing.condition))
     while claims := await store.outbox.claim("chat", owner="here", limit=9, lease=60):
         for claim in claims:
             verdict = AttemptResult(state=DeliveryState.SENT)
-            assert await store.outbox.record(claim.delivery.id, owner="here", verdict=verdict)
+            assert await store.outbox.record(claim.delivery.id, owner="here", result=verdict)
     hands.now += 40 * DAY
     await store.housekeeping.forget(before=hands.now - 30 * DAY)
     assert await store.ledger.deliveries(DeliveryFilter()) == []
     assert [event.id for event in await store.ledger.events()] == ([] if recovered else [failing.event.id])
-    assert (await store.announcements.last_condition("mail")).failing is not recovered
+    assert (await store.sink_events.last_condition("mail")).failing is not recovered

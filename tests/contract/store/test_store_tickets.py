@@ -11,12 +11,14 @@ from cmc_notify.store import Store
 
 MakeState = Callable[..., JobState]
 MakeCommit = Callable[..., PollCommit]
-Tell = Callable[..., Awaitable[list[str]]]
+CommitEvent = Callable[..., Awaitable[list[str]]]
 
 
-async def stand(store: Store, tell: Tell, job_id: int, *made: tuple[str, str, dict[str, Any]]) -> None:
+async def stand(
+    store: Store, commit_event: CommitEvent, job_id: int, *made: tuple[str, str, dict[str, Any]]
+) -> None:
     """Deliveries about a job, (sink, subject, posting) each, made these at the sinks, and are done."""
-    sent = await tell(
+    sent = await commit_event(
         *({"sink": sink, "subject": subject, "ordering_key": subject} for sink, subject, _ in made),
         job_id=job_id,
     )
@@ -24,7 +26,7 @@ async def stand(store: Store, tell: Tell, job_id: int, *made: tuple[str, str, di
         await store.outbox.record_part(delivery, "done", "r", posting=Posting(reference="ref", **posting))
         await store.outbox.claim(sink, owner="me", limit=100, lease=60)
         verdict = AttemptResult(state=DeliveryState.SENT)
-        assert await store.outbox.record(delivery, owner="me", verdict=verdict)
+        assert await store.outbox.record(delivery, owner="me", result=verdict)
 
 
 async def labels(store: Store, **wanted: Any) -> list[str]:
@@ -33,14 +35,16 @@ async def labels(store: Store, **wanted: Any) -> list[str]:
 
 
 async def test_tickets_are_found_by_what_people_know(
-    store: Store, tell: Tell, hands: SimpleNamespace
+    store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
     """Job, event, subject or state, the last changed first; a message in place is no ticket."""
-    await stand(store, tell, 1, ("snow", "job:emea:1-1795420001", {"label": "INC1", "url": "https://snow/1"}))
+    await stand(
+        store, commit_event, 1, ("snow", "job:emea:1-1795420001", {"label": "INC1", "url": "https://snow/1"})
+    )
     hands.now += 2
     await stand(
         store,
-        tell,
+        commit_event,
         2,
         ("snow", "failure:emea:V1:3", {"label": "INC2", "open": False}),
         ("pager", "job:emea:2-1795420002", {"label": "P2"}),
@@ -67,12 +71,12 @@ async def test_tickets_are_found_by_what_people_know(
     assert (row.ticket.open, row.controller, row.job_id, row.changed_at) == (True, "emea", 1, hands.now - 2)
 
 
-async def test_a_ticket_says_what_it_is_about(store: Store, tell: Tell) -> None:
+async def test_a_ticket_says_what_it_is_about(store: Store, commit_event: CommitEvent) -> None:
     """The job, or the appliance's serial number with the job that changed it last."""
     both = [("snow", "job:emea:1-1795420001", "INC1"), ("pager", "failure:emea:V:1:3", "P1")]
-    await stand(store, tell, 1, *((sink, subject, {"label": label}) for sink, subject, label in both))
+    await stand(store, commit_event, 1, *((sink, subject, {"label": label}) for sink, subject, label in both))
     shut = [(sink, subject, {"label": label, "open": False}) for sink, subject, label in both]
-    await stand(store, tell, 2, *shut)
+    await stand(store, commit_event, 2, *shut)
     assert await labels(store, job_id=1) == ["INC1"]
     assert await labels(store, job_id=2) == ["P1"]
     rows = await store.ledger.tickets(TicketFilter())
@@ -80,13 +84,17 @@ async def test_a_ticket_says_what_it_is_about(store: Store, tell: Tell) -> None:
 
 
 async def test_retention_keeps_open_tickets_and_what_stands_for_a_job_that_is_kept(
-    store: Store, tell: Tell, make_commit: MakeCommit, make_state: MakeState, hands: SimpleNamespace
+    store: Store,
+    commit_event: CommitEvent,
+    make_commit: MakeCommit,
+    make_state: MakeState,
+    hands: SimpleNamespace,
 ) -> None:
     """Closed tickets and messages go with their job, once they are old enough themselves."""
-    await stand(store, tell, 1, ("snow", "job:emea:1-1795420001", {"label": "OPEN"}))
-    await stand(store, tell, 2, ("snow", "job:emea:2-1795420002", {"label": "SHUT", "open": False}))
-    await stand(store, tell, 3, ("chat", "job:emea:3-1795420003", {}))
-    await stand(store, tell, 4, ("snow", "job:emea:4-1795420004", {"label": "LISTED", "open": False}))
+    await stand(store, commit_event, 1, ("snow", "job:emea:1-1795420001", {"label": "OPEN"}))
+    await stand(store, commit_event, 2, ("snow", "job:emea:2-1795420002", {"label": "SHUT", "open": False}))
+    await stand(store, commit_event, 3, ("chat", "job:emea:3-1795420003", {}))
+    await stand(store, commit_event, 4, ("snow", "job:emea:4-1795420004", {"label": "LISTED", "open": False}))
     listed = frozenset({make_state(4).uid})
     version = (await store.poll.load_snapshot("emea")).version
     await store.poll.commit_poll(make_commit(version, listed=listed))

@@ -22,8 +22,8 @@ _COUNTS = """
     SELECT (SELECT max(version) FROM controllers WHERE name = '{name}'),
            (SELECT count(*) FROM events WHERE controller = '{name}'),
            (SELECT max(seq) FROM deliveries),
-           (SELECT count(*) FROM incidents WHERE controller = '{name}'),
-           (SELECT count(closed_at) FROM incidents WHERE controller = '{name}'),
+           (SELECT count(*) FROM failures WHERE controller = '{name}'),
+           (SELECT count(closed_at) FROM failures WHERE controller = '{name}'),
            (SELECT count(*) FROM jobs WHERE controller = '{name}')
 """
 
@@ -126,7 +126,7 @@ class Written:
 
     async def incidents(self) -> dict[str, dict[str, Any]]:
         """Every incident's document by id, closed ones too."""
-        rows = await self._rows("SELECT id, document FROM incidents WHERE controller = '{name}' ORDER BY id")
+        rows = await self._rows("SELECT id, document FROM failures WHERE controller = '{name}' ORDER BY id")
         return {name: json.loads(document) for name, document in rows}
 
     async def states(self) -> dict[str, dict[str, Any]]:
