@@ -1,3 +1,3 @@
-"""The bridge between a Riverbed CMC and the places where people are told."""
+"""A bridge that turns the job changes of a Riverbed CMC into notifications."""
 
 __version__ = "0.1.0"

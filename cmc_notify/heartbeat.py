@@ -1,4 +1,4 @@
-"""A dead man's switch: tells an outside service that every controller is on_polled, and the store takes it.
+"""A dead man's switch: show an outside service that every controller is polled, and the store works.
 
 A call is made once every configured controller has had a good poll, committed by whichever replica, since
 the call before. So the calls stop when the bridge, its store, its network or one controller's polls do.
@@ -25,11 +25,11 @@ TIMEOUT = 10.0
 """Seconds that one call may take."""
 
 Polled = Mapping[str, float | None]
-"""When a good poll of each controller was last committed."""
+"""By controller, the time at which its last good poll was committed."""
 
 
 class Heartbeat:
-    """Calls ``url`` after each good cycle. Neither log nor error ever holds the address: it is a secret."""
+    """Calls ``url`` after each good cycle. The address is a secret: no log and no error ever holds it."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
 
     def on_polled(self) -> None:
-        """A poll was committed; returns at once."""
+        """Note that a poll was committed; returns at once."""
         self._poll_committed.set()
 
     def start(self) -> None:
@@ -58,13 +58,13 @@ class Heartbeat:
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def stop(self) -> None:
-        """Call no more; what is under way is given up. Harmless when never started."""
+        """Stop; a call under way is cancelled. Harmless if never started."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        # Times are compared with one another alone: they may be another replica's, whose clock is its own.
+        # Times are compared only with each other: another replica with its own clock may have set them.
         counted = await self._last_polls()
         while True:
             await self._poll_committed.wait()
@@ -79,15 +79,15 @@ class Heartbeat:
                 self._note(await self._call())
 
     async def _last_polls(self) -> Polled | None:
-        """What the store says; None where it can't be asked, and then the cycle is not over."""
+        """Return the times from the store; None if it fails, and then the cycle is not complete."""
         try:
             metas = await self._ledger.snapshots()
         except StoreError:
-            return None  # polls meet the same trouble, and log it
+            return None  # polls fail for the same reason, and log it
         return {name: meta.last_poll_at if (meta := metas.get(name)) else None for name in self._controllers}
 
     async def _call(self) -> str | None:
-        """One call; returns why it failed."""
+        """Call once; returns the reason if it failed."""
         try:
             async with (
                 aiohttp.ClientSession(
@@ -95,17 +95,19 @@ class Heartbeat:
                     timeout=aiohttp.ClientTimeout(total=self._timeout),
                     headers={"User-Agent": f"cmc-notify/{__version__}"},
                 ) as session,
-                session.get(URL(self._url.get_secret_value(), encoded=True), allow_redirects=False) as answer,
+                session.get(
+                    URL(self._url.get_secret_value(), encoded=True), allow_redirects=False
+                ) as response,
             ):
-                return None if answer.ok and answer.status < 300 else f"answered {answer.status}"  # noqa: PLR2004  HTTP's
+                return None if response.ok and response.status < 300 else f"status {response.status}"  # noqa: PLR2004  HTTP's
         except TimeoutError:
-            return f"no answer within {self._timeout:g} s"
+            return f"no response within {self._timeout:g} s"
         except OSError as error:
             return os_error_text(getattr(error, "os_error", error))
         except aiohttp.ClientConnectionError:
             return "the connection broke off"
         except (aiohttp.ClientError, ValueError) as error:
-            return type(error).__name__  # its text could hold the address
+            return type(error).__name__  # its text could contain the address
 
     def _note(self, failure: str | None) -> None:
         self._metrics.heartbeats_total.labels("failed" if failure else "ok").inc()

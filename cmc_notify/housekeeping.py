@@ -1,4 +1,4 @@
-"""Keeps the store small, and ends what in it nobody takes care of any more."""
+"""Delete old data from the store, and end deliveries for sinks that left the config."""
 
 from collections.abc import Collection
 
@@ -11,19 +11,19 @@ _log = structlog.get_logger(__name__)
 
 
 class Housekeeper:
-    """Run now and then; a store that fails is left for the next time."""
+    """The regular chores of the store; after a store error the next run tries again."""
 
     def __init__(
         self, store: Housekeeping, *, retention: float, sinks: Collection[str], clock: Clock
     ) -> None:
-        """``retention`` in seconds; ``sinks`` are the configured ones, all of them."""
+        """``retention`` is in seconds; ``sinks`` names all configured sinks."""
         self._store = store
         self._retention = retention
         self._sinks = frozenset(sinks)
         self._clock = clock
 
     async def delete_old(self) -> None:
-        """Delete what is older than the retention and no longer needed."""
+        """Delete data that is older than the retention and no longer needed."""
         try:
             deleted = await self._store.forget(before=self._clock() - self._retention)
         except StoreError as error:
@@ -32,7 +32,7 @@ class Housekeeper:
             _log.info("housekeeping.done", deleted=deleted)
 
     async def end_unserved(self) -> None:
-        """What waits for a sink that left the config becomes a dead letter: it must not wait unseen."""
+        """Make dead letters of deliveries for sinks that left the config: they must not wait unseen."""
         try:
             ended = await self._store.end_unserved(self._sinks)
         except StoreError as error:

@@ -1,11 +1,11 @@
-"""Which controllers this replica polls: at no moment two replicas one controller, and none for long nobody.
+"""Choose the leader of each controller, the replica that polls it: at most one, and soon one after a death.
 
-A lead is a lease in the store, renewed long before it ends. It is lost by this process' own clock at the
-latest when it ends in the store, whatever the store is doing meanwhile; a process that stood still and could
-not tell is stopped by its outdated fence. A leader that dies is replaced within ``TTL`` and one check_every.
+A lead is a lease in the store, renewed long before it ends. By this process' own clock it ends no later than
+in the store, even if the store does not respond. A process that was suspended, and so could not see the end,
+is stopped by its outdated fence. A leader that dies is replaced within ``TTL`` and one ``CHECK_EVERY``.
 
-A poll that runs when its lead is lost is cancelled: before its commit it never happened, and the next leader
-finds the same changes. One that runs when a lead is given up comes to its end first.
+When a lead is lost, a running poll is cancelled: before its commit it never happened, and the next leader
+finds the same changes. When a lead is given up, a running poll ends first.
 """
 
 import asyncio
@@ -28,28 +28,29 @@ _log = structlog.get_logger(__name__)
 TTL = 6.0
 """Seconds that a lead lasts unless it is renewed."""
 CHECK_EVERY = 1.5
-"""Seconds between two looks at who leads."""
+"""Seconds between two checks of who leads."""
 JITTER = 0.2
-"""A look comes up to this part of ``CHECK_EVERY`` early, so that replicas do not go in step."""
+"""A check comes up to this part of ``CHECK_EVERY`` early, so that replicas do not check in step."""
 KEEP_TTLS = 50
-"""For so many times ``TTL`` a replica gives nothing back, once another has left free what was its to take."""
+"""For so many times ``TTL`` a replica gives up no lead, once another has not taken one that was its turn."""
 PARALLEL = 8
-"""Leads renewed at a time: with many, and a store far away, one after the other would take as long as they
-last. A part of the store's connections, so that polls and deliveries get theirs.
+"""Leads renewed at once. With many leads and a distant store, one after another would take too long.
+
+It is less than the store's connections, so that polls and deliveries get some too.
 """
 RELEASE_WITHIN = 1.0
-"""Seconds that the store gets at the end to let others take over at once; else they wait for ``TTL``."""
+"""Seconds for the release of all leads at the stop; leads not released by then end after ``TTL``."""
 _POLLS = "poll:"
 _NOBODY = Replicas(candidates={}, leaders={})
 
 
 def lead_name(controller: str) -> str:
-    """What the store knows the lead by."""
+    """Return the name of the lead in the store."""
     return _POLLS + controller
 
 
 class LeadHandler(Protocol):
-    """Polls what is led."""
+    """Starts and stops the polls of the controllers that this replica leads."""
 
     def start_polling(self, controller: str, fence: Fence) -> None:
         """Poll the controller under this fence from now on, for the first time at once."""
@@ -60,13 +61,13 @@ class LeadHandler(Protocol):
         ...
 
     async def finish_polling(self, controller: str) -> None:
-        """Begin no other poll, and wait for the end of the one that runs."""
+        """Start no other poll, and wait for the end of a running one."""
         ...
 
 
 @dataclass(eq=False)
 class _Lead:
-    """What is held. ``expiry`` takes it away in time."""
+    """A lead of this replica. ``expiry`` ends it in time."""
 
     fence: Fence
     expiry: asyncio.TimerHandle
@@ -74,12 +75,18 @@ class _Lead:
 
 
 class LeaderElection:
-    """One replica's leads, from :meth:`serve` to :meth:`stop`. A reload replaces the handler alone."""
+    """The leads of one replica, from :meth:`serve` to :meth:`stop`. A reload replaces only the handler."""
 
     def __init__(
-        self, store: Leadership, *, owner: str, metrics: Metrics, ttl: float = TTL, check_every: float = CHECK_EVERY
+        self,
+        store: Leadership,
+        *,
+        owner: str,
+        metrics: Metrics,
+        ttl: float = TTL,
+        check_every: float = CHECK_EVERY,
     ) -> None:
-        """``owner`` names this process among all that use the store; ``ttl`` and ``check_every`` are in seconds."""
+        """``owner`` names this process among all that use the store; times are in seconds."""
         self.owner = owner
         self._store = store
         self._metrics = metrics
@@ -97,10 +104,12 @@ class LeaderElection:
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    def serve(self, controllers: Collection[str], handler: LeadHandler, *, sinks: Collection[str] = ()) -> None:
-        """Lead these for this handler; what is led already goes on under the same fence.
+    def serve(
+        self, controllers: Collection[str], handler: LeadHandler, *, sinks: Collection[str] = ()
+    ) -> None:
+        """Lead these controllers for this handler; present leads continue under the same fence.
 
-        ``sinks`` is what we send to: the others are told, so that none ends what waits for them.
+        ``sinks`` names the sinks of this replica. The others see it, so that none ends their deliveries.
         """
         known = self._controllers | set(controllers)
         self._controllers = frozenset(controllers)
@@ -115,7 +124,7 @@ class LeaderElection:
         self._running = self._running or asyncio.create_task(self._run(), name="leadership")
 
     async def stop(self) -> None:
-        """Give up everything, so that others take over at once."""
+        """Give up every lead, so that other replicas take over at once."""
         if self._running is None:
             return
         fences = [lead.fence for lead in self._leads.values()]
@@ -132,41 +141,41 @@ class LeaderElection:
                 await asyncio.gather(*(self._store.release(fence) for fence in fences))
                 await self._store.unregister(self.owner)
         except (StoreError, TimeoutError) as error:
-            _log.warning("leadership.not_released", error=str(error) or "the store did not answer in time")
+            _log.warning("leadership.not_released", error=str(error) or "the store did not respond in time")
 
     def is_leader(self, controller: str) -> bool:
-        """Whether this process polls it."""
+        """Return True if this replica leads the controller."""
         return controller in self._leads
 
     def leader(self, controller: str) -> str | None:
-        """The replica that polls it, as of the last look; None while nobody does."""
+        """Return the leader as of the last check; None while there is none."""
         if controller in self._leads:
             return self.owner
         leader = self._seen.leaders.get(lead_name(controller))
         return None if leader == self.owner else leader
 
     def step_down(self, controller: str) -> None:
-        """Polls hang here: let another replica try, if there is one."""
+        """Give up the lead because polls hang here, if another replica can take it."""
         if controller in self._leads and self._others(controller):
             self._avoided_until[controller] = self._now() + 2 * self._ttl
             self._begin_release(controller, "polls hang")
 
-    # --- one check_every -------------------------------------------------------------------------------------
+    # --- one check ------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                # Leads expiry by themselves meanwhile; this frees us from a connection that is dead.
+                # Leads expire on their own meanwhile; the limit ends a wait for a dead connection.
                 async with asyncio.timeout(self._ttl):
                     await self._check()
             except (StoreError, TimeoutError) as error:
-                self._log_failure(str(error) or f"the store did not answer within {self._ttl:g} s")
-            except Exception:  # noqa: BLE001  whatever it is, this replica must not stop looking
+                self._log_failure(str(error) or f"the store did not respond within {self._ttl:g} s")
+            except Exception:  # noqa: BLE001  after any error this replica must continue
                 _log.exception("leadership.bug")
             else:
                 self._reasons.clear()
-            pause = self._check_every * (1 - JITTER * random.random())  # noqa: S311  spreads looks, guards nothing
+            pause = self._check_every * (1 - JITTER * random.random())  # noqa: S311  spreads checks, guards nothing
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -196,10 +205,10 @@ class LeaderElection:
             lead.expiry.cancel()
             lead.expiry = self._expire_at(name, began)
         else:
-            self._lose(name, "another replica leads by now")
+            self._lose(name, "another replica leads now")
 
     def _release_surplus(self) -> None:
-        """What is no longer configured, and what others have the time for."""
+        """Give up controllers that left the config, and leads that replicas with fewer should have."""
         held = [name for name, lead in self._leads.items() if not lead.release_task]
         for name in set(held) - self._controllers:
             self._begin_release(name, "no longer in the config")
@@ -207,7 +216,7 @@ class LeaderElection:
         loads[self.owner] = len(held)
         free = any(lead_name(name) not in self._seen.leaders for name in self._controllers)
         if free or self._now() < self._keep_until:
-            return  # what is free may have been given a moment ago, and not yet been taken
+            return  # a free one may have been given up just now, and not be taken yet
         mine = [lead_name(name) for name in held]
         for found in names_to_release(mine, self.owner, loads, self._seen.candidates):
             self._begin_release(found.removeprefix(_POLLS), "another replica has fewer")
@@ -215,7 +224,7 @@ class LeaderElection:
     async def _acquire_free(self) -> None:
         loads = self._load_by_replica()
         loads[self.owner] = len(self._leads)
-        enough = self._now() + self._ttl / 3  # what is led has to be renewed meanwhile
+        enough = self._now() + self._ttl / 3  # the present leads must be renewed in time
         for name in sorted(self._controllers - self._leads.keys()):
             if self._now() > enough:
                 self._wake.set()
@@ -235,7 +244,7 @@ class LeaderElection:
             return True
         if now - since <= self._ttl:
             return False
-        # Whoever should have taken it does not, and would not take either what we gave back now.
+        # The replica whose turn it was does not take it, and would not take one that we gave up now.
         self._keep_until = now + KEEP_TTLS * self._ttl
         return True
 
@@ -256,7 +265,7 @@ class LeaderElection:
     # --- the end of a lead ----------------------------------------------------------------------------
 
     def _expire_at(self, name: str, began: float) -> asyncio.TimerHandle:
-        """By our clock, which began before the store's: we stop before another may begin."""
+        """Set a timer by our own clock, started before the store's: we stop before another may start."""
         reason = f"it was not renewed for {self._ttl:g} s"
         return asyncio.get_running_loop().call_at(began + self._ttl, self._lose, name, reason)
 
@@ -272,7 +281,7 @@ class LeaderElection:
     def _begin_release(self, name: str, reason: str) -> None:
         lead = self._leads[name]
         if not lead.release_task:
-            lead.release_task = asyncio.create_task(self._release(name, lead, reason), name=f"give up {name}")
+            lead.release_task = asyncio.create_task(self._release(name, lead, reason), name=f"release {name}")
 
     async def _release(self, name: str, lead: _Lead, reason: str) -> None:
         assert self._handler
@@ -282,20 +291,20 @@ class LeaderElection:
         try:
             await self._store.release(lead.fence)
         except StoreError as error:
-            self._log_failure(str(error))  # it ends by itself
+            self._log_failure(str(error))  # the lease ends without it
 
     def _remove(self, name: str) -> None:
         self._leads.pop(name).expiry.cancel()
         self._update_metric(name)
 
     def _update_metric(self, name: str) -> None:
-        """What left the config must not stand still at its last value."""
+        """Show or remove the metric: a controller that left the config must not keep its last value."""
         if name in self._leads or name in self._controllers:
             self._metrics.leads.labels(name).set(float(name in self._leads))
         else:
             self._metrics.leads.remove(name)
 
-    # --- what is known --------------------------------------------------------------------------------
+    # --- state as of the last check -------------------------------------------------------------------
 
     def _load_by_replica(self) -> Counter[str]:
         return Counter(leader for name, leader in self._seen.leaders.items() if name.startswith(_POLLS))
@@ -306,7 +315,7 @@ class LeaderElection:
 
     def _log_failure(self, error: str) -> None:
         if self._reasons.is_new(error):
-            _log.error("leadership.failed", error=error, remedy="leads expiry until the store answers again")
+            _log.error("leadership.failed", error=error, remedy="leads expire until the store responds again")
 
     @staticmethod
     def _now() -> float:

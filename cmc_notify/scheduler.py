@@ -1,9 +1,9 @@
-"""When things happen: polls of each controller, housekeeping. APScheduler keeps the time.
+"""The times of polls and housekeeping, by APScheduler.
 
-A controller's next poll is fixed when the last one has ended, so two never overlap; it comes at once where
-a lead begins, and sooner while jobs are open. A little jitter keeps many controllers, and many bridges, from
-asking in step. Nothing that is scheduled stops for good because it failed once, nor for long because the
-machine's clock was set back.
+The next poll of a controller is planned when the last one has ended, so two never overlap. It comes at once
+when a lead begins, and sooner while jobs are open. A little jitter keeps many controllers, and many bridges,
+from polling in step. No task stops for ever because it failed once, nor for long because the machine's clock
+was set back.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ _log = structlog.get_logger(__name__)
 JITTER = 0.1
 """A poll comes up to this part of its interval early."""
 CLOCK_CHECK_EVERY = 5.0
-"""Seconds between two looks at whether the machine's clock was set back."""
+"""Seconds between two checks if the machine's clock was set back."""
 CLOCK_STEP = 1.0
-"""Seconds by which it must have been."""
+"""Seconds from which a step back counts."""
 
 
 class _Task:
-    """What comes again and again, one run at a time, until it is ended."""
+    """A repeated task, one run at a time, until it is ended."""
 
     def __init__(self, once: Callable[[], Awaitable[float]], retry_after: float) -> None:
         self.once = once
@@ -42,7 +42,7 @@ class _Task:
         self.ended = False
 
     async def wait_for_end(self) -> None:
-        """Wait for the end of the run that is under way, whatever comes of it."""
+        """Wait for the end of a running run, whatever its result."""
         if self.run:
             await asyncio.wait([self.run])
 
@@ -55,11 +55,11 @@ class _PolledController(NamedTuple):
 class Scheduler:
     """Runs polls and tasks until it is stopped; then it can't be started again.
 
-    A controller is polled while it is led, and retry_after not asked at all (``leading.Follower``).
+    A controller is polled only while this replica leads it. Implements ``leadership.LeadHandler``.
     """
 
     def __init__(self, on_hung: Callable[[str], None] = lambda _controller: None) -> None:
-        """``on_hung`` is called with the name of a controller whose poll the watchdog ended."""
+        """``on_hung`` is called after the watchdog ended a poll, with the controller's name."""
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._on_hung = on_hung
         self._controllers: dict[str, _PolledController] = {}
@@ -68,11 +68,11 @@ class Scheduler:
         self._stopped = False
 
     def poll(self, poller: Poller, settings: PollSettings) -> None:
-        """Poll whenever the controller is led, as often as ``settings`` says."""
+        """Add a poller; it polls while this replica leads, as often as ``settings`` says."""
         self._controllers[poller.name] = _PolledController(poller, settings)
 
     def start_polling(self, controller: str, fence: Fence | None) -> None:
-        """Poll it from now on, under this fence where there is one."""
+        """Poll the controller from now on, under this fence if there is one."""
         poller, settings = self._controllers[controller]
         previous = self._end(controller)
 
@@ -88,7 +88,7 @@ class Scheduler:
         self._repeat(_job(controller), once, retry_after=settings.interval)
 
     def cancel_polling(self, controller: str) -> None:
-        """Stop at once: a poll previous its commit never happened, and another replica may poll already."""
+        """Stop at once: a poll before its commit never happened, and another replica may poll already."""
         polls = self._end(controller)
         if polls and polls.run:
             polls.run.cancel()
@@ -96,7 +96,7 @@ class Scheduler:
             self._controllers[controller].poller.forget()
 
     async def finish_polling(self, controller: str) -> None:
-        """Begin no other poll, and wait for the end of the one that runs."""
+        """Start no other poll, and wait for the end of a running one."""
         polls = self._end(controller)
         if polls is None:
             return
@@ -116,20 +116,20 @@ class Scheduler:
         self._repeat(name, once, retry_after=seconds, first=first)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler."""
         self._scheduler.start()
         clock = asyncio.create_task(self._watch_clock(), name="clock")
         self._running.add(clock)
         clock.add_done_callback(self._running.discard)
 
     async def stop(self) -> None:
-        """Start nothing more, and cancel what runs: a poll previous its commit never happened."""
+        """Start nothing more, and cancel running tasks: a poll before its commit never happened."""
         if self._stopped:
             return
         self._stopped = True
         if self._scheduler.running:
             self._scheduler.pause()
-            await asyncio.sleep(0)  # what it has just begun ends by itself; cancelled, it would log an error
+            await asyncio.sleep(0)  # a job just started ends on its own; if cancelled, it would log an error
             self._scheduler.shutdown(wait=False)
         running = tuple(self._running)
         for task in running:
@@ -137,9 +137,9 @@ class Scheduler:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _watch_clock(self) -> None:
-        """APScheduler plans by the time of day: set back by hours, it would let everything rest for hours.
+        """Move all plans when the machine's clock was set back, because APScheduler plans by that clock.
 
-        One that is set forward makes what is planned come early, and that does no harm.
+        Set back by hours, it would run nothing for hours. A clock set forward only makes tasks run early.
         """
         loop = asyncio.get_running_loop()
         ahead = time.time() - loop.time()
@@ -155,7 +155,7 @@ class Scheduler:
                     job.modify(next_run_time=job.next_run_time + timedelta(seconds=stepped))
 
     def _end(self, controller: str) -> _Task | None:
-        """Begin no other poll; returns what may still run."""
+        """Start no other poll; returns the task that may still run."""
         polls = self._tasks.get(_job(controller))
         if polls:
             polls.ended = True
@@ -166,14 +166,14 @@ class Scheduler:
     def _repeat(
         self, name: str, once: Callable[[], Awaitable[float]], *, retry_after: float, first: float = 0.0
     ) -> None:
-        """Run ``once`` again after the seconds that it returns, or ``retry_after`` where it fails."""
+        """Run ``once`` again after the seconds that it returns, or after ``retry_after`` if it fails."""
         if not self._stopped:
             self._tasks[name] = _Task(once, retry_after)
             self._at(name, self._tasks[name], first)
 
     def _at(self, name: str, task: _Task, seconds: float) -> None:
         async def begin() -> None:
-            # A task of our own: APScheduler reports each one that it cancels at its end as an error.
+            # A task of our own: at its end APScheduler reports each task that it cancels as an error.
             if not self._stopped and not task.ended:
                 task.run = asyncio.create_task(self._run(name, task), name=name)
                 self._running.add(task.run)

@@ -1,4 +1,4 @@
-"""The composition root: the only place that names concrete adapters and plugs them together."""
+"""The composition root: the only place that names concrete adapters and connects them."""
 
 from cmc_notify.app.bridge import Bridge
 from cmc_notify.app.factories import Plugins, make_renderer, make_sink

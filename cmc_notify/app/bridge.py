@@ -1,7 +1,7 @@
 """One bridge process: the web server, the store, and the engine that a reload replaces.
 
-It listens before it opens the store, and goes on by itself once a store that refused to work does: whoever
-watches it sees why it waits, and nobody has to start it again.
+It listens before it opens the store, and continues on its own once a store that failed works again: people
+and monitors see why it waits, and nobody has to start it again.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Bridge:
-    """One bridge process. Also what the web pages ask about the present (``web.StatusSource``)."""
+    """One bridge process. Also the source of the web pages' live status (``web.StatusSource``)."""
 
     def __init__(self, settings: Settings, plugins: Plugins, *, clock: Clock = time.time) -> None:
         self._settings = self._first = settings
@@ -51,7 +51,7 @@ class Bridge:
     async def start(self) -> None:
         """Listen, open the store however long that takes, then poll and deliver.
 
-        Raises StoreError, ConfigError or CmcNotifyError where waiting is no help.
+        Raises StoreError, ConfigError or CmcNotifyError if waiting does not help.
         """
         self._loop_monitor = asyncio.create_task(monitor_loop(self._metrics), name="loop monitor")
         try:
@@ -67,18 +67,20 @@ class Bridge:
         _log.info("bridge.started", **self._location(), controllers=list(self._settings.controllers))
 
     async def reload(self, settings: Settings) -> None:
-        """Go on with other settings; where they can't be used, raise, and the old ones go on.
+        """Use other settings. If they can't be used, raise, and keep the old ones.
 
-        The store, once open, and ``http`` are fixed until a restart, but for the user and password of the one
-        and the token of the other.
+        The store, once open, and ``http`` are fixed until a restart, except the store's user and password and
+        the token of ``http``.
         """
         replacement = self._make_engine(settings) if self._engine else None
         configure_logging(settings.log.format, settings.log.level, sys.stderr)
-        self._token = settings.http.token or self._token  # one taken away stays: it guards what is open
+        self._token = (
+            settings.http.token or self._token
+        )  # a removed token stays in use: it protects the open pages
         if fixed := self._fixed_changes(settings):
             _log.warning("bridge.reload_partial", keys=fixed, remedy="restart to apply these")
         if self._engine is None or replacement is None:
-            self._settings = settings  # nothing is made of the old ones yet
+            self._settings = settings  # nothing uses the old ones yet
             _log.info("bridge.reloaded")
             return
         self._tried = frozenset(live.name for live in self.controllers() if live.tried)
@@ -89,9 +91,9 @@ class Bridge:
         _log.info("bridge.reloaded")
 
     async def stop(self) -> None:
-        """Stop in the order that loses nothing; may be called at any point of the start."""
+        """Stop in an order that loses nothing; may be called at any point of the start."""
         self.stopping = True
-        # Side by side: deliveries may need the whole grace, and little time is left after it.
+        # At the same time: deliveries may need the whole grace, and little time is left after it.
         parts = [part for part in (self._engine, self._web) if part]
         for failed in await asyncio.gather(*(part.stop() for part in parts), return_exceptions=True):
             if failed:
@@ -104,7 +106,7 @@ class Bridge:
             _log.info("bridge.stopped")
 
     def controllers(self) -> Sequence[LiveController]:
-        """Every configured controller as this process sees it."""
+        """Return every configured controller as this process sees it."""
         if self._engine is None:
             return [LiveController(name=name, tried=False) for name in self._settings.controllers]
         return [
@@ -118,7 +120,7 @@ class Bridge:
         ]
 
     def sinks(self) -> Sequence[LiveSink]:
-        """Every configured sink as this process sees it."""
+        """Return every configured sink as this process sees it."""
         if self._engine is None:
             return []
         dispatcher = self._engine.dispatcher
@@ -136,8 +138,10 @@ class Bridge:
         ]
 
     def _first_engine(self) -> Engine:
-        """Of the newest settings; where a reload brought those as we waited, and they can't be used, of the
-        start's. The store that did open stays.
+        """Return an engine for the newest settings, or else for those of the start.
+
+        A reload during the wait for the store may have brought settings that can't be used. The open store
+        stays.
         """
         try:
             return self._make_engine(self._settings)
@@ -192,11 +196,11 @@ class Bridge:
         )
 
     def _location(self) -> Mapping[str, object]:
-        """Where people find us, for the log."""
+        """Return the address of the pages, for the log."""
         return {"url": _page_address(self._http, self.port), "port": self.port}
 
     def _fixed_changes(self, settings: Settings) -> list[str]:
-        """The keys that differ from what is in use, among those that only a start applies."""
+        """Return the keys that differ from those in use and that only a start applies."""
         http, url = settings.http, settings.store.url.get_secret_value()
         changed = {
             "store.url": self._opened is not None and not self._opened.store.use_credentials(url),
@@ -207,7 +211,7 @@ class Bridge:
 
 
 def log_refused(error: Exception) -> None:
-    """Log why a config that was read on the way is not used."""
+    """Log why a config that was read during a run is not used."""
     if isinstance(error, ConfigError):
         _log.error("bridge.reload_refused", problems=list(error.problems))
     else:
@@ -216,7 +220,7 @@ def log_refused(error: Exception) -> None:
 
 
 def _page_address(http: HttpSettings, port: int) -> str:
-    """Where people find the first page; where we listen on every address, this machine's own stands in."""
+    """Return the address of the first page; if we listen on all addresses, with this machine's own."""
     if http.external_url:
         return http.external_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  compared, not bound

@@ -1,4 +1,4 @@
-"""Everything that one version of the config runs; a reload replaces it by another."""
+"""All parts that run one version of the config; a reload replaces them together."""
 
 import asyncio
 import os
@@ -38,15 +38,15 @@ _log = structlog.get_logger(__name__)
 
 HOUSEKEEPING_EVERY = 3600.0
 HOUSEKEEPING_FIRST = 60.0
-"""Seconds: the first polls after a start have the store to themselves."""
+"""Seconds: it runs after the first polls, so as not to slow them down."""
 UNSERVED_EVERY = 600.0
-"""Seconds; first of all at the start, as a reload is when sinks are removed."""
+"""Seconds between two runs; the first is at the start, because a reload can remove sinks."""
 CLOSE_TIMEOUT = 1.0
-"""Seconds that sinks and controllers get to say goodbye; containers are killed soon after the grace."""
+"""Seconds that sinks and controllers get to close; containers are killed soon after the grace."""
 
 
 class Engine:
-    """Pollers, sinks, dispatcher and scheduler of one config. Used once: stopped, it stays so."""
+    """Pollers, sinks, dispatcher and scheduler of one config. Once stopped, it can't start again."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Engine:
         clock: Clock,
         predecessor: "Engine | None" = None,
     ) -> None:
-        """``predecessor`` is the engine that this one replaces: what it leads is led on."""
+        """``predecessor`` is the engine that this one replaces: its leads stay."""
         self.settings = settings
         self._clock = clock
         self._links = links
@@ -124,12 +124,12 @@ class Engine:
         )
 
     def start(self) -> None:
-        """Poll and deliver from now on."""
+        """Start polling and delivering."""
         for line in self._cautions():
             _log.warning("config.caution", caution=line)
         for name, poller in self.pollers.items():
             self._scheduler.poll(poller, self.settings.controllers[name].poll)
-            if self.election is None:  # the store is ours alone, and so is every controller
+            if self.election is None:  # no other replica uses the store, so this one leads every controller
                 self._metrics.leads.labels(name).set(1)
                 self._scheduler.start_polling(name, None)
         if self.election:
@@ -145,16 +145,16 @@ class Engine:
         self._scheduler.start()
 
     def polls(self, controller: str) -> bool:
-        """Whether this process polls it."""
+        """Return True if this process polls the controller."""
         return self.election is None or self.election.is_leader(controller)
 
     async def stop(self, *, replaced: bool = False) -> None:
-        """Stop polling, finish what is in flight within the grace, leave the rest in the outbox.
+        """Stop polling, finish deliveries in flight within the grace, leave the rest in the outbox.
 
         What is led is given up at once, unless another engine is about to replace this one.
         """
         await self._scheduler.stop()
-        # Side by side: a store that hangs must not cost the deliveries their time, nor us the time after it.
+        # At the same time: a store that hangs must not use up the time of the deliveries, nor the rest.
         grace = self.settings.shutdown_grace
         ends = [self.dispatcher.stop(grace), self.chat.stop(grace)]
         if self.election and not replaced:
@@ -165,7 +165,7 @@ class Engine:
         await self.close()
 
     async def close(self) -> None:
-        """Release connections; enough for one that was never started."""
+        """Release connections. This is enough for an engine that was never started."""
         closing = [sink.close() for sink in self.sinks.values()]
         closing += [controller.close() for controller in self.controllers.values()]
         closing.append(self.chat.close())
@@ -174,7 +174,7 @@ class Engine:
                 await asyncio.gather(*closing, return_exceptions=True)
 
     def forget_metrics(self, successor: Settings) -> None:
-        """What the next config leaves out must not stand still at its last value, and alert for ever."""
+        """Remove metrics that the next config leaves out: they must not keep their last value, and alert."""
         metrics = self._metrics
         of_controllers = (
             metrics.controller_up,
@@ -197,11 +197,11 @@ class Engine:
                 gauge.remove(name)
 
     def _sink_troubles(self) -> dict[str, str]:
-        """By sink, why it takes nothing just now."""
+        """Return, by sink, the reason why it accepts no or fewer messages now."""
         return self.dispatcher.throttled | self.dispatcher.circuit_open | self.dispatcher.blocked
 
     def _cautions(self) -> list[str]:
-        """One line for each weak key: the controllers' own words say more than the general ones."""
+        """Return one line for each weak key; a controller's own line is better than the general one."""
         lines = [warning for controller in self.controllers.values() for warning in controller.warnings]
         lines += config_warnings(self.settings)
         by_key: dict[str, str] = {}

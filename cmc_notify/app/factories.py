@@ -1,4 +1,4 @@
-"""From the config to what it speaks of: renderer, sinks, routes."""
+"""Build renderer, sinks and routes from the config."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ from cmc_notify.settings.base import SinkSettings
 from cmc_notify.sinks.plugin import SinkPlugin
 
 PROBE_EVERY = 30.0
-"""Seconds until a blocked sink is tried again, or the sink's own ``retry.max`` where that is less."""
+"""Seconds until a blocked sink is tried again, or the sink's own ``retry.max`` if that is less."""
 
 Plugins = Mapping[str, SinkPlugin]
 
@@ -22,7 +22,7 @@ Plugins = Mapping[str, SinkPlugin]
 def make_renderer(
     settings: Settings, on_fallback: Callable[[TemplateError], None], *, plugins: Plugins | None = None
 ) -> Renderer:
-    """The renderer that the config asks for. ``plugins`` bring the templates of third-party sinks."""
+    """Return the renderer of the config. ``plugins`` bring the templates of third-party sinks."""
     return Renderer(
         [settings.templates_dir] if settings.templates_dir else [],
         plugin_dirs={kind: each.templates for kind, each in (plugins or {}).items() if each.templates},
@@ -32,12 +32,12 @@ def make_renderer(
 
 
 def make_sink(name: str, settings: SinkSettings, plugins: Plugins, renderer: Renderer) -> Sink:
-    """One configured sink."""
+    """Return one configured sink."""
     return plugins[settings.type].build(name, settings, renderer)
 
 
 def make_route(route: RouteSettings) -> Route:
-    """A route of the config as the core knows it."""
+    """Return a route of the config as the core needs it."""
     match = route.match
     return Route(
         match=Match(
@@ -55,7 +55,7 @@ def make_route(route: RouteSettings) -> Route:
 
 
 def make_sink_profile(settings: SinkSettings) -> SinkProfile:
-    """What of a sink matters before anything is sent."""
+    """Return the settings of a sink that decide which deliveries it gets."""
     return SinkProfile(
         deadline=settings.retry.deadline,
         send_resolved=settings.send_resolved,
@@ -65,7 +65,7 @@ def make_sink_profile(settings: SinkSettings) -> SinkProfile:
 
 
 def make_sink_policy(settings: SinkSettings) -> SinkPolicy:
-    """How the dispatcher serves a sink."""
+    """Return the settings by which the dispatcher sends to a sink."""
     retry = settings.retry
     return SinkPolicy(
         timeout=settings.timeout,

@@ -1,4 +1,4 @@
-"""A bridge from its start to a signal that ends it. Guarantee: no config read on the way can end it."""
+"""A bridge from its start to the signal that ends it. A config read during the run never ends it."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ from cmc_notify.settings import Loaded
 _log = structlog.get_logger(__name__)
 
 CHECK_EVERY = 30.0
-"""Seconds between two looks at the files that the config names."""
+"""Seconds between two checks of the files that the config names."""
 
 
 async def run(
@@ -24,7 +24,7 @@ async def run(
     reread: Callable[[], Loaded],
     check_every: float = CHECK_EVERY,
 ) -> None:
-    """The bridge until SIGTERM or SIGINT; SIGHUP reads the config again (``reread``).
+    """Run the bridge until SIGTERM or SIGINT; SIGHUP reads the config again (``reread``).
 
     A secret whose file changes is used without a signal; an edited config file is not.
     """
@@ -44,7 +44,7 @@ async def run(
 
 
 def _listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """The events that SIGTERM or SIGINT, and SIGHUP, set."""
+    """Return two events: SIGTERM or SIGINT set the first, SIGHUP sets the second."""
     loop = asyncio.get_running_loop()
     ended, hung_up = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ def _listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
 async def _next_turn(
     starting: asyncio.Task[None], ended: asyncio.Event, hung_up: asyncio.Event, *, within: float
 ) -> bool:
-    """Wait for a signal or for the time; False at the end. A start that fails raises its error."""
+    """Wait for a signal or a time-out; False at the end. A start that fails raises its error."""
     signals = [asyncio.create_task(event.wait()) for event in (ended, hung_up)]
     try:
         waited = [*signals, starting] if not starting.done() else signals
@@ -72,7 +72,7 @@ async def _next_turn(
 
 
 async def _stop(bridge: Bridge, starting: asyncio.Task[None]) -> None:
-    """End it, or its start, which then stops by itself."""
+    """Stop the bridge, or cancel its start, which then stops the bridge."""
     if starting.done():
         if not starting.cancelled() and starting.exception() is None:
             await bridge.stop()
@@ -82,18 +82,18 @@ async def _stop(bridge: Bridge, starting: asyncio.Task[None]) -> None:
 
 
 async def _reload_rotated(bridge: Bridge, rotation: SecretRotation) -> SecretRotation:
-    """Use the secrets that were rotated, if any were."""
+    """Reload if secrets were rotated."""
     if not await rotation.changed():
         return rotation
     return await _reload(bridge, rotation.loaded.reread_files, rotation)
 
 
 async def _reload(bridge: Bridge, read: Callable[[], Loaded], rotation: SecretRotation) -> SecretRotation:
-    """Go on with what is read; where that is no config, with what there is."""
+    """Use the config that is read; if it is not valid, keep the present one."""
     try:
         loaded = await asyncio.to_thread(read)
         await bridge.reload(loaded.settings)
-    except Exception as error:  # noqa: BLE001  a new config, or a plugin's fault, must not end what runs
+    except Exception as error:  # noqa: BLE001  an error in a new config or a plugin must not end the bridge
         log_refused(error)
     else:
         return SecretRotation(loaded)

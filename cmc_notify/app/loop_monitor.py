@@ -1,4 +1,4 @@
-"""How late the event loop is: while it stands still, nothing is polled, delivered or answered."""
+"""Measure the delay of the event loop: while it is blocked, no poll, delivery or response happens."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from cmc_notify.telemetry import Metrics
 _log = structlog.get_logger(__name__)
 
 CHECK_EVERY = 0.25
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 LATE = 1.0
-"""Seconds of lateness that the log tells."""
+"""Seconds of delay from which a line is logged."""
 LOG_EVERY = 60.0
-"""Seconds between two such lines; the metric knows check_every one."""
+"""Seconds between two such lines; the metric counts every delay."""
 
 
 async def monitor_loop(metrics: Metrics, *, check_every: float = CHECK_EVERY, late: float = LATE) -> None:

@@ -1,8 +1,8 @@
-"""The store at the start: tried until it opens, so that an outage ends by itself when its cause is gone.
+"""Open the store at the start, with retries, so that an outage ends when its cause is gone.
 
-What no waiting mends is raised at once: another bridge holds the store, its schema is newer than this
-program, its address is none, its driver is missing. Not so for an address that a reload gave while we
-waited: no config that is read on the way may end the bridge, and the next reload can correct it.
+An error that waiting can't fix is raised at once: another bridge uses the store, its schema is newer than
+this program, its address is not valid, its driver is missing. The exception is an address from a reload
+during the wait: no config that is read during a run may end the bridge, and the next reload can fix it.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class OpenedStore(Struct, frozen=True):
 
 
 class StoreOpener:
-    """Opens the store once. ``trouble`` says why it has not opened yet; None while the first try lasts."""
+    """Opens the store once. ``trouble`` is the reason why it is not open; None during the first try."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -40,8 +40,9 @@ class StoreOpener:
         self.trouble: str | None = None
 
     async def open(self, url: Callable[[], str]) -> OpenedStore:
-        """Try until it opens; ``url`` is asked anew each time. Raises StoreError where waiting is no help,
-        for the first address alone.
+        """Try until the store opens; ``url`` is called again for each try.
+
+        Raises StoreError if waiting does not help, but only for the first address.
         """
         loop = asyncio.get_running_loop()
         began, wait, first = loop.time(), FIRST_WAIT, None
@@ -74,6 +75,8 @@ class StoreOpener:
 
     def _log_trouble(self, trouble: str, now: float) -> None:
         if trouble != self.trouble or now - self._logged_at >= REMIND_EVERY:
-            _log.error("store.unavailable", error=trouble, next="it is tried again until it opens")
+            _log.error(
+                "store.unavailable", error=trouble, next="the bridge tries again until the store opens"
+            )
             self._logged_at = now
         self.trouble = trouble

@@ -78,9 +78,7 @@ class SignIn:
         async with self._lock:
             current = self._current
             if current is None or current is refused or self._clock() >= current.renew_at:
-                self._current = (
-                    None  # a refused or ended one is never used again, even if the next line fails
-                )
+                self._current = None  # a refused or ended one is not used again, even if the next line fails
                 self._current = current = await self._obtain()
             return current
 

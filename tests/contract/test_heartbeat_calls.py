@@ -113,9 +113,9 @@ async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Re
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (ScriptedResponse(500), "answered 500"),
-        (ScriptedResponse(302, headers={"Location": "/elsewhere"}), "answered 302"),
-        (ScriptedResponse(action="hang"), "no answer within 0.3 s"),
+        (ScriptedResponse(500), "status 500"),
+        (ScriptedResponse(302, headers={"Location": "/elsewhere"}), "status 302"),
+        (ScriptedResponse(action="hang"), "no response within 0.3 s"),
         (ScriptedResponse(action="reset"), "broke off"),
     ],
 )
