@@ -132,9 +132,7 @@ async def rounds_of(store: Store, number: int) -> dict[str, float]:
     took["claim"], claims = await timed(store.outbox.claim("chat", owner="me", limit=PAIRS, lease=60))
     assert len(claims) == PAIRS
     verdict = AttemptResult(state=DeliveryState.SENT, receipt=str(number))
-    took["record"], done = await timed(
-        store.outbox.record(claims[0].delivery.id, owner="me", result=verdict)
-    )
+    took["record"], done = await timed(store.outbox.record(claims[0].delivery.id, owner="me", result=verdict))
     assert done
     await asyncio.gather(
         *(store.outbox.record(one.delivery.id, owner="me", result=verdict) for one in claims[1:])
