@@ -41,6 +41,10 @@ test: .venv/.dev ## every test, JOBS at a time (many wait more than they work); 
 peers: .venv/.peers ## tests against real programs (Postfix, nginx, PgBouncer …); what is missing is skipped
 	$(venv) -m pytest tests/peers $(ARGS)
 
+.PHONY: unit
+unit: .venv/.dev ## the pure tests alone, in less than a minute; ARGS goes to pytest
+	$(venv) -m pytest -n auto $(ARGS) tests/unit
+
 .PHONY: lint
 lint: .venv/.dev ## style, format, types, and the bands between modules
 	$(venv) -m ruff check .
