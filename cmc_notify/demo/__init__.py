@@ -1,7 +1,7 @@
 """The demo: a simulated controller, a real ``cmc-notify run`` process watching it, and three receivers.
 
-Everything is on loopback and in one temporary folder, which is gone at the end. Nothing is printed here:
-what arrives is handed on, and ``cli`` shows it.
+Everything is on loopback and in one temporary folder, which is removed at the end. Nothing is printed here:
+``on_arrival`` is called with everything that arrives, and ``cli`` shows it.
 """
 
 from cmc_notify.demo.checks import Check, Summary

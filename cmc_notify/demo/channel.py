@@ -1,4 +1,4 @@
-"""A chat channel as its readers see it: whose each message is, what it shows, what its thread holds."""
+"""A chat channel as its readers see it: the job, status and thread of each message."""
 
 import html
 import re
@@ -18,7 +18,7 @@ class Failed(NamedTuple):
 
 
 class Chat:
-    """A channel in which each job has one message, told apart by the job that it names."""
+    """A channel with one message for each job, identified by the job in its text."""
 
     def __init__(self, messages: Sequence[SlackMessage]) -> None:
         self._cards = [message for message in messages if message.thread_ts is None]
@@ -26,24 +26,24 @@ class Chat:
 
     @property
     def changes(self) -> int:
-        """How often a message was posted or brought up to date, replies aside."""
+        """Return the number of posts and updates of messages, without replies."""
         return sum(len(card.versions) for card in self._cards)
 
     @property
     def states(self) -> dict[int, str]:
-        """The status that each job's message shows; none where a job has two."""
+        """Return the status in each job's message; none for a job with two messages."""
         named = Counter(map(_job_of, self._cards))
         return {_job_of(card): _status_of(card) for card in self._cards if named[_job_of(card)] == 1}
 
     def thread(self, job: int) -> str:
-        """Everything beneath the job's message, files too."""
+        """Return all text below the job's message, with files."""
         cards = {card.ts for card in self._cards if _job_of(card) == job}
         replies = [message for message in self._messages if message.thread_ts in cards]
         files = [(file.content or b"").decode() for reply in replies for file in reply.files]
         return "\n".join([html.unescape("\n".join(reply.texts)) for reply in replies] + files)
 
     def holds(self, reasons: Mapping[Failed, str]) -> bool:
-        """Whether each failure's appliance and text stand in its job's thread."""
+        """Return True if each failure's appliance and text are in its job's thread."""
         threads = {job: self.thread(job) for job in {failed.job for failed in reasons}}
         return all(
             failed.serial in threads[failed.job] and text in threads[failed.job]

@@ -1,7 +1,7 @@
-"""The demo's own judgement: what the controller went through against what the three receivers got.
+"""Compares the controller's history with what the three receivers got.
 
-The controller's side is read from the simulator's record alone, the receivers' from what reached them; the
-bridge is asked only which events it keeps.
+The controller's history comes only from the simulator's record, the messages only from the receivers. The
+bridge's store gives only its events.
 """
 
 from collections import Counter
@@ -24,20 +24,20 @@ CHAT_EVENTS = (
     "job.overdue", "job.vanished",
 )  # fmt: skip
 MAIL_EVENTS = ("job.failed", "job.succeeded", "job.canceled")
-"""What the demo's config routes where."""
+"""The events that the demo's config routes to each sink."""
 
 _FINALS = {"Failed": "job.failed", "Success": "job.succeeded", "Canceled": "job.canceled"}
 
 
 class Check(Struct, frozen=True):
-    """One thing that must hold, in words, and whether it does."""
+    """A condition in words, and True if it holds."""
 
     text: str
     holds: bool
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """How the night went."""
+    """The result of the night."""
 
     events: dict[str, int]
     """Event type to number."""
@@ -50,12 +50,12 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether every check holds."""
+        """Return True if every check holds."""
         return all(check.holds for check in self.checks)
 
 
 class AllReceived(NamedTuple):
-    """What reached each of the three."""
+    """Everything that the three receivers got."""
 
     chat: Sequence[SlackMessage]
     tickets: Sequence[Received]
@@ -69,7 +69,7 @@ def summarize(
     depths: Sequence[OutboxDepth],
     received: AllReceived,
 ) -> Summary:
-    """The summary. ``begin`` is the scenario's start in virtual seconds: earlier jobs are history."""
+    """Return the summary. ``begin`` is the scenario's start in virtual seconds: earlier jobs do not count."""
     chat = Chat(received.chat)
     documents = [request.document for request in received.tickets if request.problem is None]
     notified = {pair for document in documents for pair in _notified(document)}
@@ -84,19 +84,19 @@ def summarize(
             f"each of the {len(failed)} failures on the controller reached the tickets",
             notified == failed.keys(),
         ),
-        Check(f"each of the {finals.total()} ends of a job was mailed, once", mailed == finals),
+        Check(f"each of the {finals.total()} ends of a job was mailed once", mailed == finals),
         Check(
-            f"chat has one message for each of the {len(ends)} jobs, which shows how it ended",
+            f"chat has one message for each of the {len(ends)} jobs, with its final status",
             chat.states == ends,
         ),
-        Check("each failure stands in its job's thread, with its whole text", chat.holds(failed)),
+        Check("each failure is in its job's thread, with its whole text", chat.holds(failed)),
         Check("no message came twice, and every signature is valid", _clean(ids, received.tickets)),
         Check(
-            "each receiver holds what the ledger calls sent",
+            "each receiver has all that the ledger reports as sent",
             all(by_sink[name].sent == count for name, count in counted.items() if name in by_sink)
             and counted.keys() == by_sink.keys(),
         ),
-        Check("nothing is left in the outbox, nothing failed", not any(d.pending + d.dead for d in depths)),
+        Check("the outbox is empty, and no delivery failed", not any(d.pending + d.dead for d in depths)),
     )
     return Summary(
         events=dict(sorted(Counter(str(event.type) for event in events).items())),
@@ -113,7 +113,7 @@ def _notified(document: dict[str, Any]) -> Iterable[Failed]:
 
 
 def _failed(history: Sequence[Version], begin: float) -> dict[Failed, str]:
-    """Every (job, serial, feature) that failed at any time of the night, with its text."""
+    """Return every (job, serial, feature) that failed during the night, with its text."""
     return {
         Failed(document["id"], row["serialnum"], row["feature_id"]): row.get("error_text") or ""
         for document in (version.document for version in history if version.time > begin)
@@ -123,7 +123,7 @@ def _failed(history: Sequence[Version], begin: float) -> dict[Failed, str]:
 
 
 def _finals(history: Sequence[Version], begin: float) -> Counter[str]:
-    """How often a job ended in each way; a rerun ends once more, also where only its end was served."""
+    """Count the ends of jobs by event type; a rerun ends again, also if only its end was served."""
     last: dict[str, tuple[str, int | None]] = {}
     found: Counter[str] = Counter()
     for version in history:
@@ -136,7 +136,7 @@ def _finals(history: Sequence[Version], begin: float) -> Counter[str]:
 
 
 def _ends(history: Sequence[Version], begin: float) -> dict[int, str]:
-    """The last status of each job of the night."""
+    """Return the last status of each job of the night."""
     return {
         version.document["id"]: version.document["job_status"] for version in history if version.time > begin
     }

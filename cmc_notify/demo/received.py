@@ -1,4 +1,4 @@
-"""What each receiver got, as its reader sees it: a chat message, a ticket request, a mail."""
+"""Everything that the receivers got, as readers see it: a chat message, a ticket request, a mail."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MAIL_LINES = 2
 
 
 class Piece(Struct, frozen=True):
-    """Some text of a line, as the medium shows it. ``url`` is set in a link."""
+    """Some text of a line, as the medium shows it. A link has ``url``."""
 
     text: str
     style: Style = "plain"
@@ -30,7 +30,7 @@ Line = tuple[Piece, ...]
 
 
 class Arrival(Struct, frozen=True):
-    """One thing that reached a receiver."""
+    """One message at a receiver."""
 
     receiver: Literal["chat", "tickets", "mail"]
     title: str
@@ -38,7 +38,7 @@ class Arrival(Struct, frozen=True):
 
 
 def chat_arrival(message: SlackMessage, channel: str) -> Arrival:
-    """A message, a reply or a file in a thread, as the channel shows it."""
+    """Return a message, a reply or a file in a thread, as the channel shows it."""
     thread = ", in the thread and the channel" if message.broadcast else ", in the thread"
     title = f"#{channel}{thread if message.thread_ts else ''}"
     files = tuple(
@@ -49,14 +49,14 @@ def chat_arrival(message: SlackMessage, channel: str) -> Arrival:
 
 
 def chat_update(message: SlackMessage, channel: str) -> Arrival:
-    """A message that was brought up to date in place: what it says first now."""
+    """Return an updated message: its first lines now."""
     lines = tuple(_message_lines(message))
     state = next((line for line in lines if line[0].style == "label"), ())
-    return Arrival("chat", f"#{channel}, brought up to date", (lines[0], *([state] if state else [])))
+    return Arrival("chat", f"#{channel}, updated", (lines[0], *([state] if state else [])))
 
 
 def ticket_arrival(request: Received) -> Arrival:
-    """One request of the webhook: what it says in a line or two, and whether its signature holds."""
+    """Return one request of the webhook in two lines, with the check of its signature."""
     document = request.document
     job = document["job"]
     notified = [f"job {job['id']} {job['status']}"] if job else []
@@ -67,12 +67,12 @@ def ticket_arrival(request: Received) -> Arrival:
     ]
     signature = f"signature refused: {request.problem}" if request.problem else "signature verified"
     first = (Piece(document["type"], "headline"), Piece(f"  {document['severity']} · {', '.join(notified)}"))
-    second = (Piece(f"webhook-id {request.id} · {signature} · answered {request.status}", "quote"),)
+    second = (Piece(f"webhook-id {request.id} · {signature} · response {request.status}", "quote"),)
     return Arrival("tickets", f"{request.method} {request.path}", (first, second))
 
 
 def mail_arrival(mail: Mail) -> Arrival:
-    """Subject, attachments, and where the text begins."""
+    """Return the subject, the attachments, and the first lines of the text."""
     message = mail.message
     body = message.get_body(("plain",))
     text = str(body.get_content()) if body else ""
@@ -97,7 +97,7 @@ def _message_lines(message: SlackMessage) -> Iterator[Line]:
 
 
 def _mrkdwn_lines(text: str) -> Iterator[Line]:
-    """As much of mrkdwn as our own templates write."""
+    """Yield lines from the part of mrkdwn that the built-in templates use."""
     fenced = False
     for line in text.split("\n"):
         if line.strip() == "```":

@@ -1,4 +1,4 @@
-"""The demo's stage: simulator, receivers and bridge process are up inside the block, and gone after it."""
+"""Runs the demo: simulator, receivers and bridge process run inside the block, and are stopped after it."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ from cmc_notify.store import open_store
 CONTROLLER = "emea"
 CHANNEL = "netops"
 SPEED = 56.0
-"""The night's 42 minutes pass in 45 seconds."""
+"""With this speed, the night's 42 minutes pass in 45 seconds."""
 INTERVAL = 2.0
 """Seconds between polls: almost two minutes of the night."""
 _START_TIMEOUT = 15.0
@@ -40,7 +40,7 @@ _ALL = 100_000
 
 
 class BridgeEnded(CmcNotifyError):
-    """The bridge process ended although nobody asked it to; its last words are in the message."""
+    """The bridge process ended unexpectedly; the message has its last log lines."""
 
 
 class Demo:
@@ -66,11 +66,11 @@ class Demo:
         self.config = Path()
         """The config file that the bridge runs with."""
         self.dashboard = ""
-        """The address of the bridge's first page."""
+        """The address of the bridge's dashboard."""
         self._bridge: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        """Raises BridgeEnded where the bridge does not come up."""
+        """Start everything. Raises BridgeEnded if the bridge does not start."""
         try:
             folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="cmc-notify-demo-")))
             for receiver in (self._slack, self._tickets, self._mailbox):
@@ -78,7 +78,7 @@ class Demo:
             port = _free_port()
             self.dashboard = f"http://127.0.0.1:{port}/"
             self.config = folder / "cmc-notify.yaml"
-            # The scenario's time begins with the simulator, so the bridge must be there to see it.
+            # The scenario's clock starts with the simulator, so the bridge must start soon after it.
             address = await self._sim.start()
             self._exits.push_async_callback(self._sim.stop)
             self.config.write_text(yaml.safe_dump(self._settings(address, port, folder)), encoding="utf-8")
@@ -97,7 +97,7 @@ class Demo:
         assert self._bridge
         code = await self._bridge.wait()
         raise BridgeEnded(
-            f"the bridge ended with exit code {code}: {' / '.join(self._last_lines) or 'silently'}"
+            f"the bridge ended with exit code {code}: {' / '.join(self._last_lines) or 'it logged nothing'}"
         )
 
     async def play(self) -> Summary:
@@ -114,7 +114,7 @@ class Demo:
                     seen.add(meta.last_poll_at)
                 depths = await ledger.depths()
                 still_open = await ledger.jobs(open_only=True)
-                # The first poll that ends after the scenario may have begun before; the second has not.
+                # The first poll that ends after the scenario may have started before its end; the second has not.
                 if len(seen) > 1 and not still_open and not any(depth.pending for depth in depths):
                     events = await ledger.events(limit=_ALL)
                     received = AllReceived(self._slack.messages, self._tickets.requests, self._mailbox.mails)
@@ -124,7 +124,7 @@ class Demo:
             await asyncio.sleep(_CHECK_EVERY)
 
     def _visible(self) -> list[Version]:
-        """The job states that the controller served, and the last of each job whether served or not."""
+        """Return the job states that the controller served, and each job's last one in any case."""
         served = {version for request in self._sim.served for version in request.versions}
         last = {version.key: version for version in self._sim.history}
         return [
@@ -145,7 +145,7 @@ class Demo:
                     "url": address,
                     "auth": {"method": "access_code", "access_code": auth.access_code},
                     "poll": {"interval": f"{INTERVAL}s", "idle_interval": f"{INTERVAL}s", "settle": "3s"},
-                    # The night has begun when the bridge first looks; what has ended by then is told too.
+                    # The night has started at the bridge's first poll; jobs that ended before it are notified too.
                     "first_run": "2h",
                 }
             },
@@ -169,7 +169,7 @@ class Demo:
                     "tls": "none",
                     "from": "CMC bridge <cmc@example.net>",
                     "to": ["noc@example.net"],
-                    # Only the jobs' ends are mailed: who reads mail in the morning needs no play-by-play.
+                    # Only the jobs' ends are mailed: readers of mail in the morning need no details of the night.
                     "send_resolved": False,
                 },
             },
@@ -188,30 +188,30 @@ class Demo:
         }
 
     async def _start_bridge(self, folder: Path) -> None:
-        ours = {key: value for key, value in os.environ.items() if not key.startswith("CMC_NOTIFY_")}
-        # A session of its own: Ctrl-C is for us, and we end the bridge once its last message is shown.
+        variables = {key: value for key, value in os.environ.items() if not key.startswith("CMC_NOTIFY_")}
+        # Its own session: Ctrl-C reaches only this process, which stops the bridge after its last message.
         self._bridge = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cmc_notify", "run", "--config", str(self.config)),
             cwd=folder,
-            env=ours,
+            env=variables,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
         self._exits.push_async_callback(self._stop_bridge)
-        listening = asyncio.create_task(self._listen(self._bridge))
-        self._exits.callback(listening.cancel)
+        reading = asyncio.create_task(self._read_log(self._bridge))
+        self._exits.callback(reading.cancel)
         serving = asyncio.create_task(self._serving.wait())
-        await asyncio.wait((serving, listening), timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, reading), timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()
         if not self._serving.is_set():
             raise BridgeEnded(
-                f"the bridge did not start: {' / '.join(self._last_lines) or 'no word from it'}"
+                f"the bridge did not start: {' / '.join(self._last_lines) or 'it logged nothing'}"
             )
 
-    async def _listen(self, bridge: asyncio.subprocess.Process) -> None:
-        """Read the bridge's log to its end; an unread pipe would stop it."""
+    async def _read_log(self, bridge: asyncio.subprocess.Process) -> None:
+        """Read the bridge's log to its end; an unread pipe would block it."""
         assert bridge.stderr
         async for raw in bridge.stderr:
             line = raw.decode(errors="replace").strip()
@@ -237,7 +237,7 @@ class Demo:
 
 
 def _free_port() -> int:
-    """A port that was free just now. Links in messages need it before the bridge listens."""
+    """Return a free port. Links in messages need it before the bridge listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Rendering: an event and its message become one document of a medium."""
+"""Rendering: turns an event and its message into one document for a medium."""
 
 from cmc_notify.rendering.check import check_templates
 from cmc_notify.rendering.renderer import Renderer, builtin_templates

@@ -1,7 +1,7 @@
-"""Finds blocks that can never take effect: a child template may only replace what a parent has.
+"""Finds template blocks that are never used: a child template can only replace blocks of a parent.
 
-Guarantee: only what the source says plainly is judged; where a template chooses its parent while rendering,
-nothing is reported of it.
+Guarantee: a block is reported only if the source proves it. Nothing is reported for a template that chooses
+its parent while rendering.
 """
 
 import difflib
@@ -15,9 +15,9 @@ from cmc_notify.rendering.environment import FormatEnvironment
 
 
 def unused_blocks(environment: FormatEnvironment, template: str) -> Iterator[TemplateError]:
-    """A fault for each block of ``template`` that no template above it defines, with its line.
+    """Yield an error for each block of ``template`` that no parent template defines, with its line.
 
-    A block inside another one counts as part of it. What can't be read at all is rendering's to report.
+    A block inside another one is part of it. An unreadable template yields nothing: rendering reports it.
     """
     try:
         tree = _tree(environment, template)
@@ -30,13 +30,13 @@ def unused_blocks(environment: FormatEnvironment, template: str) -> Iterator[Tem
     for block in _outermost(tree):
         if block.name not in known:
             close = difflib.get_close_matches(block.name, sorted(known), n=1)
-            remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
-            message = f"there is no block {block.name!r} in {parent}, so it never takes effect; {remedy}"
+            remedy = f"did you mean {close[0]}?" if close else f"write one of {', '.join(sorted(known))}"
+            message = f"there is no block {block.name!r} in {parent}, so it is never used; {remedy}"
             yield TemplateError(template, block.lineno, message)
 
 
 def _known(environment: FormatEnvironment, template: str, depth: int = 0) -> set[str] | None:
-    """The names of all blocks of a template and of those above it; None where that is not known."""
+    """Return the names of all blocks of a template and its parents; None if not known."""
     if depth > _DEEPEST:
         return None
     tree = _tree(environment, template)
@@ -48,17 +48,17 @@ def _known(environment: FormatEnvironment, template: str, depth: int = 0) -> set
 
 
 _DEEPEST = 50
-"""Templates above one another; one that extends itself would go on for ever."""
+"""A limit of parents: a template that extends itself would have no last one."""
 
 
 def _nested(tree: nodes.Template, above: set[str]) -> set[str]:
-    """Blocks inside those that take effect exist, too, although no parent has them."""
+    """Return the blocks inside used blocks: they are used too, although no parent has them."""
     outer = [block for block in _outermost(tree) if block.name in above]
     return {inner.name for block in outer for inner in block.find_all(nodes.Block)}
 
 
 def _outermost(tree: nodes.Template) -> Iterator[nodes.Block]:
-    """The blocks that stand in no other block."""
+    """Return the blocks that are inside no other block."""
     inside = {id(inner) for block in tree.find_all(nodes.Block) for inner in block.find_all(nodes.Block)}
     return (block for block in tree.find_all(nodes.Block) if id(block) not in inside)
 
@@ -70,7 +70,7 @@ def _tree(environment: FormatEnvironment, template: str) -> nodes.Template:
 
 
 def _parent(tree: nodes.Template) -> str | None:
-    """The one template that it extends, whatever happens; None for none, several, or one chosen by code."""
+    """Return the only template that it always extends; None for none, several, or one chosen by code."""
     found = list(tree.find_all(nodes.Extends))
     if len(found) != 1 or found[0] not in tree.body:
         return None

@@ -1,4 +1,4 @@
-"""What one rendering may spend on a user's templates: a time, and an amount of text and lists.
+"""Limits the time and memory that one rendering may use for a user's templates.
 
 Guarantee: whatever a template does is counted before or while it happens, so that a rendering ends within
 about a second (more for an event with very many failures) and takes some tens of megabytes at the most.

@@ -1,4 +1,4 @@
-"""Proves templates before they are needed: each is rendered against every sample event."""
+"""Checks templates before they are needed: renders each against every sample event."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,10 @@ _SILENCED = Silenced(HOSTILE_TEXT, 1795425600.0, with_job=False)
 
 
 def check_templates(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> list[TemplateError]:
-    """Every fault of the templates that a sink of this type can reach, each once; empty where all is well.
+    """Return every error of the templates that a sink of this type can use, each once.
 
-    Files in the user's folders that nothing would ever ask for (a misspelt event type) are faults too, and
-    so are blocks that no parent has; names that begin with ``_`` are parts for other templates and are not
-    asked for directly.
+    Files in the user's folders that are never used (a misspelt event type) are errors too, and so are blocks
+    that no parent has. Names that begin with ``_`` are parts of other templates and are not checked alone.
     """
     faults = [
         *_unreachable(renderer, sink_type, extensions),
@@ -48,7 +47,7 @@ def check_templates(renderer: Renderer, sink_type: str, extensions: Sequence[str
                     renderer.render_strictly(sink_type, extension, message, brief=brief)
                 except TemplateError as fault:
                     faults.append(fault)
-        if renderer.templates_dirs:  # ours are known to hold
+        if renderer.templates_dirs:  # tests check the built-in ones
             try:
                 renderer.render_strictly(sink_type, extension, Message(key="sample", event=many_failures()))
             except TemplateError as fault:
@@ -59,7 +58,7 @@ def check_templates(renderer: Renderer, sink_type: str, extensions: Sequence[str
 def _unreachable(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
     for folder in renderer.templates_dirs:
         if not folder.is_dir():
-            yield TemplateError(str(folder), None, "is no folder; correct templates_dir")
+            yield TemplateError(str(folder), None, "is not a folder; correct templates_dir")
         for path in sorted(folder.glob(f"{sink_type}/*")):
             if path.name.startswith(("_", ".")) or path.is_dir():
                 continue
@@ -69,12 +68,12 @@ def _unreachable(renderer: Renderer, sink_type: str, extensions: Sequence[str]) 
 
 
 def _unused_blocks(renderer: Renderer, sink_type: str, extensions: Sequence[str]) -> Iterator[TemplateError]:
-    """Blocks of the user's files that take no effect, also in shared templates and parts."""
+    """Yield unused blocks of the user's files, also in shared templates and parts."""
     for folder in renderer.templates_dirs:
         for part in (sink_type, "shared"):
             for path in sorted(folder.glob(f"{part}/**/*.j2")):
                 extension = path.name.removesuffix(".j2").rpartition(".")[2]
-                # A part without an extension of its own is read as any format reads it.
+                # A part without its own extension is read in any format.
                 asked = extension if extension in extensions else extensions[0]
                 yield from unused_blocks(
                     renderer.environment(format_of(asked)), path.relative_to(folder).as_posix()
@@ -87,9 +86,9 @@ def _misnamed(file: str, extensions: Sequence[str]) -> str | None:
     if j2 != "j2":
         return "name it <event type>.<extension>.j2"
     if extension not in extensions:
-        return f"this sink asks for {', '.join(f'*.{each}.j2' for each in extensions)}"
+        return f"this sink uses {', '.join(f'*.{each}.j2' for each in extensions)}"
     if kind == _DEFAULT or kind in list(EventType):
         return None
     close = difflib.get_close_matches(kind, [*EventType, _DEFAULT], n=1)
-    hint = f"did you mean {str(close[0])!r}?" if close else "see the event types in docs/templates.md"
+    hint = f"did you mean {str(close[0])!r}?" if close else "docs/templates.md lists the event types"
     return f"no event type is called {kind!r}; {hint}"

@@ -1,7 +1,7 @@
-"""How templates become Python: ours and plugins' as Jinja does it, a user's with every step counted.
+"""Compiles templates: ours and plugins' as Jinja does, users' with every step counted.
 
-In a user's template each body (of a file, block, loop, macro, condition) tells the budget that it runs, and
-everything that can make something large goes through the environment, which looks before it leaps.
+In a user's template each body (of a file, block, loop, macro, condition) reports itself to the budget, and
+everything that can make something large goes through the environment, which checks the size first.
 """
 
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ class GuardedGenerator(TrustedGenerator):
 
 
 def _constant(node: nodes.Node) -> bool:
-    """Whether a list holds no more than what the template's own text says."""
+    """Return True if a list holds only constants of the template's own text."""
     if isinstance(node, nodes.Pair | nodes.List | nodes.Tuple | nodes.Dict):
         return all(map(_constant, node.iter_child_nodes()))
     return isinstance(node, nodes.Const)

@@ -1,4 +1,4 @@
-"""What a template gets: the event's fields, its groups, and what is said about this one message."""
+"""A template's context: the event's fields, its groups, and the facts about this one message."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ BRIEF_ERROR = 1000
 BRIEF_NAMES = 5
 BRIEF = SizeLimits(BRIEF_GROUPS, BRIEF_NAMES, BRIEF_TEXT, BRIEF_ERROR)
 _BRIEF_SIZE = {"mrkdwn": 7000}
-"""Bytes that the groups of a brief document may take together, where a medium limits it: a Slack message
-holds about 12,000, and the facts want their share.
+"""Bytes that all groups of a brief document may take, if the medium has a limit: a Slack message holds about
+12,000, and the facts need some of it.
 """
 _AROUND = 60
-"""What a template writes around a group's own text, in bytes, about."""
+"""Bytes, about, that a template writes around a group's own text."""
 
 
 def context_of(
     message: Message, form: Format, *, brief: bool = False, size_limits: SizeLimits | None = None
 ) -> dict[str, Any]:
-    """The variables of a template; docs/templates.md describes each for users."""
+    """Return the variables of a template; docs/templates.md describes each for users."""
     event = message.event
     every = group_failures(event.failures)
     recovered = group_recoveries(event.recoveries)
@@ -62,19 +62,19 @@ def context_of(
 
 
 def _acknowledged(message: Message) -> dict[str, str | None] | None:
-    """Who and when, the time in the form of all others."""
+    """Return the name and the time (RFC 3339)."""
     found = message.acknowledged
     return {"by": found.by, "at": rfc3339(found.at)} if found else None
 
 
 def _silenced(message: Message) -> dict[str, object] | None:
-    """Who, and until when."""
+    """Return the name and the end (RFC 3339)."""
     found = message.silenced
     return {"by": found.by, "until": rfc3339(found.until), "with_job": found.with_job} if found else None
 
 
 def brief_groups(groups: tuple[Group, ...], form: Format) -> tuple[Group, ...]:
-    """What of the groups a brief document shows: the first, as many as count and size allow; at least one."""
+    """Return the groups of a brief document: the first, as many as count and size allow, at least one."""
     size = _BRIEF_SIZE.get(form.name)
     chosen: list[Group] = []
     taken = 0

@@ -1,10 +1,9 @@
-"""The Jinja environment of one format: sandboxed, strict, escaping whatever a template prints, and counting
-what a user's templates take.
+"""The Jinja environment of one format: sandboxed and strict. It escapes every printed value, and counts the
+time and memory of users' templates.
 
-A template's own text is never escaped; every value that it prints is, once, for the format. What blocks
-and macros made is already escaped (Jinja marks it as Markup) and is joined with other text without
-losing that. Where Jinja itself would escape by other ways, it escapes for HTML, which no format can be
-broken with.
+A template's own text is never escaped; every value that it prints is escaped once, for the format. The output
+of blocks and macros is already escaped (Jinja marks it as Markup) and stays so when it is joined with other
+text. Where Jinja itself would escape in another way, it escapes for HTML, which breaks no format.
 """
 
 import io
@@ -38,19 +37,19 @@ from cmc_notify.rendering.overspent_files import Spending
 
 BUILTIN = "builtin/"
 _UNWANTED = ("safe", "urlize", "xmlattr", "pprint")
-"""Filters of Jinja's that would let outside text through, make links of it, or show what is private."""
+"""Jinja's filters that would print outside text unescaped, turn it into links, or show private data."""
 _CACHED = 400
-"""Compiled templates: a template may ask for names without end."""
+"""Compiled templates: a template can ask for endless names."""
 _LARGE = 65536
 _LONGEST = 100_000
-"""Characters of a user's template; more takes seconds to compile."""
+"""Characters of a user's template: a longer one takes seconds to compile."""
 
 
 class BuiltinLoader(BaseLoader):
-    """``builtin/<sink type>/<file>`` is our own or a plugin's template, whatever the user's folder holds.
+    """Loads ``builtin/<sink type>/<file>``: the built-in or a plugin's template, never the user's.
 
-    Lookup falls back as it does for a message: another event type's file to ``default``, and a sink
-    type's to ``shared``; so a user can extend any event type's template by its name.
+    A missing file is replaced as for a message: an event type's file by ``default``, a sink type's by
+    ``shared``. So a user can extend any event type's template by its name.
     """
 
     def __init__(self, files: BaseLoader) -> None:
@@ -59,7 +58,7 @@ class BuiltinLoader(BaseLoader):
     def get_source(
         self, environment: Environment, template: str
     ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """The source of the first candidate that exists."""
+        """Return the source of the first candidate that exists."""
         if not template.startswith(BUILTIN):
             raise TemplateNotFound(template)
         name = template.removeprefix(BUILTIN)
@@ -72,7 +71,7 @@ class BuiltinLoader(BaseLoader):
 
 
 class PluginLoader(BaseLoader):
-    """The templates that third-party sinks bring along: each folder speaks for its own sink type only."""
+    """Loads the templates of plugins: each folder serves only its own sink type."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._files = {kind: FileSystemLoader(folder) for kind, folder in folders.items()}
@@ -80,7 +79,7 @@ class PluginLoader(BaseLoader):
     def get_source(
         self, environment: Environment, template: str
     ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """The source of ``<sink type>/<file>``, where that type's plugin has it."""
+        """Return the source of ``<sink type>/<file>``, if that type's plugin has it."""
         files = self._files.get(template.partition("/")[0])
         if files is None:
             raise TemplateNotFound(template)
@@ -88,7 +87,7 @@ class PluginLoader(BaseLoader):
 
 
 def candidates(name: str) -> list[str]:
-    """Where to look for ``<sink type>/<event type>.<extension>.j2``, the best first."""
+    """Return the names to try for ``<sink type>/<event type>.<extension>.j2``, the best first."""
     folder, _, file = name.rpartition("/")
     pieces = file.rsplit(".", 2)
     if not folder or len(pieces) != 3 or pieces[2] != "j2":  # noqa: PLR2004  event type, extension, j2
@@ -99,7 +98,7 @@ def candidates(name: str) -> list[str]:
 
 _PRINTING = (Macro, BlockReference)
 _DATA = (GeneratorType, ItemsView, KeysView, ValuesView, map, reversed)
-"""What filters and methods give that is made only when it is asked for."""
+"""Lazy results of filters and methods."""
 
 
 class FormatEnvironment(ImmutableSandboxedEnvironment):
@@ -152,29 +151,31 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
     ) -> str:
-        """The Python of a template, with every step counted where it is a user's."""
+        """Return the Python code of a template; every step of a user's is counted."""
         trusted = self._trusts(filename)
         kind = TrustedGenerator if trusted else GuardedGenerator
         code = io.StringIO()
-        # What a user's template would compute from constants may be large, too: not before it runs.
+        # Constants of a user's template can be large too: they are computed when it runs, and counted.
         kind(self, name, filename, code, defer_init=defer_init, optimized=trusted).visit(source)
         return code.getvalue()
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        """The template's tree; a user's of unreasonable length is refused."""
+        """Return the template's tree. Raises TemplateSyntaxError for a user's template that is too long."""
         if len(source) > _LONGEST and not self._trusts(filename):
-            raise TemplateSyntaxError(f"it is longer than {_LONGEST:,} characters", 1, name, filename)
+            raise TemplateSyntaxError(
+                f"it is longer than {_LONGEST:,} characters; write a shorter one", 1, name, filename
+            )
         return super()._parse(source, name, filename)
 
     def _trusts(self, filename: str | None) -> bool:
         return filename is not None and any(Path(filename).is_relative_to(folder) for folder in self._trusted)
 
     def step(self, filename: str, number: int) -> None:
-        """A body of a user's template begins, which prints ``number`` things."""
+        """Count the start of a body of a user's template that prints ``number`` things."""
         self._spending.enter(filename).step(number)
 
     def concat(self, parts: Iterable[str]) -> str:
-        """Join what templates printed."""
+        """Join the texts that templates printed."""
         pieces = parts if isinstance(parts, list) else list(parts)
         budget = self._spending.budget
         if budget is not None:
@@ -182,7 +183,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         return "".join(pieces)
 
     def made(self, value: Any) -> Any:
-        """Count what a user's template has made; what would be made later is made now, as a list."""
+        """Count a value that a user's template has made; a lazy one becomes a list now."""
         if isinstance(value, str):
             self._spending.now().take(getsizeof(value))
             return value
@@ -193,7 +194,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         return value
 
     def filtered(self, context: Context, name: str, value: Any, /, *args: Any, **named: Any) -> Any:
-        """``value | name(…)`` in a user's template."""
+        """Apply ``value | name(…)`` of a user's template."""
         return self.call_filter(name, value, args, named, context)
 
     def call_filter(  # noqa: PLR0917  Jinja's own arguments
@@ -205,19 +206,19 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         context: Context | None = None,
         eval_ctx: nodes.EvalContext | None = None,
     ) -> Any:
-        """As Jinja does it, within the budget."""
+        """Do as Jinja does, within the budget."""
         guards.filtering(self._spending.now(), name, value, args or (), kwargs or {})
         return self.made(super().call_filter(name, value, args, kwargs, context, eval_ctx))
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """As Jinja does it, within the budget. What macros and blocks print is counted by itself."""
+        """Do as Jinja does, within the budget. The output of macros and blocks is counted elsewhere."""
         if isinstance(called, _PRINTING):
             return context.call(called, *args, **kwargs)
         guards.calling(self._spending.now(), called, args, kwargs)
         return self.made(super().call(context, called, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """``"…".format`` as a function that looks at widths before it formats."""
+        """Return ``"…".format`` as a function that checks widths before it formats."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None
@@ -230,7 +231,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         return checked
 
     def text(self, value: Any) -> str:
-        """The value as text; a list's is weighed before it is made. An undefined value raises."""
+        """Return the value as text; a list is measured first. Raises UndefinedError if undefined."""
         if isinstance(value, str):
             if len(value) > _LARGE and self._spending.budget is not None:
                 self._spending.budget.take(3 * len(value))
@@ -240,7 +241,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         return str(value)
 
     def escaped(self, value: Any) -> Markup:
-        """The value as text that is right in this format; what is already escaped stays. Null is empty."""
+        """Return the value escaped for this format; escaped text stays as it is. Null is empty."""
         if isinstance(value, Markup):
             return value
         if type(value) is str and len(value) < _LARGE:  # as nearly all are
@@ -252,14 +253,14 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         return Markup(self.form.escape(self.text(value)))  # noqa: S704  escaped by the format
 
     def concatenate(self, values: Iterable[Any]) -> str:
-        """``a ~ b``: escaped only where one of them already is; otherwise still plain text."""
+        """Return ``a ~ b``: escaped if one of them already is; otherwise still plain text."""
         parts = list(values)
         if any(isinstance(part, Markup) for part in parts):
             return Markup(self.concat(map(self.escaped, parts)))  # noqa: S704  each part is escaped
         return self.concat(map(self.text, parts))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Plain data holds nothing to hide but private names; Jinja's own questions take half of all time."""
+        """Return True if a template may read it: all but private names of plain data (a faster check)."""
         return (
             attr[:1] != "_"
             if isinstance(obj, msgspec.Struct)
@@ -267,7 +268,7 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         )
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """``a + b`` on text, as for ``~``; the others within the budget."""
+        """Return ``a + b`` on text as for ``~``, and other operators within the budget."""
         if operator == "+" and (isinstance(left, Markup) or isinstance(right, Markup)):
             return self.concatenate((left, right))
         if isinstance(left, int | float) and isinstance(right, int | float) and operator == "+":
@@ -275,8 +276,8 @@ class FormatEnvironment(ImmutableSandboxedEnvironment):
         guards.operating(self._spending.now(), operator, left, right)
         return self.made(super().call_binop(context, operator, left, right))
 
-    # With the context among its arguments Jinja can't call it while compiling, where it would escape
-    # constants for HTML first.
+    # Because it takes the context, Jinja can't call it while compiling, where it would first escape
+    # constants for HTML.
     @pass_context
     def _finalize(self, _context: Context, value: Any) -> Markup:
         return self.escaped(value)

@@ -1,4 +1,4 @@
-"""The filters of the templates, besides Jinja's own; docs/templates.md describes each for users."""
+"""Our own filters for templates; docs/templates.md describes each for users."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -10,29 +10,29 @@ from cmc_notify.core.text import shorten
 from cmc_notify.rendering.formats import one_line
 
 _ITEM = 80
-"""Characters that each item of a limited listing may have, so that no odd name makes it long."""
+"""Characters of each item of a limited listing, so that one long name does not make it long."""
 
 
 class FilterError(ValueError):
-    """A filter was given what it can't take; the text says what to write."""
+    """A filter got a wrong argument; the text says what to write."""
 
 
 class Named(Protocol):
-    """Anything that speaks of an appliance: a failure, a recovery, a member of a group."""
+    """Anything about one appliance: a failure, a recovery, a member of a group."""
 
     @property
     def serial(self) -> str | None:
-        """Its serial number, where the controller gave one."""
+        """Return its serial number, if the controller gave one."""
         ...
 
     @property
     def appliance(self) -> str | None:
-        """Its host name, where the inventory knows it."""
+        """Return its host name, if the inventory has it."""
         ...
 
 
 def name(subject: Named, *, mark_new: bool = False, unnamed: str = "unnamed appliance") -> str:
-    """``paris-edge-1 (V2AB0001)``, or what of it is known; with ``mark_new``, ``, new`` for new ones."""
+    """Return ``paris-edge-1 (V2AB0001)``, or the known part; with ``mark_new``, ``, new`` for new ones."""
     mark = "new" if mark_new and getattr(subject, "new", False) else None
     first = subject.appliance or subject.serial or unnamed
     serial = subject.serial if subject.serial != first else None
@@ -41,17 +41,17 @@ def name(subject: Named, *, mark_new: bool = False, unnamed: str = "unnamed appl
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """``1 appliance``, ``12 appliances``, ``10,000 entries``."""
+    """Return ``1 appliance``, ``12 appliances``, ``10,000 entries``."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def oneline(text: object) -> str:
-    """The text on one line."""
+    """Return the text on one line."""
     return one_line("" if text is None else str(text))
 
 
 def indent(text: str, width: int = 4) -> str:
-    """Each line but the first moved to the right; Jinja's own makes line breaks of other characters."""
+    """Indent each line except the first; Jinja's own filter also breaks lines at other characters."""
     return text.replace("\n", "\n" + " " * width)
 
 
@@ -63,8 +63,10 @@ def listing(
     more: str = "and {} more",
     unnamed: str = "unnamed appliance",
 ) -> str:
-    """``a, b and 12 more``; things that have a serial number appear by name. Without limit, all. ``more``
-    is the end in another language; the number stands for its ``{}``. ``unnamed`` is for what has no name.
+    """Return ``a, b and 12 more``; items with a serial number appear by name. Without limit, all.
+
+    ``more`` is the end in another language, with ``{}`` for the number. ``unnamed`` is for items without a
+    name.
     """
     chosen = list(items)
     words = [
@@ -80,7 +82,7 @@ def listing(
 
 
 def appliances(items: Iterable[Named]) -> list[Named]:
-    """The first item of each appliance among failures or recoveries."""
+    """Return the first item of each appliance among failures or recoveries."""
     found: dict[str | None, Named] = {}
     for item in items:
         found.setdefault(item.serial, item)
@@ -88,13 +90,13 @@ def appliances(items: Iterable[Named]) -> list[Named]:
 
 
 def features(items: Iterable[Any]) -> list[str]:
-    """The different feature names among a job's features, failures, recoveries or groups, in their order."""
+    """Return the different feature names of a job's features, failures, recoveries or groups, in order."""
     names = (item.label if hasattr(item, "label") else item.feature for item in items)
     return list(dict.fromkeys(filter(None, names)))
 
 
 def duration(start: str | float | None, end: str | None = None) -> str:
-    """Seconds, or the time between two RFC 3339 times, as ``45 s``, ``1 h 12 min``, ``2 d 3 h``."""
+    """Return seconds, or the time between two RFC 3339 times, as ``45 s``, ``1 h 12 min``, ``2 d 3 h``."""
     if isinstance(start, str) and isinstance(end, str):
         seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     elif isinstance(start, int | float):
@@ -116,7 +118,7 @@ _WIDEST_BAR = 100
 
 
 def bar(done: int, total: int, width: int = 12) -> str:
-    """``▓▓▓▓▓▓▓░░░░░ 58 %``: full only at the end, and not empty once something is done; nothing of none."""
+    """Return ``▓▓▓▓▓▓▓░░░░░ 58 %``: full only at the end, not empty once one is done; nothing for total 0."""
     if total <= 0:
         return ""
     done, width = min(max(done, 0), total), min(max(width, 2), _WIDEST_BAR)
@@ -129,8 +131,10 @@ _NOT_IN_A_LINK = {character: f"%{ord(character):02X}" for character in "<>|\"'`\
 
 
 def address(url: str | None) -> str:
-    """The address as it may stand in any format's link; empty for none, and for what can't be one: another
-    scheme than http(s), white space or characters that show nothing, more than 500 characters.
+    """Return the address in a form that is safe in any format's link, or empty text.
+
+    Empty for none, a scheme other than http(s), white space or invisible characters, and more than 500
+    characters.
     """
     found = (url or "").strip()
     usable = found.startswith(("https://", "http://")) and found.isprintable() and " " not in found
@@ -139,7 +143,7 @@ def address(url: str | None) -> str:
 
 
 def times(zone: ZoneInfo) -> Callable[..., str]:
-    """The filters ``time`` and ``localtime``: ``2026-11-23 10:20:00 CET``, ``unknown`` without one.
+    """Return the filter ``time`` (also ``localtime``): ``2026-11-23 10:20:00 CET``, ``unknown`` without one.
 
     In ``zone``, or in the one that the template names: ``localtime("Europe/Berlin")``.
     """
@@ -159,7 +163,7 @@ def times(zone: ZoneInfo) -> Callable[..., str]:
 
 
 def all_filters(zone: ZoneInfo) -> dict[str, Callable[..., Any]]:
-    """Every filter of this module by its name in templates."""
+    """Return every filter of this module by its name in templates."""
     plain: Sequence[Callable[..., Any]] = (
         name,
         plural,

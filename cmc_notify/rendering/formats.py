@@ -1,4 +1,4 @@
-"""Escaping by format: whatever text comes from outside, it stays text in the document.
+"""Escaping by format: text from outside stays text in the document.
 
 The format follows the extension of the template: ``html`` (also ``xml``), ``json``, ``mrkdwn`` and
 ``card`` (Slack), ``md`` (Discord), ``subject`` (also ``topic``); anything else is plain text. All but
@@ -20,40 +20,40 @@ _BREAKS = re.compile("[\\s\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]+")
 
 
 def one_line(text: str) -> str:
-    """The text with each run of white space, line breaks and control characters as one space."""
+    """Return the text with each run of white space, line breaks and control characters as one space."""
     return _BREAKS.sub(" ", text).strip()
 
 
 def html(text: str) -> str:
-    """For element content and quoted attributes."""
+    """Escape for element content and quoted attributes."""
     return str(markupsafe.escape(visible(text)))
 
 
 def json_string(text: str) -> str:
-    """For the inside of a JSON string; every character stays."""
+    """Escape for the inside of a JSON string; every character stays."""
     return msgspec.json.encode(str(text)).decode()[1:-1]
 
 
 def mrkdwn(text: str) -> str:
-    """For Slack, inside a code fence or not.
+    """Escape for Slack, inside a code fence or not.
 
-    Slack wants ``&``, ``<`` and ``>`` escaped and nothing else; that disarms mentions and links. A
-    zero-width space keeps three backticks from standing together, which would end a fence, and a line
-    of ``---`` from being taken for the divider of our own layout.
+    Slack wants only ``&``, ``<`` and ``>`` escaped; that also disables mentions and links. A zero-width space
+    breaks up three backticks, which would end a fence, and a line of ``---``, which our own layout uses as a
+    divider.
     """
     escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = escaped.replace("``", f"`{_SPACE}`")
-    # The search alone would take longer than all the rest.
+    # The search alone takes longer than everything else.
     return _DIVIDER.sub(rf"\1{_SPACE}", escaped) if "---" in escaped else escaped
 
 
 def subject(text: str) -> str:
-    """For a mail header: one line without control characters."""
+    """Escape for a mail header: one line without control characters."""
     return visible(_BREAKS.sub(" ", text))
 
 
 class Format(Struct, frozen=True):
-    """A kind of document: how outside text is escaped, and what is done to the finished document."""
+    """A kind of document: the escaping of outside text, and the last step on the finished document."""
 
     name: str
     escape: Callable[[str], str]
@@ -61,7 +61,7 @@ class Format(Struct, frozen=True):
 
 
 def _valid_json(document: str) -> str:
-    """Raise msgspec.DecodeError (a ValueError) for what no receiver could read."""
+    """Return the document. Raises msgspec.DecodeError (a ValueError) if it is not valid JSON."""
     msgspec.json.decode(document)
     return document
 
@@ -81,5 +81,5 @@ _FORMATS = {
 
 
 def format_of(extension: str) -> Format:
-    """The format of a template extension."""
+    """Return the format of a template extension."""
     return _FORMATS.get(extension, PLAIN)

@@ -1,6 +1,6 @@
-"""What filters, methods and operators may be asked for: each result is bounded before it is made.
+"""Limits filters, methods and operators: the size of each result is checked before it is made.
 
-Guarantee: after a look here, the filter, method or operator takes no more memory than the budget has room
+Guarantee: after a check here, the filter, method or operator takes no more memory than the budget has room
 for, and no more time than some milliseconds for each megabyte. Raises Overspent for what is too much and
 SecurityError for what no template needs.
 """

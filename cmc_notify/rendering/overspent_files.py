@@ -1,4 +1,4 @@
-"""Who spends now, and which files of the user's have overspent lately.
+"""The budget of the present rendering, and the user's files that recently exceeded theirs.
 
 A file that used up a budget is not read again for some minutes, for events of that size: the next thousand
 deliveries get the plain message at once instead of stalling the bridge each.

@@ -1,4 +1,4 @@
-"""The plain message that goes out when a template fails: no template, no way to fail, every text in it."""
+"""The plain message that is sent when a template fails: without a template, with every text in it."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,15 @@ from cmc_notify.rendering.formats import Format
 
 
 def plain_message(
-    message: Message, form: Format, error: TemplateError, *, brief: bool = False, size_limits: SizeLimits | None = None
+    message: Message,
+    form: Format,
+    error: TemplateError,
+    *,
+    brief: bool = False,
+    size_limits: SizeLimits | None = None,
 ) -> str:
-    """The event in the format asked for, ending with what went wrong in the template."""
-    note = f"This plain message stands in for a template that failed: {error}"
+    """Return the event in the given format, with the template's error at the end."""
+    note = f"This plain message replaces a template that failed: {error}"
     headline = ("[TEST] " if message.is_test else "") + _headline(message.event)
     if form.name == "subject":
         return form.finish(form.escape(f"[cmc-notify] {headline}"))
@@ -41,7 +46,7 @@ def plain_message(
 
 
 def _headline(event: Event) -> str:
-    """What happened, of which controller and job; one line."""
+    """Return one line with controller, event type, job or sink, and number of failures."""
     about = f"job {event.job.id}" if event.job else event.sink and f"sink {event.sink}"
     count = plural(len(event.failures), "failure") if event.failures else None
     return ": ".join(oneline(part) for part in (event.controller, event.type, about, count) if part)

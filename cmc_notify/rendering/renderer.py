@@ -1,7 +1,7 @@
-"""Renders messages: whatever a template does, a document comes out that tells everything.
+"""Renders messages. Guarantee: there is always a complete document, whatever a template does.
 
-Templates are read once; a new Renderer (made when the config is reloaded) reads them anew. A user's template
-that takes too long or too much is stopped, and left alone for some minutes.
+Templates are read once; a new Renderer (made when the config is reloaded) reads them again. A user's template
+that takes too much time or memory is stopped, and not used for some minutes.
 """
 
 import importlib.resources
@@ -23,22 +23,22 @@ from cmc_notify.rendering.template_errors import template_position, translate
 
 
 def builtin_templates() -> Path:
-    """The folder of our own templates: inside the installed package, else beside it in a checkout."""
+    """Return the folder of the built-in templates: inside the package, else next to it in a checkout."""
     package = Path(str(importlib.resources.files("cmc_notify")))
     inside = package / "_templates"
     return inside if inside.is_dir() else package.parent / "templates"
 
 
 _COSTLY = 0.2
-"""Seconds; a failure that took longer is not to be had again soon."""
+"""Seconds: a template that failed and took longer is suspended."""
 
 
 class Renderer:
     """Implements ports.Renderer over ``templates_dirs`` (searched first, in order), ``plugin_dirs`` (by sink
-    type, each holding ``<sink type>/…``) and our own templates. Safe to use from several threads.
+    type, each holding ``<sink type>/…``) and the built-in templates. Safe to use from several threads.
 
-    ``on_fallback`` is told each time that the plain message stands in. Raises ConfigError for an unknown
-    ``timezone``.
+    ``on_fallback`` is called each time that the plain message replaces a template. Raises ConfigError for an
+    unknown ``timezone``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Renderer:
             zone = ZoneInfo(timezone)
         except (KeyError, ValueError, OSError) as error:
             raise ConfigError(
-                f"timezone: {timezone!r} is not known; write a name such as Europe/Paris"
+                f"timezone: {timezone!r} is not a time zone; write for example Europe/Paris"
             ) from error
         self.templates_dirs = tuple(folder.resolve() for folder in templates_dirs)
         self._plugin_dirs = {kind: folder.resolve() for kind, folder in plugin_dirs.items()}
@@ -75,9 +75,11 @@ class Renderer:
         brief: bool = False,
         size_limits: SizeLimits | None = None,
     ) -> Rendered:
-        """The document, or the plain message in its place; never raises."""
+        """Return the document, or the plain message if the template fails; never raises."""
         try:
-            return Rendered(self.render_strictly(sink_type, extension, message, brief=brief, size_limits=size_limits))
+            return Rendered(
+                self.render_strictly(sink_type, extension, message, brief=brief, size_limits=size_limits)
+            )
         except TemplateError as error:
             self._on_fallback(error)
             text = plain_message(message, format_of(extension), error, brief=brief, size_limits=size_limits)
@@ -92,7 +94,7 @@ class Renderer:
         brief: bool = False,
         size_limits: SizeLimits | None = None,
     ) -> str:
-        """The document; raises TemplateError for whatever goes wrong."""
+        """Return the document. Raises TemplateError for any error."""
         wanted = f"{sink_type}/{message.event.type}.{extension}.j2"
         form = format_of(extension)
         used = wanted
@@ -115,7 +117,7 @@ class Renderer:
                 raise fault from error
 
     def environment(self, form: Format) -> FormatEnvironment:
-        """What reads and compiles the templates of this format."""
+        """Return the environment that reads and compiles the templates of this format."""
         found = self._environments.get(form.name)
         if found is None:
             made = FormatEnvironment(
@@ -127,6 +129,6 @@ class Renderer:
                 timezone=self._timezone,
                 spending=self._spending,
             )
-            # Sinks render in threads of their own: of two that come at once, both use the first one's.
+            # Sinks render in their own threads: if two come at once, both use the first environment.
             found = self._environments.setdefault(form.name, made)
         return found

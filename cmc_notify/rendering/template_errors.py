@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a template, translated: its name, the line, and what to do."""
+"""Translates any error in a template: its name, the line, and what to write."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from cmc_notify.rendering.filters import FilterError, oneline, shorten
 _MESSAGE = 300
 """Characters; an exception's text can hold a whole document."""
 
-# What is wrong and what to do; the first kind that fits is taken, so the special ones stand first.
+# What is wrong and what to write; the first kind that fits is used, so special kinds come first.
 _MESSAGES: dict[type[Exception], str] = {
     TemplatesNotFound: "there is no such template, and no default; add the file or correct the sink's type",
     TemplateNotFound: "there is no template {!r} to include, import or extend; correct the name",
@@ -22,16 +22,16 @@ _MESSAGES: dict[type[Exception], str] = {
     SecurityError: "{}; templates run in a sandbox",
     UndefinedError: "{}; docs/templates.md lists what a template gets",
     RecursionError: "it includes, extends or calls itself without end; write builtin/ before the name "
-    "of ours, and let macros come to an end",
+    "of a built-in template, and make sure that macros end",
     FilterError: "{}",
     Overspent: "{}; the plain message goes out instead",
-    msgspec.DecodeError: "the result is no valid JSON: {}; write values as {{{{ value | json }}}}",
+    msgspec.DecodeError: "the result is not valid JSON: {}; write values as {{{{ value | json }}}}",
     UnicodeError: "{}; correct the file: templates are UTF-8",
 }
 
 
 def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> TemplateError:
-    """The TemplateError for any exception of loading or rendering ``wanted``."""
+    """Return the TemplateError for any exception of loading or rendering ``wanted``."""
     file, line = template_position(error)
     if isinstance(error, TemplateSyntaxError):
         file, line = error.filename or file, error.lineno
@@ -39,7 +39,7 @@ def translate(error: Exception, wanted: str, folders: Sequence[Path]) -> Templat
 
 
 def template_position(error: Exception) -> tuple[str | None, int | None]:
-    """File and line of the innermost template in the traceback, as Jinja rewrote it; None where none is."""
+    """Return file and line of the innermost template in the traceback, as Jinja rewrote it; or None, None."""
     found: tuple[str | None, int | None] = (None, None)
     trace = error.__traceback__
     while trace:

@@ -1,6 +1,6 @@
-"""A controller that behaves as documented, for the demo and the tests.
+"""A simulated controller that behaves as documented, for the demo and the tests.
 
-It knows nothing of the bridge: what it records of its own history is what the bridge is judged by.
+It knows nothing about the bridge: tests compare the bridge with the history that it records.
 """
 
 from cmc_notify.simulator.auth import OPEN, Auth

@@ -1,7 +1,7 @@
-"""How the controller lets people in: basic, cookie and access code, as the sign-in page describes.
+"""The controller's sign-in: basic, cookie and access code, as the vendor's sign-in page describes.
 
-Tokens and sessions can be expired, revoked, or all credentials refused, at any moment. Lifetimes are
-real seconds, for the caller's clock counts them.
+A test can expire or revoke tokens and sessions, or refuse all credentials, at any moment. Lifetimes are real
+seconds, because the caller's clock counts them.
 """
 
 import base64
@@ -19,7 +19,7 @@ COOKIE = "session_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Auth:
-    """The credentials that the simulated controller takes, and what it answers with."""
+    """The credentials that the simulated controller accepts, and the form of its responses."""
 
     required: bool = True
     """False: every resource is open to everybody."""
@@ -30,19 +30,19 @@ class Auth:
     lifetime: float = 3600.0
     """Real seconds that a token or session lives."""
     send_expires_in: bool = True
-    """Whether the token answer has ``expires_in``."""
+    """True: the token response has ``expires_in``."""
     signed_tokens: bool = False
     """Tokens have three parts and must come as ``SignedBearer``."""
     wrong_state: bool = False
-    """The token answer carries a state that nobody sent (an attack that a client must refuse)."""
+    """The token response has a state that nobody sent (an attack that a client must refuse)."""
 
 
 OPEN = Auth(required=False)
-"""No sign-in at all."""
+"""No sign-in."""
 
 
 class Refused(Exception):
-    """A request may not pass; ``error_id`` and ``status`` are what the controller answers."""
+    """A request is refused; ``error_id`` and ``status`` go into the controller's response."""
 
     def __init__(self, error_id: str, text: str, status: int = 401) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 class SignIn:
-    """The sign-in desk: issues tokens and sessions, checks requests, and can turn nasty."""
+    """Issues tokens and sessions, checks requests, and can fail in many ways."""
 
     def __init__(self, auth: Auth) -> None:
         self.auth = auth
@@ -62,7 +62,7 @@ class SignIn:
         self._issued: dict[str, float] = {}
 
     def expire_tokens(self) -> None:
-        """Let every token and session issued so far run out now (AUTH_EXPIRED_TOKEN)."""
+        """Expire every token and session issued so far (AUTH_EXPIRED_TOKEN)."""
         self._issued = dict.fromkeys(self._issued, 0.0)
 
     def revoke_tokens(self) -> None:
@@ -70,7 +70,7 @@ class SignIn:
         self._issued.clear()
 
     def refuse_all(self) -> None:
-        """From now on no credentials are right, and what was issued is void."""
+        """Refuse all credentials from now on, and revoke all tokens and sessions."""
         self.refusing = True
         self.revoke_tokens()
 
@@ -79,26 +79,26 @@ class SignIn:
         self.refusing = False
 
     def auth_info(self) -> dict[str, object]:
-        """The ``auth_info`` document."""
+        """Return the ``auth_info`` document."""
         return {"supported_methods": list(self.auth.methods), "specific_info": {}}
 
     def token(self, form: Mapping[str, object]) -> dict[str, object]:
-        """Answer a token request. Raises Refused."""
+        """Return the response to a token request. Raises Refused."""
         self._offers("OAUTH2.0", "OAUTH_2_0")
         if form.get("grant_type") != "access_code" or not form.get("state"):
             raise Refused("OAUTH_INVALID_REQUEST", "grant_type and state are required", 400)
         if self.refusing or _assertion_code(str(form.get("assertion", ""))) != self.auth.access_code:
             raise Refused("AUTH_INVALID_CREDENTIALS", "The access code is not valid")
         token = self._issue()
-        answer: dict[str, object] = {"access_token": token, "token_type": "bearer", "state": form["state"]}
+        response: dict[str, object] = {"access_token": token, "token_type": "bearer", "state": form["state"]}
         if self.auth.wrong_state:
-            answer["state"] = "forged"
+            response["state"] = "forged"
         if self.auth.send_expires_in:
-            answer["expires_in"] = max(1, int(self.auth.lifetime))
-        return answer
+            response["expires_in"] = max(1, int(self.auth.lifetime))
+        return response
 
     def login(self, document: object) -> str:
-        """Answer a login request with the session's id. Raises Refused."""
+        """Return a new session's id for a login request. Raises Refused."""
         self._offers("COOKIE")
         wanted = {"username": self.auth.username, "password": self.auth.password}
         given = document if isinstance(document, dict) else {}
@@ -107,7 +107,7 @@ class SignIn:
         return self._issue()
 
     def check(self, request: web.Request) -> None:
-        """Let a request pass or raise Refused."""
+        """Check a request. Raises Refused."""
         if not self.auth.required and not self.refusing:
             return
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
@@ -146,7 +146,7 @@ class SignIn:
 
 
 def _assertion_code(assertion: str) -> str | None:
-    """The access code in ``<base64url header>.<access code>.``; None where the form is wrong."""
+    """Return the access code in ``<base64url header>.<access code>.``; None if the form is wrong."""
     header, _, rest = assertion.partition(".")
     code, _, end = rest.rpartition(".")
     try:

@@ -1,4 +1,4 @@
-"""What the controller manages: features that can be pushed, and the appliances by site."""
+"""The controller's features that can be pushed, and its appliances by site."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class SimulatedAppliance:
     product_code: str
 
     def document(self) -> dict[str, Any]:
-        """The appliance as ``brief_appliances`` shows it."""
+        """Return the appliance as ``brief_appliances`` shows it."""
         return {
             "id": self.number,
             "serial": self.serial,
@@ -52,7 +52,7 @@ class SimulatedAppliance:
 
 
 class Catalog:
-    """The features, and as many appliances as asked for."""
+    """The features, and any number of appliances."""
 
     def __init__(self) -> None:
         self.features: list[dict[str, Any]] = []
@@ -61,7 +61,7 @@ class Catalog:
             self.add_feature(number, name, label, description)
 
     def add_feature(self, number: int, name: str, label: str, description: str = "") -> None:
-        """One more feature that can be pushed."""
+        """Add a feature that can be pushed."""
         self.features.append({
             "id": number,
             "name": name,
@@ -71,7 +71,7 @@ class Catalog:
         })  # fmt: skip
 
     def grow(self, count: int) -> list[SimulatedAppliance]:
-        """Make sure of at least ``count`` appliances, and return the first ``count``."""
+        """Create appliances until there are ``count``, and return the first ``count``."""
         for number in range(len(self.appliances) + 1, count + 1):
             site = (number - 1) // PER_SITE
             city, district = _CITIES[site % len(_CITIES)], site // len(_CITIES)

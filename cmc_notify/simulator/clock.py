@@ -1,7 +1,7 @@
 """The controller's own time: virtual Unix seconds, driven by a speed factor or by hand.
 
-Changes run in the order of their times, and each one sees the clock at exactly its own time, however
-late the process came to run it: the same scenario gives the same history at any speed.
+Changes run in the order of their times. Each one sees the clock at exactly its own time, even if the process
+runs it late: the same scenario gives the same history at any speed.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from itertools import count
 
 Change = Callable[[], None]
-"""Something that happens on the controller at a certain time."""
+"""An action on the controller at a certain time."""
 
 START = 1_795_430_000
-"""The virtual second at which a simulation begins unless told otherwise (2026-11-23, early UTC)."""
+"""The default start of a simulation, in virtual Unix seconds (2026-11-23, early UTC)."""
 
 
 class VirtualClock:
@@ -37,7 +37,7 @@ class VirtualClock:
 
     @property
     def now(self) -> float:
-        """Virtual Unix seconds; inside a change, the time that it was planned for."""
+        """Return virtual Unix seconds; inside a change, its planned time."""
         if self._frozen is not None:
             return self._frozen
         if self._since is None:
@@ -45,20 +45,20 @@ class VirtualClock:
         return self._base + (time.monotonic() - self._since) * self.speed
 
     def at(self, when: float, change: Change) -> None:
-        """Plan a change for a virtual Unix second; what lies in the past happens at once."""
+        """Plan a change for a virtual Unix second; one in the past happens at once."""
         heapq.heappush(self._planned, (max(when, self.now), next(self._numbers), change))
         self.idle.clear()
         self._wake.set()
 
     def run(self) -> None:
-        """Let the time pass from here on."""
+        """Start the clock."""
         self._running = True
         if self.speed:
             self._since = time.monotonic()
         self.catch_up()
 
     def advance(self, seconds: float) -> None:
-        """Move on by virtual seconds and run what falls due on the way."""
+        """Move the clock forward by virtual seconds and run the changes that become due."""
         if seconds < 0:
             raise ValueError("time does not run backwards")
         self._base += seconds

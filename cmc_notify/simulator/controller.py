@@ -1,7 +1,7 @@
-"""A simulated controller: one object to start, steer and ask what it did.
+"""A simulated controller: one object to start, control and inspect.
 
-It behaves as the vendor's page and the sign-in page say, within the :class:`Quirks` that those leave
-open. The same scenario, seed and options give the same history. Everything it served is on record.
+It behaves as the vendor's pages on API and sign-in say; :class:`Quirks` choose what they leave open. The same
+scenario, seed and options give the same history. Everything that it served is recorded.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Simulator:
     """A controller on loopback that plays a scenario.
 
     ``speed`` virtual seconds pass in a real one; with 0 the time moves only by :meth:`advance`.
-    ``start_time`` is the virtual Unix second at which it begins. ``options`` are the scenario's own.
+    ``start_time`` is the start in virtual Unix seconds. ``options`` are those of the scenario.
     Raises ConfigError for an unknown scenario or option.
     """
 
@@ -69,17 +69,17 @@ class Simulator:
 
     @property
     def history(self) -> list[Version]:
-        """Every version of every job, in the order in which they came to be."""
+        """Return every version of every job, in order of creation."""
         return self.jobs.history
 
     @property
     def requests(self) -> list[Request]:
-        """Every request, also those that failed."""
+        """Return every request, also those that failed."""
         return self._server.requests
 
     @property
     def served(self) -> list[Request]:
-        """The GET requests for jobs whose whole answer went out, in order."""
+        """Return the GET requests for jobs whose whole response was sent, in order."""
         return [
             entry
             for entry in self.requests
@@ -88,16 +88,16 @@ class Simulator:
 
     @property
     def now(self) -> float:
-        """Virtual Unix seconds."""
+        """Return virtual Unix seconds."""
         return self.clock.now
 
     @property
     def finished(self) -> bool:
-        """Whether the scenario was played to its end: nothing more is planned."""
+        """Return True if the scenario has ended: nothing more is planned."""
         return self.clock.idle.is_set()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen, let the time begin, and return the base URL."""
+        """Listen, start the clock, and return the base URL."""
         runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         site = web.TCPSite(runner, host, port, ssl_context=self._ssl)
@@ -111,7 +111,7 @@ class Simulator:
         return self.url
 
     async def stop(self) -> None:
-        """Stop listening and playing; the record stays. Stopping twice is fine."""
+        """Stop listening and playing; the record stays. A second call does nothing."""
         self._server.stopping.set()
         if self._playing is not None:
             self._playing.cancel()
@@ -122,7 +122,7 @@ class Simulator:
             self._runner = None
 
     async def wait_finished(self) -> None:
-        """Wait for the scenario's end. Raises what a change of the scenario raised."""
+        """Wait for the scenario's end. Raises any exception of a change of the scenario."""
         waiting = asyncio.create_task(self.clock.idle.wait())
         tasks = {waiting, self._playing} if self._playing else {waiting}
         try:
@@ -133,7 +133,7 @@ class Simulator:
             self._playing.result()
 
     def advance(self, seconds: float) -> None:
-        """Move the time on by virtual seconds; what falls due on the way happens, in order."""
+        """Move the clock forward by virtual seconds; changes that become due happen in order."""
         self.clock.advance(seconds)
 
     def at(self, seconds: float, change: Change) -> None:
@@ -145,7 +145,7 @@ class Simulator:
         self.faults.fail_next(kind, count, path=path)
 
     def outage(self, kind: FaultKind) -> AbstractContextManager[Outage]:
-        """Every request meets this fault for as long as the block runs."""
+        """Return a context manager; while its block runs, every request meets this fault."""
         return self.faults.outage(kind, lambda: self.clock.now)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What goes wrong between the controller and its callers: on demand, in outages, or in seeded bursts."""
+"""Faults between the controller and its callers: on demand, in outages, or in seeded bursts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 FaultKind = Literal["timeout", "500", "503", "401", "cut", "refuse", "garbage", "slow"]
-"""``timeout``: no answer ever. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once
-(aiohttp's client repeats such a GET once by itself: plan two). ``garbage``: 200 with a body that is no
+"""``timeout``: never a response. ``cut``: the connection ends in mid-body. ``refuse``: it ends at once
+(aiohttp's client repeats such a GET once by itself: plan two). ``garbage``: 200 with a body that is not
 JSON. ``slow``: the whole body, in pieces over ``slow_for`` seconds.
 """
 
@@ -45,14 +45,14 @@ class Faults:
         self._planned.append(_Planned(_checked(kind), count, path))
 
     def begin(self, kind: FaultKind, now: float) -> Outage:
-        """Let every request meet this fault from now on; several outages at once: the newest decides."""
+        """Let every request meet this fault from now on; of several outages the newest counts."""
         outage = Outage(_checked(kind), now)
         self.outages.append(outage)
         return outage
 
     @contextmanager
     def outage(self, kind: FaultKind, now: Callable[[], float]) -> Iterator[Outage]:
-        """An outage for as long as the block runs; ``now`` gives virtual Unix seconds."""
+        """Start an outage that lasts while the block runs; ``now`` returns virtual Unix seconds."""
         outage = self.begin(kind, now())
         try:
             yield outage
@@ -60,7 +60,7 @@ class Faults:
             outage.ended = now()
 
     def next_fault(self, target: str) -> FaultKind | None:
-        """The fault that a request for this path and query meets now, if any."""
+        """Return the fault that a request for this path and query meets now, or None."""
         for planned in self._planned:
             if planned.count and planned.path in target:
                 planned.count -= 1
@@ -74,5 +74,5 @@ class Faults:
 
 def _checked(kind: FaultKind) -> FaultKind:
     if kind not in FAULT_KINDS:
-        raise ValueError(f"no fault is called {kind!r}; there are {', '.join(FAULT_KINDS)}")
+        raise ValueError(f"there is no fault {kind!r}; write one of {', '.join(FAULT_KINDS)}")
     return kind

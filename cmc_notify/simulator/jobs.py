@@ -1,7 +1,7 @@
-"""The controller's jobs, and every version that each of them ever had.
+"""The controller's jobs, and every version of each.
 
-A change of a job makes a new version with its wire document; several changes inside
-``with job.change():`` make one. Versions are kept for good, also those of purged jobs.
+A change of a job makes a new version with its wire document; several changes inside ``with job.change():``
+make one. Versions are kept forever, also those of purged jobs.
 """
 
 import json
@@ -24,7 +24,7 @@ _FIELDS = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state of one job as the controller would serve it. ``time`` is virtual Unix seconds."""
+    """One state of one job, in the form that the controller serves. ``time`` is virtual Unix seconds."""
 
     key: str
     number: int
@@ -33,12 +33,12 @@ class Version:
 
     @property
     def document(self) -> Any:
-        """The wire document, decoded."""
+        """Return the decoded wire document."""
         return json.loads(self.body)
 
 
 class SimulatedJob:
-    """A push job on the controller. ``key`` names it for good: an id alone can come back."""
+    """A push job on the controller. ``key`` is unique; an id can be used again."""
 
     def __init__(self, jobs: "Jobs", key: str, fields: dict[str, Any], *, raw: bytes | None = None) -> None:
         self.key = key
@@ -47,9 +47,9 @@ class SimulatedJob:
         """Wire properties that replace the real ones; ``ABSENT`` leaves one out."""
         self.versions: list[Version] = []
         self.quirks: Quirks | None = None
-        """This job's own reading of the page, where it differs from the controller's."""
+        """This job's own quirks, if they differ from the controller's."""
         self.raw = raw
-        """The literal item, where it is no job at all."""
+        """The literal list item, if it is not a job."""
         self._jobs = jobs
         self._fields = fields
         self._shown_rows: Sequence[Row] = ()
@@ -57,26 +57,26 @@ class SimulatedJob:
 
     @property
     def id(self) -> int:
-        """The number that the controller gave it."""
+        """Return the number that the controller gave it."""
         return int(self._fields["id"])
 
     @property
     def status(self) -> str:
-        """The true status, in the vendor's first spelling."""
+        """Return the true status, in the vendor's first spelling."""
         return str(self._fields["status"])
 
     @property
     def finished(self) -> bool:
-        """Whether it is Failed, Success or Canceled."""
+        """Return True if it is Failed, Success or Canceled."""
         return self.status in FINISHED
 
     @property
     def body(self) -> bytes:
-        """The newest version's wire document."""
+        """Return the newest version's wire document."""
         return self.versions[-1].body
 
     def get(self, name: str) -> Any:
-        """One of the job's true properties, by its wire name (``status`` for job_status)."""
+        """Return one of the job's true properties by its wire name (``status`` for job_status)."""
         return self._fields[name]
 
     @contextmanager
@@ -98,7 +98,7 @@ class SimulatedJob:
             self._fields.update(fields)
 
     def override(self, **properties: Any) -> None:
-        """Make the wire document lie: each property replaces the real one."""
+        """Replace properties of the wire document by false ones."""
         with self.change():
             self.overrides.update(properties)
 
@@ -116,7 +116,7 @@ class SimulatedJob:
         *,
         status: str | None = None,
     ) -> None:
-        """Set the row of a pair, or add one. With a result its status is Completed unless given."""
+        """Set the row of a pair, or add one. With a result the default status is Completed."""
         row = Row(serial, feature_id, status or ("Completed" if result else "Running"), result, error_text)
         with self.change():
             for place, old in enumerate(self.rows):
@@ -126,21 +126,21 @@ class SimulatedJob:
             self.rows.append(row)
 
     def start(self) -> None:
-        """The push begins: InProgress, push time now."""
+        """Start the push: InProgress, push time now."""
         self.set(status="InProgress", push_time=self._jobs.now)
 
     def finish(self, status: str, *, error_text: str | None = None) -> None:
-        """The push ends now with this status; ``error_text`` is a pre-push failure's."""
+        """End the push now with this status; ``error_text`` is that of a pre-push failure."""
         self.set(status=status, completion_time=self._jobs.now, error_text=error_text)
 
     def cancel(self) -> None:
-        """Cancel now. Raises ValueError where it is finished."""
+        """Cancel the job now. Raises ValueError if it is finished."""
         if self.finished:
             raise ValueError(f"job {self.id} is {self.status}")
         self.finish("Canceled")
 
     def rerun(self, status: str = "InProgress") -> None:
-        """Run the same job once more: rows start again, times and texts of the last run go."""
+        """Run the same job again: rows start again, times and texts of the last run are removed."""
         with self.change():
             self.rows = [Row(row.serial, row.feature_id) for row in self.rows]
             self.set(status=status, completion_time=None, error_text=None, push_time=None)
@@ -148,27 +148,27 @@ class SimulatedJob:
                 self.set(push_time=self._jobs.now)
 
     def purge(self) -> None:
-        """The controller forgets the job; its history stays here."""
+        """Remove the job from the controller; its history stays."""
         self._jobs.purge(self)
 
     def encoded(self, quirks: Quirks) -> bytes:
-        """The wire document as it is now, with the rows that are shown now."""
+        """Return the present wire document, with the rows that are shown now."""
         if self.raw is not None:
             return self.raw
         return encode(job_document(self._fields, self._shown_rows, self.quirks or quirks, self.overrides))
 
     def show_rows(self, rows: Sequence[Row]) -> None:
-        """Let the wire show these rows."""
+        """Set the rows that the wire document shows."""
         self._shown_rows = rows
 
 
 class Jobs:
-    """All jobs in the order in which they came, and the history of all their versions."""
+    """All jobs in order of creation, and the history of all their versions."""
 
     def __init__(self, clock: VirtualClock, quirks: Quirks) -> None:
         self.history: list[Version] = []
         self.generation = 0
-        """Grows whenever any list may look different."""
+        """Grows each time that any list may have changed."""
         self._clock = clock
         self._quirks = quirks
         self._listed: dict[str, SimulatedJob] = {}
@@ -183,7 +183,7 @@ class Jobs:
 
     @property
     def now(self) -> int:
-        """The controller's time in whole seconds."""
+        """Return the controller's time in whole seconds."""
         return int(self._clock.now)
 
     def add(
@@ -194,10 +194,10 @@ class Jobs:
         overrides: dict[str, Any] | None = None,
         **fields: Any,
     ) -> SimulatedJob:
-        """A new job; properties by wire name (``status`` for job_status).
+        """Add a job; properties by wire name (``status`` for job_status).
 
-        Without ``job_id`` the next free one, without ``creation_time`` now, without targets site 1.
-        An id that is in use or was is taken again: a controller restored from a backup does that.
+        Defaults: the next free ``job_id``, ``creation_time`` now, target site 1. An id can be used again: a
+        controller restored from a backup does that.
         """
         number = self._next_id if job_id is None else job_id
         self._next_id = max(self._next_id, number + 1)
@@ -221,14 +221,14 @@ class Jobs:
         return job
 
     def add_raw(self, item: bytes) -> SimulatedJob:
-        """A list item that is no job (``b"null"``, ``b'"x"'``): it stands in unfiltered lists only."""
+        """Add a list item that is not a job (``b"null"``, ``b'"x"'``); only unfiltered lists show it."""
         job = SimulatedJob(self, self._key("raw"), {"id": -1, "status": "", "feature_ids": []}, raw=item)
         with job.change():
             self._listed[job.key] = job
         return job
 
     def publish(self, job: SimulatedJob) -> None:
-        """Record the job's present state; rows follow later where this controller lags."""
+        """Record the job's present state; rows follow later if this controller delays them."""
         rows = tuple(job.rows)
         if self._quirks.rows_delay and job.versions:
             self._clock.at(self._clock.now + self._quirks.rows_delay, lambda: self._show(job, rows))
@@ -237,19 +237,19 @@ class Jobs:
         self._record(job)
 
     def purge(self, job: SimulatedJob) -> None:
-        """Take the job off every list."""
+        """Remove the job from every list."""
         self._listed.pop(job.key, None)
         self.generation += 1
 
     def get(self, job_id: int) -> SimulatedJob | None:
-        """The listed job with this id; of several the last that came."""
+        """Return the listed job with this id, the newest of several."""
         found = [job for job in self if job.raw is None and job.id == job_id]
         return found[-1] if found else None
 
     def select(
         self, *, status: str | None, feature_id: int | None, after: int | None, before: int | None
     ) -> list[SimulatedJob]:
-        """The jobs that a list with these filters shows."""
+        """Return the jobs that a list with these filters shows."""
         if self._quirks.filters_ignored or (status, feature_id, after, before) == (None, None, None, None):
             return list(self)
         return [

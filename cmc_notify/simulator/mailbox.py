@@ -1,6 +1,6 @@
-"""A mailbox behind a small SMTP server (RFC 5321) on loopback: it takes every mail and shows it.
+"""A mailbox behind a small SMTP server (RFC 5321) on loopback: it accepts and keeps every mail.
 
-For the demo and for trying templates. It knows neither TLS nor sign-in and relays nothing.
+For the demo and for trying templates. It has no TLS and no sign-in, and relays nothing.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ _ALWAYS = {
     "NOOP": ("250 OK",),
     "QUIT": ("221 bye",),
 }
-"""Answers that depend on nothing."""
+"""Commands whose reply never changes."""
 
 
 class Mail(Struct, frozen=True):
-    """One mail as it came, dots unstuffed."""
+    """One received mail, without dot-stuffing."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -31,24 +31,24 @@ class Mail(Struct, frozen=True):
 
     @property
     def message(self) -> EmailMessage:
-        """The parsed mail."""
+        """Return the parsed mail."""
         return message_from_bytes(self.content, policy=policy.default)
 
 
 class Mailbox:
-    """Keeps every mail in ``mails`` and tells ``on_mail`` of each."""
+    """Keeps every mail in ``mails`` and calls ``on_mail`` with each."""
 
     def __init__(self, *, on_mail: Callable[[Mail], None] | None = None) -> None:
         self.mails: list[Mail] = []
         self.port = 0
-        """Where it listens, once started."""
+        """The port on which it listens, once started."""
         self._on_mail = on_mail
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
+        self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> Self:
-        """Begin to listen; port 0 takes a free one."""
+        """Start listening; port 0 takes a free one."""
         self._server = await asyncio.start_server(self._connected, host, port, limit=_LONGEST_LINE)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -57,9 +57,9 @@ class Mailbox:
         """Stop listening and end every connection."""
         if self._server:
             self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for session in self._sessions:
+            session.cancel()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
         if self._server:
             await self._server.wait_closed()
 
@@ -75,21 +75,21 @@ class Mailbox:
             await self._changed.wait_for(lambda: until(self))
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.current_task()
-        if talk is not None:
-            self._talks.add(talk)
-            talk.add_done_callback(self._talks.discard)
+        session = asyncio.current_task()
+        if session is not None:
+            self._sessions.add(session)
+            session.add_done_callback(self._sessions.discard)
         try:
             await _Session(self, reader, writer).run()
         except (OSError, EOFError, ValueError):
-            pass  # the client left in mid-sentence, or does not speak SMTP
+            pass  # the client disconnected early, or does not use SMTP
         except asyncio.CancelledError:
             pass  # stop() waits for this task; a stream server would report the cancellation as an error
         finally:
             writer.close()
 
     async def take(self, mail: Mail) -> None:
-        """Put one mail into the box."""
+        """Add one mail."""
         async with self._changed:
             self.mails.append(mail)
             self._changed.notify_all()
@@ -108,18 +108,18 @@ class _Session:
         self._recipients: list[str] = []
 
     async def run(self) -> None:
-        await self._say("220 cmc-notify mailbox ESMTP")
+        await self._write("220 cmc-notify mailbox ESMTP")
         while line := await self._reader.readline():
             verb, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
             verb = verb.upper()
             if verb == "DATA":
                 await self._data()
             else:
-                await self._say(*self._answer(verb, rest))
+                await self._write(*self._reply(verb, rest))
             if verb == "QUIT":
                 return
 
-    def _answer(self, verb: str, rest: str) -> tuple[str, ...]:
+    def _reply(self, verb: str, rest: str) -> tuple[str, ...]:
         if verb in _ALWAYS:
             return _ALWAYS[verb]
         if verb == "RCPT" and self._sender is None:
@@ -134,9 +134,9 @@ class _Session:
 
     async def _data(self) -> None:
         if self._sender is None or not self._recipients:
-            await self._say("503 MAIL and RCPT come first")
+            await self._write("503 MAIL and RCPT come first")
             return
-        await self._say("354 end with a line that holds only a dot")
+        await self._write("354 end with a line that holds only a dot")
         lines: list[bytes] = []
         size = 0
         while (line := await self._reader.readuntil(b"\n")) not in (b".\r\n", b".\n"):
@@ -144,17 +144,17 @@ class _Session:
             if size <= LARGEST_MAIL:
                 lines.append(line.removeprefix(b"."))
         if size > LARGEST_MAIL:
-            await self._say("552 larger than this mailbox")
+            await self._write("552 larger than this mailbox")
         else:
             await self._mailbox.take(Mail(self._sender, tuple(self._recipients), b"".join(lines)))
-            await self._say(f"250 kept as mail {len(self._mailbox.mails)}")
+            await self._write(f"250 kept as mail {len(self._mailbox.mails)}")
         self._sender, self._recipients = None, []
 
-    async def _say(self, *lines: str) -> None:
+    async def _write(self, *lines: str) -> None:
         self._writer.write("".join(f"{line}\r\n" for line in lines).encode())
         await self._writer.drain()
 
 
 def _path(rest: str) -> str:
-    """The address in ``FROM:<a@b> SIZE=1``."""
+    """Return the address in ``FROM:<a@b> SIZE=1``."""
     return rest.partition(":")[2].strip().split(" ")[0].strip("<>")

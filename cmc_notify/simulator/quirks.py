@@ -1,4 +1,4 @@
-"""What the vendor's page leaves open, as switches: every combination is a controller that may exist."""
+"""Switches for everything that the vendor's page leaves open: any combination may exist."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,22 +9,22 @@ Spelling = Literal["camel", "upper"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quirks:
-    """How this controller reads its own documentation."""
+    """The behaviour of one controller where the documentation leaves it open."""
 
     after_field: TimeField = "creation"
-    """The time that ``after`` and ``before`` compare with; a job that lacks it matches neither."""
+    """The time that ``after`` and ``before`` compare; a job without it matches neither."""
     inclusive: bool = True
-    """Whether a time equal to the bound matches."""
+    """True: a time equal to the bound matches."""
     filters_ignored: bool = False
-    """Every list is the full list, whatever was asked."""
+    """Every list is the full list, whatever the filters."""
     spelling: Spelling = "camel"
     """``InProgress`` (type ``job_status``) or ``IN_PROGRESS`` (the note on ``push_time``), rows included."""
     strict_filter_spelling: bool = False
-    """``job_status`` matches only in the spelling above, to the letter."""
+    """``job_status`` matches only in exactly the spelling above."""
     missing: Literal["absent", "null"] = "absent"
-    """How an optional value that is not there looks."""
+    """The form of an optional value that is missing."""
     rows_delay: float = 0.0
-    """Virtual seconds by which detail rows lag behind the job's status."""
+    """Virtual seconds by which detail rows come later than the job's status."""
     services_404: bool = False
     auth_info_404: bool = False
     inventory: Literal["ok", "404", "403"] = "ok"

@@ -1,7 +1,7 @@
-"""A ticketing system's webhook endpoint: records what comes, checks signatures, answers as told.
+"""A webhook endpoint of a ticketing system: records requests, checks signatures, responds by a script.
 
-It checks Standard Webhooks signatures by the specification and apart from the code that makes them: it is
-the other party. https://www.standardwebhooks.com
+It checks Standard Webhooks signatures by the specification, and shares no code with the sink that makes
+them. https://www.standardwebhooks.com
 """
 
 import asyncio
@@ -24,7 +24,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 
 
 class ScriptedResponse(Struct, frozen=True):
-    """What to do with one request: ``reset`` cuts the connection after the body, ``hang`` says nothing."""
+    """The reaction to one request: ``reset`` cuts the connection after the body, ``hang`` never responds."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
@@ -33,30 +33,30 @@ class ScriptedResponse(Struct, frozen=True):
 
 
 class Received(Struct, frozen=True):
-    """One request as it came. ``problem`` says why its signature was refused, or is None."""
+    """One received request. ``problem`` is the reason why its signature was refused, or None."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names in lowercase."""
     body: bytes
     status: int | None
-    """What it was answered; None where it was not."""
+    """The response's status; None without a response."""
     problem: str | None
 
     @property
     def document(self) -> Any:
-        """The body's JSON value."""
+        """Return the body's JSON value."""
         return msgspec.json.decode(self.body)
 
     @property
     def id(self) -> str | None:
-        """The ``webhook-id``: the same for each repeat of a message."""
+        """Return the ``webhook-id``: the same for each repeat of a message."""
         return self.headers.get("webhook-id")
 
 
 class Receiver:
-    """Listens on loopback. Requests are answered from ``script`` first, then with ``otherwise``.
+    """Listens on loopback. Responds from ``script`` first, then with ``otherwise``.
 
     HEAD requests, by which a sender may check whether somebody listens, are kept apart in ``probes`` and are
     answered with ``probe_status``.
@@ -65,7 +65,7 @@ class Receiver:
     def __init__(
         self, *, secrets: Sequence[str] = (), on_request: Callable[[Received], None] | None = None
     ) -> None:
-        """With ``secrets`` (``whsec_…``) a request that none of them has signed is answered 401."""
+        """With ``secrets`` (``whsec_…``) a request that none of them has signed gets 401."""
         self.requests: list[Received] = []
         self.probes: list[Received] = []
         self.script: deque[ScriptedResponse] = deque()
@@ -80,13 +80,13 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Its address, without a path; any path is served."""
+        """Return its address, without a path; it serves any path."""
         return self._url
 
     async def start(
         self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> Self:
-        """Begin to listen; port 0 takes a free one."""
+        """Start listening; port 0 takes a free one."""
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -98,7 +98,7 @@ class Receiver:
         return self
 
     async def stop(self) -> None:
-        """End what hangs, and stop listening."""
+        """End hanging requests, and stop listening."""
         self._stopping.set()
         if self._runner:
             await self._runner.cleanup()
@@ -117,7 +117,7 @@ class Receiver:
 
     @property
     def accepted(self) -> list[Received]:
-        """The requests that were answered with success, repeats of a webhook-id left out."""
+        """Return the requests that got a success status, without repeats of a webhook-id."""
         first: dict[str | None, Received] = {}
         for request in self.requests:
             if request.status is not None and request.status < 300:  # noqa: PLR2004  HTTP's own number
@@ -130,23 +130,23 @@ class Receiver:
         problem = signature_problem(headers, body, self._secrets, now=time.time()) if self._secrets else None
         is_probe = request.method == "HEAD"
         if is_probe:
-            answer = ScriptedResponse(self.probe_status)
+            response = ScriptedResponse(self.probe_status)
         elif problem:
-            answer = ScriptedResponse(401, body=problem)
+            response = ScriptedResponse(401, body=problem)
         else:
-            answer = self.script.popleft() if self.script else self.otherwise
-        status = answer.status if answer.action == "respond" else None
+            response = self.script.popleft() if self.script else self.otherwise
+        status = response.status if response.action == "respond" else None
         received = Received(
             request.method, request.path_qs, headers, body, status, None if is_probe else problem
         )
-        await self._note(received, self.probes if is_probe else self.requests)
-        if answer.action == "hang":
+        await self._record(received, self.probes if is_probe else self.requests)
+        if response.action == "hang":
             await self._stopping.wait()
-        if answer.action != "respond" and request.transport is not None:
+        if response.action != "respond" and request.transport is not None:
             request.transport.abort()
-        return web.Response(status=answer.status, headers=answer.headers, text=answer.body)
+        return web.Response(status=response.status, headers=response.headers, text=response.body)
 
-    async def _note(self, received: Received, among: list[Received]) -> None:
+    async def _record(self, received: Received, among: list[Received]) -> None:
         async with self._changed:
             among.append(received)
             self._changed.notify_all()
@@ -157,7 +157,7 @@ class Receiver:
 def signature_problem(
     headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: float
 ) -> str | None:
-    """Why a message is not to be trusted, or None for one that any of ``secrets`` has signed."""
+    """Return the reason to distrust a message, or None if one of ``secrets`` signed it."""
     message_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp")
     signatures = headers.get("webhook-signature")
     if not message_id or not timestamp or not signatures:

@@ -1,4 +1,4 @@
-"""How the server answers: JSON bodies, the vendor's error documents, and each kind of fault."""
+"""The server's responses: JSON bodies, the vendor's error documents, and each kind of fault."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from cmc_notify.simulator.faults import FaultKind
 
 
 class ApiError(Exception):
-    """The controller answers with an error document."""
+    """The controller responds with an error document."""
 
     def __init__(self, status: int, error_id: str, text: str) -> None:
         super().__init__(text)
@@ -19,19 +19,19 @@ class ApiError(Exception):
 
 
 def error_body(error_id: str, text: str) -> bytes:
-    """The vendor's error document."""
+    """Return the vendor's error document."""
     return json.dumps({"error_id": error_id, "error_text": text, "error_info": None}).encode()
 
 
 def connected(request: web.Request) -> bool:
-    """Whether the caller is still there."""
+    """Return True if the caller is still connected."""
     return request.transport is not None and not request.transport.is_closing()
 
 
 async def send(
     request: web.Request, status: int, body: bytes, cookie: tuple[str, str] | None = None
 ) -> web.StreamResponse:
-    """Send a JSON answer. Raises ConnectionError where the caller left before its end."""
+    """Send a JSON response. Raises ConnectionError if the caller disconnects before its end."""
     response = _response(status, len(body))
     if cookie:
         response.set_cookie(*cookie, httponly=True)
@@ -51,14 +51,14 @@ async def send_slowly(
     for start in range(0, len(body), step):
         await _pause(seconds / pieces, stop)
         if not connected(request):
-            raise ConnectionResetError("the caller left")
+            raise ConnectionResetError("the caller disconnected")
         await response.write(body[start : start + step])
     await response.write_eof()
     return response
 
 
 async def fail(request: web.Request, kind: FaultKind, body: bytes, stop: asyncio.Event) -> web.StreamResponse:
-    """Let a request meet a fault (any but ``slow``); ``stop`` lets a hanging one go."""
+    """Let a request meet a fault (any except ``slow``); ``stop`` ends a hanging one."""
     response: web.StreamResponse = web.Response()
     match kind:
         case "500" | "503":
@@ -79,7 +79,7 @@ async def fail(request: web.Request, kind: FaultKind, body: bytes, stop: asyncio
         case "refuse" | "slow":
             pass
     if request.transport is not None:
-        # close() lets what was written reach the caller: a cut is in mid-body, not before it.
+        # close() still sends what was written: a cut is in mid-body, not before it.
         request.transport.close()
     return response
 

@@ -1,7 +1,6 @@
-"""The controller's HTTP face: every resource of the vendor's page, sign-in, inventory.
+"""The controller's HTTP server: every resource of the vendor's page, sign-in, inventory.
 
-Each request is logged; what was served of which job, in which version, is known for every answer that
-went out whole.
+Each request is logged, with the job versions of every response that was sent completely.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ VersionKey = tuple[str, int]
 
 @dataclass(slots=True)
 class Request:
-    """One request and what became of it. ``complete``: the whole answer went out, with ``status``."""
+    """One request and its result. ``complete``: the whole response was sent, with ``status``."""
 
     number: int
     method: str
@@ -50,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ServerResponse:
-    """A good answer before it is sent."""
+    """A successful response before it is sent."""
 
     body: bytes
     versions: tuple[VersionKey, ...] = ()
@@ -76,7 +75,7 @@ class Server:
     ) -> None:
         self.requests: list[Request] = []
         self.stopping = asyncio.Event()
-        """Set to let requests that hang go."""
+        """Set to end hanging requests."""
         self._clock = clock
         self._jobs = jobs
         self._catalog = catalog
@@ -87,11 +86,11 @@ class Server:
         self._lists_generation = -1
 
     async def _set_date(self, _request: web.Request, response: web.StreamResponse) -> None:
-        """The controller's own clock stands in each answer, as HTTP has it."""
+        """Put the controller's own clock into each response, in HTTP's Date header."""
         response.headers["Date"] = formatdate(self._clock.now, usegmt=True)
 
     def application(self) -> web.Application:
-        """The routes of all three services."""
+        """Return an application with the routes of all three services."""
         app = web.Application(client_max_size=64 * 1024)
         app.on_response_prepare.append(self._set_date)
         for method, path, handler, guarded in (
@@ -116,13 +115,13 @@ class Server:
             entry = Request(len(self.requests) + 1, request.method, request.path_qs, self._clock.now)
             self.requests.append(entry)
             try:
-                return await self._answer(request, handler, entry, guarded=guarded)
+                return await self._respond(request, handler, entry, guarded=guarded)
             except ConnectionError:
-                return web.Response()  # aiohttp finds the caller gone as well, and drops it
+                return web.Response()  # aiohttp also notices the lost connection, and drops it
 
         return handle
 
-    async def _answer(
+    async def _respond(
         self, request: web.Request, handler: Handler, entry: Request, *, guarded: bool
     ) -> web.StreamResponse:
         entry.fault = fault = self._faults.meet(request.path_qs)
@@ -131,20 +130,20 @@ class Server:
                 return await fail(request, fault, b"", self.stopping)
             if guarded:
                 self._sign_in.check(request)
-            answer = await handler(request)
+            found = await handler(request)
         except (Refused, ApiError) as problem:
             entry.status = problem.status
             response = await send(request, problem.status, error_body(problem.error_id, str(problem)))
             entry.complete = connected(request)
             return response
         if fault == "cut":
-            return await fail(request, fault, answer.body, self.stopping)
-        entry.versions = answer.versions
+            return await fail(request, fault, found.body, self.stopping)
+        entry.versions = found.versions
         entry.status = HTTPStatus.OK
         if fault == "slow":
-            response = await send_slowly(request, answer.body, self._faults.slow_for, self.stopping)
+            response = await send_slowly(request, found.body, self._faults.slow_for, self.stopping)
         else:
-            response = await send(request, HTTPStatus.OK, answer.body, answer.cookie)
+            response = await send(request, HTTPStatus.OK, found.body, found.cookie)
         entry.complete = connected(request)
         return response
 
@@ -167,7 +166,7 @@ class Server:
         try:
             document = json.loads(await request.read())
         except ValueError:
-            raise ApiError(400, "REQUEST_INVALID_INPUT", "The body is no JSON") from None
+            raise ApiError(400, "REQUEST_INVALID_INPUT", "The body is not JSON") from None
         session = self._sign_in.login(document)
         return ServerResponse(b"{}", cookie=(COOKIE, session))
 

@@ -1,7 +1,7 @@
 """A Slack-like server on loopback, for the demo and for tests.
 
-It takes messages, threads and files as Slack documents it (``slack_workspace``), and can be told
-to fail: refuse, limit the rate, lose an answer before or after the message was stored, hang.
+It accepts messages, threads and files as Slack documents it (``slack_workspace``). On request it fails: it
+refuses, limits the rate, loses a response before or after it stored the message, or hangs.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ WEBHOOK = "webhook"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one call: ``drop`` ends the connection once the body was read, ``hang`` never answers.
+    """The fault of one call: ``drop`` ends the connection once the body is read, ``hang`` never responds.
 
-    With ``done`` the call has its effect first. ``answer`` gives ``status`` and ``body`` instead.
+    With ``done`` the call has its effect first. ``respond`` sends ``status`` and ``body`` instead.
     """
 
     kind: Literal["drop", "hang", "respond"]
@@ -39,7 +39,7 @@ class Fault:
 
 
 def refusal_with(code: str, **more: Any) -> Fault:
-    """Slack's way to refuse: HTTP 200 with ``ok: false``."""
+    """Return Slack's form of refusal: HTTP 200 with ``ok: false``."""
     return Fault("respond", body=json.dumps({"ok": False, "error": code, **more}))
 
 
@@ -47,7 +47,7 @@ class SlackServer(SlackWorkspace):
     """A workspace on loopback: ``async with SlackServer() as slack``, or ``start`` and ``stop``."""
 
     def __init__(self, **workspace: Any) -> None:
-        """Takes what SlackWorkspace takes."""
+        """Take the arguments of SlackWorkspace."""
         super().__init__(**workspace)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and arguments of every call, also of refused ones."""
@@ -59,24 +59,23 @@ class SlackServer(SlackWorkspace):
 
     @property
     def api_url(self) -> str:
-        """What the sink's ``api_url`` must be."""
+        """Return the value for the sink's ``api_url``."""
         return f"{self.base}/api/"
 
     @property
     def webhook_url(self) -> str:
-        """What the sink's ``webhook_url`` must be."""
+        """Return the value for the sink's ``webhook_url``."""
         return f"{self.base}{self.webhook_path}"
 
     def fail_next(self, method: str, *faults: Fault | None, after: int = 0) -> None:
-        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each; None is
-        a call that goes well.
+        """Let the next calls of ``method`` (or WEBHOOK, or ``upload``) meet these faults, one each.
 
-        ``after`` so many calls that go well.
+        None is a call that succeeds; ``after`` is the number of calls that succeed first.
         """
         self._faults[method].extend([*[None] * after, *faults])
 
     def rate_limit(self, method: str, *, seconds: int, count: int = 1) -> None:
-        """Answer the next ``count`` calls of ``method`` with 429 and Retry-After."""
+        """Respond to the next ``count`` calls of ``method`` with 429 and Retry-After."""
         limited = Fault(
             "respond",
             status=429,
@@ -106,10 +105,10 @@ class SlackServer(SlackWorkspace):
         return bound
 
     def add_routes(self, app: web.Application) -> None:
-        """Where a workspace with more to it (``slack_people``) adds what it serves besides."""
+        """Add further routes; a subclass (``slack_people``) overrides this."""
 
     async def stop(self) -> None:
-        """Close, also what hangs."""
+        """Close the server and end hanging calls."""
         self._stopping.set()
         if self._runner:
             await self._runner.cleanup()
@@ -127,11 +126,13 @@ class SlackServer(SlackWorkspace):
         method = request.match_info["method"]
         arguments = await _arguments(request)
         header = request.headers.get("Authorization", "")
-        return await self._meet(request, method, arguments, lambda: self._do(method, arguments, header))
+        return await self._handle_call(
+            request, method, arguments, lambda: self._do(method, arguments, header)
+        )
 
     async def _webhook(self, request: web.Request) -> web.StreamResponse:
         arguments = await _arguments(request)
-        return await self._meet(request, WEBHOOK, arguments, lambda: self._do_webhook(arguments))
+        return await self._handle_call(request, WEBHOOK, arguments, lambda: self._do_webhook(arguments))
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         content = await request.read()
@@ -143,19 +144,19 @@ class SlackServer(SlackWorkspace):
             file.content = content
             return web.Response(text=f"OK - {len(content)}")
 
-        return await self._meet(request, "upload", {"file": request.match_info["file"]}, store)
+        return await self._handle_call(request, "upload", {"file": request.match_info["file"]}, store)
 
     async def _no_service(self, _request: web.Request) -> web.Response:
         return web.Response(status=404, text="no_service")
 
-    async def _meet(
+    async def _handle_call(
         self,
         request: web.Request,
         method: str,
         arguments: dict[str, Any],
         act: Callable[[], web.Response],
     ) -> web.StreamResponse:
-        """Do it, unless a fault is in the way; in either case tell those who wait."""
+        """Do the call unless it meets a fault; in either case notify the waiting tests."""
         fault = self._faults[method].popleft() if self._faults[method] else None
         response = act() if fault is None or fault.done else web.Response(status=500)
         self.calls.append((method, arguments))
@@ -187,7 +188,7 @@ class SlackServer(SlackWorkspace):
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    """Slack takes arguments from the query, a form or a JSON body."""
+    """Return the arguments: Slack takes them from the query, a form or a JSON body."""
     arguments: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         try:

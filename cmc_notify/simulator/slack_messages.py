@@ -1,4 +1,4 @@
-"""Messages and files as they stand in a Slack channel, and as the Web API shows them."""
+"""Messages and files in a Slack channel, and their form in the Web API."""
 
 import base64
 from dataclasses import dataclass, field
@@ -7,9 +7,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class SlackMessage:
-    """A message as it stands in a channel. ``raw`` is what was posted, or what it was last updated to;
-    ``thread_ts`` is set in a reply.
-    """
+    """A message in a channel. ``raw`` is the posted or last updated content; a reply has ``thread_ts``."""
 
     channel: str
     ts: str
@@ -17,34 +15,34 @@ class SlackMessage:
     thread_ts: str | None = None
     files: list["SlackFile"] = field(default_factory=list)
     broadcast: bool = False
-    """A reply that is shown in the channel as well."""
+    """A reply that the channel shows too."""
     ours: bool = True
-    """Whether the bot posted it."""
+    """True if the bot posted it."""
     versions: list[dict[str, Any]] = field(default_factory=list)
-    """What it was at each time, the first as it was posted, the last as it is."""
+    """All contents, from the posted one to the present one."""
     deleted: bool = False
 
     def __post_init__(self) -> None:
         self.versions.append(self.raw)
 
     def update(self, raw: dict[str, Any]) -> None:
-        """It is this from now on."""
+        """Replace the content."""
         self.raw = raw
         self.versions.append(raw)
 
     @property
     def text(self) -> str:
-        """The notification text."""
+        """Return the notification text."""
         return str(self.raw.get("text") or "")
 
     @property
     def texts(self) -> list[str]:
-        """The text of every block, in order, escaped as it was posted."""
+        """Return the text of every block, in order, escaped as posted."""
         return texts_of(self.raw)
 
 
 def texts_of(raw: dict[str, Any]) -> list[str]:
-    """The text of every block of one version, in order, escaped as it was posted."""
+    """Return the text of every block of one version, in order, escaped as posted."""
     return [
         part["text"]
         for block in raw.get("blocks") or []
@@ -55,7 +53,7 @@ def texts_of(raw: dict[str, Any]) -> list[str]:
 
 @dataclass(slots=True)
 class SlackFile:
-    """An uploaded file; ``channel`` is None until it was completed."""
+    """An uploaded file; ``channel`` is None until the upload is completed."""
 
     id: str
     name: str
@@ -66,12 +64,12 @@ class SlackFile:
 
 
 def described(file: SlackFile) -> dict[str, Any]:
-    """A file as answers describe it."""
+    """Return a file in the form of the Web API."""
     return {"id": file.id, "name": file.name, "title": file.title, "size": file.length, "mode": "snippet"}
 
 
 def shown(message: SlackMessage, *, metadata: bool) -> dict[str, Any]:
-    """A message as answers show it."""
+    """Return a message in the form of the Web API."""
     found: dict[str, Any] = {
         "type": "message",
         "bot_id": "B0SIMULATED" if message.ours else "B0ANOTHER",
@@ -93,7 +91,7 @@ def shown(message: SlackMessage, *, metadata: bool) -> dict[str, Any]:
 
 
 def page(messages: list[SlackMessage], arguments: dict[str, Any]) -> dict[str, Any]:
-    """One page of an answer, by ``oldest``, ``latest``, ``limit`` and ``cursor``."""
+    """Return one page of a response, by ``oldest``, ``latest``, ``limit`` and ``cursor``."""
     oldest = float(arguments.get("oldest") or 0)
     latest = float(arguments.get("latest") or "inf")
     within = [message for message in messages if oldest < float(message.ts) < latest]

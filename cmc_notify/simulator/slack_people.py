@@ -1,6 +1,6 @@
-"""People in a Slack-like workspace: they press buttons, type commands, and get answers that only they see.
+"""People in a Slack-like workspace: they press buttons, type commands, and get replies that only they see.
 
-What they do reaches the app by Socket Mode, or as a signed request to an address of the bridge.
+Their actions reach the app by Socket Mode, or as a signed request to an address of the bridge.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Ephemeral:
 
 
 def signature(secret: str, body: str, at: float | None = None) -> dict[str, str]:
-    """The headers with which Slack signs ``body``; source: "Verifying requests from Slack"."""
+    """Return the headers with which Slack signs ``body``; source: "Verifying requests from Slack"."""
     timestamp = str(int(time.time() if at is None else at))
     digest = hmac.new(secret.encode(), f"v0:{timestamp}:{body}".encode(), hashlib.sha256).hexdigest()
     return {
@@ -57,7 +57,7 @@ class InteractiveSlack(SlackServer):
     """A workspace whose app has buttons, a slash command, and user groups."""
 
     def __init__(self, **workspace: Any) -> None:
-        """Takes what SlackWorkspace takes."""
+        """Take the arguments of SlackWorkspace."""
         super().__init__(**workspace)
         self.app_token = "xapp-1-A0SIMULATED-1-simulated"  # noqa: S105  it opens nothing but this server
         self.signing_secret = "simulated-signing-secret"  # noqa: S105  it signs for nothing but tests
@@ -90,11 +90,11 @@ class InteractiveSlack(SlackServer):
         return do(arguments), 200, {}
 
     def shown_to(self, person: Person) -> list[str]:
-        """The texts that only this person has seen."""
+        """Return the texts that only this person has seen."""
         return [ephemeral.text for ephemeral in self.ephemerals if ephemeral.user == person.id]
 
     async def wait_shown_to(self, person: Person, count: int = 1, *, seconds: float = 20) -> list[str]:
-        """The texts that only this person has seen, once there are ``count``; raises TimeoutError."""
+        """Return the texts that only this person has seen, once there are ``count``; raises TimeoutError."""
         await self.wait(lambda slack: len(slack.shown_to(person)) >= count, seconds=seconds)
         return self.shown_to(person)
 
@@ -110,7 +110,7 @@ class InteractiveSlack(SlackServer):
     ) -> Ack:
         """Press the button, or choose the option; by Socket Mode, or signed to ``url``.
 
-        Raises LookupError where the message has no such button. ``signing``: see ``post``.
+        Raises LookupError if the message has no such button. ``signing``: see ``post``.
         """
         payload = self.pressed(message, action_id, person, option)
         if url is None:
@@ -120,7 +120,7 @@ class InteractiveSlack(SlackServer):
     async def command(
         self, text: str, person: Person, *, channel: str | None = None, url: str | None = None, **signing: Any
     ) -> Ack:
-        """Type ``/cmc text`` in a channel (by id; the first one); the answer is in the Ack's payload."""
+        """Type ``/cmc text`` in a channel (by id; default: the first); the Ack's payload has the reply."""
         name, first = next(iter(self.channels.items()))
         fields = {
             "command": "/cmc",
@@ -146,29 +146,30 @@ class InteractiveSlack(SlackServer):
         at: float | None = None,
         sent: str | None = None,
     ) -> Ack:
-        """A request as Slack sends it, signed with ``secret`` (the app's) at ``at`` (now); ``sent`` goes out
-        in the place of the body that was signed.
+        """Send a request as Slack does, signed with ``secret`` (default: the app's) at ``at`` (default: now).
+
+        ``sent`` replaces the signed body.
         """
         headers = signature(secret or self.signing_secret, body, at)
         return await self.post_raw(url, (sent or body).encode(), headers)
 
     async def post_raw(self, url: str, body: bytes | AsyncIterable[bytes], headers: Mapping[str, str]) -> Ack:
-        """Any request, and how it was taken; without an answer in time, or at all, there is no status."""
-        begun = time.monotonic()
+        """Send any request and return its Ack; without a response in time there is no status."""
+        started = time.monotonic()
         try:
             async with (
                 ClientSession(timeout=ClientTimeout(total=ACK_TIMEOUT)) as session,
                 session.post(url, data=body, headers=headers) as response,
             ):
-                carried = await response.json() if response.content_type == "application/json" else None
-                return self._noted(Ack(time.monotonic() - begun, response.status, carried))
+                ack_payload = await response.json() if response.content_type == "application/json" else None
+                return self._noted(Ack(time.monotonic() - started, response.status, ack_payload))
         except (TimeoutError, ClientError):
-            return self._noted(Ack(time.monotonic() - begun, None))
+            return self._noted(Ack(time.monotonic() - started, None))
 
     def pressed(
         self, message: SlackMessage, action_id: str, person: Person, option: str | None = None
     ) -> dict[str, Any]:
-        """The payload of a press, as Slack documents it ("block_actions payload")."""
+        """Return the payload of a press, as Slack documents it ("block_actions payload")."""
         block, element = _button(message, action_id)
         number = next(self._numbers)
         action: dict[str, Any] = {
@@ -228,7 +229,7 @@ class InteractiveSlack(SlackServer):
 
 
 def buttons(message: SlackMessage) -> list[str]:
-    """The ``action_id`` of each button and menu that the message shows now."""
+    """Return the ``action_id`` of each button and menu that the message shows now."""
     return [str(element.get("action_id")) for _block, element in _elements(message)]
 
 

@@ -1,6 +1,6 @@
-"""What a Slack-like server refuses in a posted message, by Slack's documented limits.
+"""Slack's documented limits: decides which posted messages a Slack-like server refuses.
 
-Written apart from the sink's own check, which it is there to judge. Characters are counted as Python does.
+Shares no code with the sink's own check, because it tests that one. Characters are counted as in Python.
 """
 
 import json
@@ -11,7 +11,7 @@ _PLAIN = {"plain_text"}
 
 
 def refusal(message: dict[str, Any]) -> str | None:
-    """Slack's error code for ``message`` (text, blocks, metadata), or None where it would be posted."""
+    """Return Slack's error code for ``message`` (text, blocks, metadata), or None if it is accepted."""
     text = message.get("text") or ""
     blocks = message.get("blocks") or []
     if not text.strip() and not blocks and not message.get("attachments"):

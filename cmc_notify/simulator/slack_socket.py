@@ -15,17 +15,17 @@ from aiohttp import WSMsgType, web
 
 MAX_CONNECTIONS = 10
 ACK_TIMEOUT = 3.0
-"""Seconds until Slack shows an error to who pressed."""
+"""Seconds until Slack shows an error to the person who pressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """How the app took something. ``status`` is None where nothing came in time."""
+    """The app's acknowledgement. ``status`` is None if none came in time."""
 
     seconds: float
     status: int | None
     payload: Mapping[str, Any] | None = None
-    """What the answer carried: a command's text."""
+    """The content of the acknowledgement: a command's text."""
 
 
 class SlackSockets:
@@ -34,14 +34,14 @@ class SlackSockets:
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
         self.opened_count = 0
-        """Connections that were ever open."""
+        """The number of connections ever opened."""
         self._tickets: set[str] = set()
         self._waiting: dict[str, asyncio.Future[Mapping[str, Any] | None]] = {}
         self._turn = 0
         self._changed = asyncio.Condition()
 
     def open(self, base: str) -> dict[str, Any]:
-        """The answer of ``apps.connections.open``: an address that works once."""
+        """Return the response of ``apps.connections.open``: an address that works once."""
         ticket = secrets.token_hex(8)
         self._tickets.add(ticket)
         return {
@@ -55,12 +55,12 @@ class SlackSockets:
             await self._changed.wait_for(lambda: len(self.connections) == count)
 
     async def wait_opened(self, count: int, *, seconds: float = 20) -> None:
-        """Return once ``count`` connections were opened in all; raises TimeoutError."""
+        """Return once ``count`` connections were opened in total; raises TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: self.opened_count >= count)
 
     async def deliver(self, kind: str, payload: object, *, answers: bool = False) -> Ack:
-        """One envelope to one connection, and its acknowledgement."""
+        """Send one envelope to one connection, and return its acknowledgement."""
         envelope_id = secrets.token_hex(8)
         envelope = {
             "envelope_id": envelope_id,
@@ -69,36 +69,36 @@ class SlackSockets:
             "payload": payload,
         }
         self._waiting[envelope_id] = waiting = asyncio.get_running_loop().create_future()
-        begun = time.monotonic()
+        started = time.monotonic()
         await self.send(json.dumps(envelope))
         try:
             async with asyncio.timeout(ACK_TIMEOUT):
-                carried = await waiting
+                ack_payload = await waiting
         except TimeoutError:
-            return Ack(time.monotonic() - begun, None)
+            return Ack(time.monotonic() - started, None)
         finally:
             del self._waiting[envelope_id]
-        return Ack(time.monotonic() - begun, 200, carried)
+        return Ack(time.monotonic() - started, 200, ack_payload)
 
     async def send(self, text: str) -> None:
-        """Any text to the connection whose turn it is."""
+        """Send any text to the next connection in turn."""
         connection = self.connections[self._turn % len(self.connections)]
         self._turn += 1
         await connection.send_str(text)
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Ask every connection to be replaced, as Slack does every few hours."""
+        """Ask the app to replace every connection, as Slack does every few hours."""
         for connection in tuple(self.connections):
             await connection.send_json({"type": "disconnect", "reason": reason, "debug_info": {}})
 
     async def drop(self) -> None:
-        """Cut every connection off without a word."""
+        """Cut every connection without a close message."""
         for connection in tuple(self.connections):
             if connection._req is not None and connection._req.transport is not None:  # noqa: SLF001  aiohttp has no public way to cut
                 connection._req.transport.abort()  # noqa: SLF001
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """One connection, until it ends."""
+        """Serve one connection until it ends."""
         ticket = request.query.get("ticket", "")
         if ticket not in self._tickets:
             return web.Response(status=403, text="ticket used or unknown")
@@ -127,10 +127,10 @@ class SlackSockets:
             "debug_info": {"host": "applink-simulated", "approximate_connection_time": 18060},
         }
 
-    def _acknowledged(self, answer: dict[str, Any]) -> None:
-        waiting = self._waiting.get(str(answer.get("envelope_id")))
+    def _acknowledged(self, response: dict[str, Any]) -> None:
+        waiting = self._waiting.get(str(response.get("envelope_id")))
         if waiting is not None and not waiting.done():
-            waiting.set_result(answer.get("payload"))
+            waiting.set_result(response.get("payload"))
 
     async def _change(self, socket: web.WebSocketResponse, *, joined: bool) -> None:
         async with self._changed:

@@ -1,7 +1,6 @@
-"""A Slack workspace in memory: channels, threads, files, and the Web API's answers about them.
+"""A Slack workspace in memory: channels, threads, files, and the Web API's responses about them.
 
-It refuses what Slack refuses, by its documented codes. It is no Slack: only the methods that the bridge calls
-are there.
+It refuses what Slack refuses, with its documented codes. It has only the methods that the bridge calls.
 """
 
 import json
@@ -36,11 +35,11 @@ _NEEDED = {
 }
 
 _UPDATES_A_MINUTE = 50
-"""chat.update is of Slack's tier 3."""
+"""chat.update is in Slack's rate limit tier 3."""
 
 
 class SlackWorkspace:
-    """What one bot token and one incoming webhook see of Slack."""
+    """The part of Slack that one bot token and one incoming webhook can see."""
 
     def __init__(
         self,
@@ -52,24 +51,24 @@ class SlackWorkspace:
     ) -> None:
         """``channels`` maps names to ids; the first is the incoming webhook's.
 
-        ``on_message`` is called with each message, reply and shared file as it is stored, ``on_update`` with
-        each message that was updated. ``pace`` keeps Slack's one message a second per channel, and its
-        fifty updates a minute.
+        ``on_message`` is called with each stored message, reply and shared file, ``on_update`` with each
+        updated message. ``pace`` applies Slack's limits: one message a second per channel, fifty updates a
+        minute.
         """
         self.channels = channels or {"netops": "C0NETOPS001"}
         self.token = "xoxb-simulated-token"  # noqa: S105  it opens nothing but this server
         self.base = ""
-        """Where the workspace is served, without a slash at the end."""
+        """The base URL, without a slash at the end."""
         self.messages: list[SlackMessage] = []
         self.files: list[SlackFile] = []
         self.scopes = set(SCOPES)
         self.revoked = False
         self.members = set(self.channels.values())
-        """Channels that the bot is in; the others answer ``not_in_channel``."""
+        """Channels that the bot is in; others give ``not_in_channel``."""
         self.archived: set[str] = set()
         self.pace = pace
         self.edit_window: float | None = None
-        """Seconds for which a message may be updated, where the workspace limits that."""
+        """Seconds for which a message may be updated, if the workspace limits it."""
         self._on_message = on_message
         self._on_update = on_update
         self._last_post: dict[str, float] = {}
@@ -77,23 +76,23 @@ class SlackWorkspace:
         self._next_ts = 0
 
     def thread(self, message: SlackMessage) -> list[SlackMessage]:
-        """The replies to a message."""
+        """Return the replies to a message."""
         return [reply for reply in self.messages if reply.thread_ts == message.ts and not reply.deleted]
 
     @property
     def parents(self) -> list[SlackMessage]:
-        """The messages that stand in a channel itself, without replies that are shown there, too."""
+        """Return the messages of the channels, without replies that a channel shows too."""
         return [message for message in self.messages if message.thread_ts is None and not message.deleted]
 
     def say(self, text: str, channel: str | None = None) -> SlackMessage:
-        """Somebody else writes a message."""
+        """Store a message from somebody else."""
         where = channel or next(iter(self.channels.values()))
         return self._store(SlackMessage(where, self._new_ts(), {"text": text}, ours=False))
 
     def answer(
         self, method: str, arguments: dict[str, Any], header: str
     ) -> tuple[dict[str, Any], int, dict[str, str]]:
-        """Body, status and headers; ``header`` is the Authorization that came."""
+        """Return body, status and headers of the response; ``header`` is the request's Authorization."""
         if not header:
             return _no("not_authed"), 200, {}
         if header != f"Bearer {self.token}":
@@ -115,10 +114,10 @@ class SlackWorkspace:
             "files.completeUploadExternal": self._complete_upload,
             "files.list": self._list_files,
         }.get(method)
-        answer = do(arguments) if do else _no("unknown_method")
-        if answer.get("error") == "ratelimited":
-            return answer, 429, {"Retry-After": "1"}
-        return answer, 200, {}
+        response = do(arguments) if do else _no("unknown_method")
+        if response.get("error") == "ratelimited":
+            return response, 429, {"Retry-After": "1"}
+        return response, 200, {}
 
     def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
         return {"ok": True, "team": "Simulated", "user": "cmc-notify", "bot_id": "B0SIMULATED"}
@@ -144,7 +143,7 @@ class SlackWorkspace:
         return {"ok": True, "channel": channel, "ts": message.ts, "message": shown(message, metadata=False)}
 
     def take_webhook(self, arguments: dict[str, Any]) -> tuple[str, int, dict[str, str]]:
-        """What an incoming webhook answers: text, status and headers."""
+        """Return an incoming webhook's response: text, status and headers."""
         channel = next(iter(self.channels.values()))
         if self.revoked:
             return "no_service", 404, {}
@@ -160,7 +159,7 @@ class SlackWorkspace:
     def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = str(arguments.get("channel"))
         if channel not in self.channels.values():
-            return _no("channel_not_found")  # an id is needed here, a name won't do
+            return _no("channel_not_found")  # this method needs an id, not a name
         message = self._find(channel, str(arguments.get("ts")))
         if problem := self._not_updated(message) or refusal(arguments):
             return _no(problem)
@@ -169,14 +168,14 @@ class SlackWorkspace:
         if self.pace and len(self._last_updates) == _UPDATES_A_MINUTE and now < self._last_updates[0] + 60:
             return _no("ratelimited")
         self._last_updates.append(now)
-        # A text without blocks takes the old blocks away, as at Slack; metadata stay unless others come.
+        # A text without blocks removes the old blocks, as in Slack; metadata stay unless new ones come.
         message.update({"metadata": message.raw.get("metadata"), **arguments})
         if self._on_update:
             self._on_update(message)
         return {"ok": True, "channel": message.channel, "ts": message.ts, "text": message.text}
 
     def _not_updated(self, message: SlackMessage | None) -> str | None:
-        """Why Slack would not let the bot update it; documented with chat.update."""
+        """Return the error code if the bot can't update it, or None; documented with chat.update."""
         if message is None:
             return "message_not_found"
         if not message.ours:
@@ -245,7 +244,7 @@ class SlackWorkspace:
         self._store(
             SlackMessage(channel, self._new_ts(), {"text": ""}, str(thread) if thread else None, files)
         )
-        # Slack shares files some time after its answer, which therefore names no shares.
+        # Slack shares files some time after its response, which therefore names no shares.
         return {"ok": True, "files": [{**described(file), "shares": {}} for file in files]}
 
     def _list_files(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -274,7 +273,7 @@ class SlackWorkspace:
         return next((m for m in self.messages if m.channel == channel and m.ts == ts and not m.deleted), None)
 
     def _no_thread(self, channel: str, thread: object) -> str | None:
-        """Why there can be no reply to what has this ts. Slack's page says to avoid a reply's own ts."""
+        """Return the error code if this ts can't have replies. Slack says to avoid a reply's own ts."""
         if thread is None:
             return None
         parent = self._find(channel, str(thread))
@@ -283,7 +282,7 @@ class SlackWorkspace:
         return "cannot_reply_to_message" if parent.thread_ts else None
 
     def file(self, file_id: str) -> SlackFile | None:
-        """A file by its id, also one that was not completed."""
+        """Return a file by its id, also one that was not completed."""
         return next((file for file in self.files if file.id == file_id), None)
 
     def _new_ts(self) -> str:
@@ -298,7 +297,7 @@ class SlackWorkspace:
 
 
 def _true(value: object) -> bool:
-    """A flag, as JSON or as a form has it."""
+    """Return True for a set flag, in JSON or in a form."""
     return str(value).lower() in {"1", "true"}
 
 

@@ -1,4 +1,4 @@
-"""What a scenario plays on: the controller's jobs, its catalog, its time, its faults, seeded chance."""
+"""The parts of a controller that a scenario uses: jobs, catalog, clock, faults, and seeded random numbers."""
 
 import random
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from cmc_notify.simulator.jobs import FINISHED, Jobs, SimulatedJob
 from cmc_notify.simulator.wire import Row
 
 Failing = dict[tuple[str, int], str]
-"""The error text for each (serial, feature) that is going to fail."""
+"""The error text for each (serial, feature) that will fail."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Handed to a scenario once, before the time starts to pass."""
+    """A scenario gets this once, before the clock starts."""
 
     clock: VirtualClock
     jobs: Jobs
@@ -51,7 +51,7 @@ class Stage:
         by: str = "site_ids",
         backup: bool = False,
     ) -> SimulatedJob:
-        """A new job, now, that names its targets in one of the vendor's three ways."""
+        """Add a job now, with its targets in one of the vendor's three forms."""
         targets: dict[str, Any] = {
             "site_ids": sorted({appliance.site_id for appliance in appliances}),
             "appliance_serial_numbers": [appliance.serial for appliance in appliances],
@@ -71,7 +71,7 @@ class Stage:
     ) -> None:
         """Start the job now and let its rows complete in batches over virtual seconds.
 
-        It ends Failed where a pair failed, else Success, or as ``final`` says; a cancel in between holds.
+        It ends Failed if a pair failed, else Success, or with ``final``; a canceled job stays canceled.
         """
         rows = [
             Row(appliance.serial, feature)

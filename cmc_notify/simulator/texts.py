@@ -1,4 +1,4 @@
-"""Error texts: the kind that appliances really answer with, and the kind that breaks careless readers."""
+"""Error texts: realistic ones of appliances, and hostile ones that break careless readers."""
 
 PRE_PUSH = (
     "Pre-push validation failed: configuration backup could not be taken.\n"
@@ -57,11 +57,11 @@ HOSTILE = {
     "json": '{"error_text": "nested", "list": [1, 2, {"a": null}]}',
     "percent": "%s %d %(name)s {0} {name} %00 %0d%0a &#0; \\u0000 \\x00",
 }
-"""By name. ``quotes`` to ``fence`` are the classes that any sink must carry whole and harmless."""
+"""By name. Any sink must deliver ``quotes`` to ``fence`` complete and harmless."""
 
 
 def filler(length: int, seed: int) -> str:
-    """A text of exactly ``length`` characters that differs for each seed."""
+    """Return a text of exactly ``length`` characters that differs for each seed."""
     head = f"error {seed:05d}: "
     line = f"step {seed % 97} of the push answered <code {seed * 7919 % 9973}> & stopped; "
     return (head + line * (length // len(line) + 1))[: length - 1] + "."

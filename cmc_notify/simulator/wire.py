@@ -1,6 +1,6 @@
-"""How a job looks on the wire: the vendor's property names, in this controller's spelling.
+"""A job's wire document: the vendor's property names, in this controller's spelling.
 
-Documents are ASCII JSON, so that NUL and lone surrogates travel as the escapes that a real one sends.
+Documents are ASCII JSON, so that NUL and lone surrogates are sent as escapes, as by a real controller.
 """
 
 import json
@@ -36,17 +36,17 @@ class Row(NamedTuple):
 
 
 def spell(word: str, spelling: Spelling) -> str:
-    """A status or result in the given spelling; a word outside the vendor's lists stays as it is."""
+    """Return a status or result in the given spelling; a word outside the vendor's lists does not change."""
     return UPPER.get(word, word) if spelling == "upper" else word
 
 
 def plain(word: str) -> str:
-    """A status free of case and underscores, for comparing."""
+    """Return a status without case and underscores, for comparing."""
     return word.replace("_", "").casefold()
 
 
 def row_document(row: Row, quirks: Quirks) -> dict[str, Any]:
-    """One row as the vendor's page shows it; ``result`` only once the row is completed."""
+    """Return one row in the form of the vendor's page; ``result`` only once the row is completed."""
     document: dict[str, Any] = {"status": spell(row.status, quirks.spelling)}
     if row.feature_id is not None:
         document["feature_id"] = row.feature_id
@@ -60,7 +60,7 @@ def row_document(row: Row, quirks: Quirks) -> dict[str, Any]:
 def job_document(
     fields: Mapping[str, Any], rows: Sequence[Row], quirks: Quirks, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A job as the vendor's page shows it, with ``overrides`` applied last."""
+    """Return a job in the form of the vendor's page, with ``overrides`` applied last."""
     document: dict[str, Any] = {
         "id": fields["id"],
         "idx": fields["idx"],
@@ -85,7 +85,7 @@ def job_document(
 
 
 def encode(document: object) -> bytes:
-    """ASCII JSON."""
+    """Return ASCII JSON."""
     return json.dumps(document).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Lookup, replacing of blocks, and the plain message that stands in for a template that fails."""
+"""Lookup, replacing of blocks, and the plain message that replaces a template that fails."""
 
 import html
 import json
@@ -388,7 +388,7 @@ def _assert_plain(rendered: Rendered, extension: str, event: Event) -> None:
             assert "<" not in rendered.text
         case _:
             assert all(visible(text) in rendered.text for text in texts)
-    assert extension == "subject" or "stands in for a template" in rendered.text
+    assert extension == "subject" or "replaces a template" in rendered.text
 
 
 def test_json_that_no_receiver_could_read_is_a_fault(

@@ -62,7 +62,7 @@ def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
             "slack/job.fialed.mrkdwn.j2",
             "is never used: no event type is called 'job.fialed'; did you mean 'job.failed'?",
         ),
-        ("slack/job.failed.html.j2", "is never used: this sink asks for *.card.j2, *.mrkdwn.j2, *.txt.j2"),
+        ("slack/job.failed.html.j2", "is never used: this sink uses *.card.j2, *.mrkdwn.j2, *.txt.j2"),
         ("slack/job.failed.mrkdwn", "is never used: name it <event type>.<extension>.j2"),
         (
             "slack/zzz.txt.j2",
@@ -83,13 +83,13 @@ def test_parts_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     """A templates_dir that is not there is a fault that names the key."""
     (fault,) = check_templates(Renderer([tmp_path / "nowhere"]), "console", ("txt",))
-    assert "nowhere: is no folder; correct templates_dir" in str(fault)
+    assert "nowhere: is not a folder; correct templates_dir" in str(fault)
 
 
 def test_invalid_json_is_found(tmp_path: Path) -> None:
     """A JSON template is only right if its result is JSON for every sample."""
     (fault,) = _faults(tmp_path, "webhook/default.json.j2", '{"id": {{ job.id if job else "" }}}', "webhook")
-    assert fault.startswith("webhook/default.json.j2: the result is no valid JSON")
+    assert fault.startswith("webhook/default.json.j2: the result is not valid JSON")
 
 
 def test_a_block_that_no_parent_has_is_found(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_block_that_no_parent_has_is_found(tmp_path: Path) -> None:
     (fault,) = _faults(tmp_path, "slack/job.failed.mrkdwn.j2", source)
     assert fault == (
         "slack/job.failed.mrkdwn.j2, line 2: there is no block 'headlin' in "
-        "builtin/slack/job.failed.mrkdwn.j2, so it never takes effect; did you mean headline?"
+        "builtin/slack/job.failed.mrkdwn.j2, so it is never used; did you mean headline?"
     )
 
 

@@ -1,5 +1,5 @@
-"""Chat services on loopback: each takes what its vendor documents, refuses what that forbids, and keeps the
-messages as a reader sees them. Written apart from the presets that they are there to judge.
+"""Chat services on loopback: each accepts what its vendor documents, refuses all else, and keeps the
+messages as a reader sees them. They share no code with the presets, because they test them.
 """
 
 from cmc_notify.simulator.chat.discord import DiscordMessage, DiscordServer

@@ -1,12 +1,12 @@
 r"""One Discord channel behind a webhook, as documented.
 
-- https://discord.com/developers/docs/resources/webhook#execute-webhook: what a message must hold, the form of
+- https://discord.com/developers/docs/resources/webhook#execute-webhook: its required parts, the form of
   files, ``wait``; #get-webhook-with-token: what may be read.
 - https://discord.com/developers/docs/resources/message#embed-object-embed-limits: lengths, 6000 in all.
 - https://discord.com/developers/docs/resources/message#allowed-mentions-object: who is pinged.
 - https://discord.com/developers/docs/reference#uploading-files: 10 MiB.
 - https://discord.com/developers/docs/topics/rate-limits: 429 with ``retry_after`` in fractional seconds.
-- https://support.discord.com/hc/en-us/articles/210298617: what markdown is, and that ``\`` makes text of it.
+- https://support.discord.com/hc/en-us/articles/210298617: the markdown syntax, and ``\`` as its escape.
 """
 
 import json
@@ -36,42 +36,42 @@ _MARKUP = re.compile(r"[\\*_~`|<>\[\]#]|@(?=everyone|here)|https?://|^\s*(?:[-+]
 
 
 class DiscordMessage(NamedTuple):
-    """A message as it stands in the channel."""
+    """A message in the channel."""
 
     document: Mapping[str, Any]
     files: Mapping[str, bytes]
 
     @property
     def markdown(self) -> str:
-        """Everything that Discord reads as markdown."""
+        """Return everything that Discord reads as markdown."""
         embeds = self.document.get("embeds") or []
         texts = [text for embed in embeds for text in (embed.get("title"), embed.get("description"))]
         return "\n".join(filter(None, (self.document.get("content"), *texts)))
 
     @property
     def shown(self) -> str:
-        """What a reader sees of it: escapes undone, links by their address, files opened."""
+        """Return what a reader sees: without escapes, with link addresses and file contents."""
         links = [embed.get("url") or "" for embed in self.document.get("embeds") or []]
         files = [content.decode("utf-8", "replace") for content in self.files.values()]
         return "\n".join([_ESCAPED.sub(r"\1", self.markdown), *links, *files])
 
     @property
     def markup(self) -> list[str]:
-        """What is markup in it, but for bold and italics around a line's beginning or a whole line."""
+        """Return its markup, except bold and italics around a line's beginning or a whole line."""
         text = _ESCAPED.sub("", self.markdown)
         text = re.sub(r"^\*\*([^*\n]*)\*\*|^\*([^*\n]*)\*$", r"\1\2", text, flags=re.MULTILINE)
         return _MARKUP.findall(text)
 
     @property
     def pings(self) -> bool:
-        """Whether anybody's phone rings for a mention: without ``allowed_mentions`` each one counts."""
+        """Return True if a mention alerts anybody: without ``allowed_mentions`` each one does."""
         allowed = self.document.get("allowed_mentions")
         content = self.document.get("content") or ""
         return bool(_EVERYBODY.search(content)) and (allowed is None or bool(allowed.get("parse")))
 
 
 class DiscordServer(TicketServer):
-    """Takes messages. ``limited`` is how many seconds the next one has to wait, once."""
+    """Accepts messages. ``limited`` is the number of seconds that the next one must wait, once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,15 +80,15 @@ class DiscordServer(TicketServer):
 
     @property
     def webhook_url(self) -> str:
-        """What the sink's ``url`` must be."""
+        """Return the value for the sink's ``url``."""
         return f"{self.url}{PATH}"
 
     def routes(self) -> Sequence[Route]:
-        """The webhook, to be posted to and to be read."""
+        """Return the webhook's routes: post and read."""
         return [("POST", PATH, "execute", self._execute), ("GET", PATH, "get webhook", self._get)]
 
     def unauthorized(self) -> Any:
-        """The token stands in the path."""
+        """Return the response to a wrong token in the path."""
         return {"message": "Invalid Webhook Token", "code": 50027}
 
     def _get(self, _call: Call) -> ServiceResponse:
@@ -102,7 +102,7 @@ class DiscordServer(TicketServer):
         document, files = _parts(call)
         if sum(map(len, files.values())) > LARGEST_FILES:
             raise Refusal(413, {"message": "Request entity too large", "code": 40005})
-        problems = [*_problems(document)] if isinstance(document, dict) else ["no JSON object"]
+        problems = [*_problems(document)] if isinstance(document, dict) else ["not a JSON object"]
         if isinstance(document, dict) and not (document.get("content") or document.get("embeds") or files):
             raise Refusal(400, {"message": "Cannot send an empty message", "code": 50006})
         if problems:
@@ -114,7 +114,7 @@ class DiscordServer(TicketServer):
 
 
 def _parts(call: Call) -> tuple[Any, dict[str, bytes]]:
-    """``payload_json`` and ``files[n]`` of a form, or a JSON body alone."""
+    """Return ``payload_json`` and ``files[n]`` of a form, or only a JSON body."""
     kind = call.request.headers.get("Content-Type", "")
     if not kind.startswith("multipart/form-data"):
         return call.document, {}

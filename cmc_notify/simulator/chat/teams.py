@@ -26,24 +26,24 @@ _SPACINGS = {"None", "Small", "Default", "Medium", "Large", "ExtraLarge", "Paddi
 
 
 class TeamsCard(NamedTuple):
-    """A card as it stands in the channel."""
+    """A card in the channel."""
 
     content: Mapping[str, Any]
 
     @property
     def shown(self) -> str:
-        """What a reader sees: a line for each block, and where the buttons lead."""
+        """Return what a reader sees: a line for each block, and the buttons' addresses."""
         lines = [text for text, _ in _texts(self.content)]
         return "\n".join([*lines, *(action["url"] for action in self.content.get("actions", ()))])
 
     @property
     def markup(self) -> list[str]:
-        """What of its texts is markdown: in text blocks alone."""
+        """Return the markdown in its text blocks."""
         return [mark for text, knows in _texts(self.content) if knows for mark in _MARKDOWN.findall(text)]
 
 
 class TeamsServer(TicketServer):
-    """Takes cards. With ``pace``, no more than four in a second."""
+    """Accepts cards. With ``pace``, at most four a second."""
 
     def __init__(self, *, pace: bool = False) -> None:
         super().__init__()
@@ -53,15 +53,15 @@ class TeamsServer(TicketServer):
 
     @property
     def webhook_url(self) -> str:
-        """What the sink's ``url`` must be."""
+        """Return the value for the sink's ``url``."""
         return f"{self.url}{PATH}?api-version=1&sig=simulated"
 
     def routes(self) -> Sequence[Route]:
-        """It can only be posted to."""
+        """Return the only route: post."""
         return [("POST", PATH, "card", self._card)]
 
     def unauthorized(self) -> Any:
-        """The signature stands in the address."""
+        """Return the response to a wrong signature in the address."""
         return {"error": {"code": "DirectApiAuthorizationRequired", "message": "unauthorized"}}
 
     def _card(self, call: Call) -> ServiceResponse:
@@ -82,7 +82,7 @@ class TeamsServer(TicketServer):
 
 
 def _texts(card: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The text of each block in order, and whether it knows markdown."""
+    """Yield the text of each block in order, and True if it supports markdown."""
     for block in card["body"]:
         if block["type"] == "TextBlock":
             yield block["text"], True

@@ -1,4 +1,4 @@
-"""What can be played, by name. A scenario is a function that plans changes on a stage."""
+"""The scenarios by name. A scenario is a function that plans changes on a stage."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from cmc_notify.simulator.scenarios.steady import steady
 from cmc_notify.simulator.stage import Stage
 
 Scenario = Callable[..., None]
-"""Takes the stage, and options by keyword."""
+"""A function of the stage, with options by keyword."""
 
 
 def empty(stage: Stage) -> None:
-    """A controller on which nothing happens."""
+    """Plan nothing."""
     del stage
 
 
@@ -34,17 +34,17 @@ _SCENARIOS: dict[str, Scenario] = {
 
 
 def scenario_names() -> tuple[str, ...]:
-    """Every name that can be played."""
+    """Return the names of all scenarios."""
     return tuple(_SCENARIOS)
 
 
 def find_scenario(scenario: Scenario | str, options: Mapping[str, Any]) -> Callable[[Stage], None]:
-    """The scenario, bound to its options. Raises ConfigError for an unknown name or option."""
+    """Return the scenario, bound to its options. Raises ConfigError for an unknown name or option."""
     if isinstance(scenario, str):
         if scenario not in _SCENARIOS:
             near = get_close_matches(scenario, _SCENARIOS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_SCENARIOS)}"
-            raise ConfigError(f"no scenario is called {scenario!r}; {hint}")
+            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(_SCENARIOS)}"
+            raise ConfigError(f"there is no scenario {scenario!r}; {hint}")
         function = _SCENARIOS[scenario]
     else:
         function = scenario

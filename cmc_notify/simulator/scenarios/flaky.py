@@ -1,6 +1,6 @@
-"""The night push behind a bad line: outages of every kind in seeded bursts, sessions lost in between.
+"""The night push over a bad network: outages of every kind in seeded bursts, sessions lost in between.
 
-Outages never overlap, and each is followed by at least as long a time in which everything works.
+Outages never overlap, and after each one everything works for at least the same time.
 """
 
 from typing import cast
@@ -23,7 +23,7 @@ def flaky(
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     if unknown := set(wanted) - set(FAULT_KINDS):
         raise ValueError(
-            f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(FAULT_KINDS)}"
+            f"there is no fault {', '.join(sorted(unknown))}; write some of {', '.join(FAULT_KINDS)}"
         )
     stage.chance.shuffle(wanted)
     when, number = outage, 0

@@ -1,6 +1,6 @@
-"""Every oddity that the vendor's page allows, and every text that breaks careless readers.
+"""Every odd document that the vendor's page allows, and every text that breaks careless readers.
 
-All jobs stand in one list: the good ones among them must come through whole, whatever lies beside them.
+All jobs are in one list: the good ones must be read completely, whatever is next to them.
 """
 
 from functools import partial
@@ -15,10 +15,10 @@ FEATURES_OF_MANY = 4
 
 
 def hostile(stage: Stage, many: int = 0, big: int = 0) -> None:
-    """Plan the oddities over five virtual minutes.
+    """Plan the odd jobs over five virtual minutes.
 
-    ``many`` adds a job with so many failed rows of up to 500 characters (10,000 is the size to stand),
-    ``big`` one with so many failed rows of 20 KB (50 is).
+    ``many`` adds a job with so many failed rows of up to 500 characters (the bridge must handle 10,000),
+    ``big`` one with so many failed rows of 20 KB (it must handle 50).
     """
     stage.catalog.grow(40)
     stage.catalog.add_feature(98, "<b>name</b>", '<!channel> {{ 7*7 }} "quoted" </script>', HOSTILE["rtl"])
@@ -36,7 +36,7 @@ def hostile(stage: Stage, many: int = 0, big: int = 0) -> None:
 
 
 def _texts(stage: Stage) -> None:
-    """A failed job with a row for each hostile text, and a pre-push failure with each."""
+    """Add a failed job with a row for each hostile text, and a pre-push failure with each."""
     appliances = stage.catalog.appliances
     rows = [
         Row(appliances[number].serial, 98, "Completed", "Fail", text)
@@ -58,7 +58,7 @@ def _pre_push(stage: Stage, text: str) -> None:
 
 
 def _odd_documents(stage: Stage) -> None:
-    """Good jobs with odd documents: sparse, null, mixed spelling, unknown words and fields."""
+    """Add good jobs with odd documents: sparse, null, mixed spelling, unknown words and fields."""
     start = int(stage.clock.start)
     bare = dict.fromkeys(
         ("idx", "operation", "timestamp", "creation_time", "backup", "detailed_status", "site_ids"), ABSENT
@@ -83,7 +83,7 @@ def _odd_documents(stage: Stage) -> None:
 
 
 def _reused_ids(stage: Stage) -> None:
-    """The controller was restored from a backup and counts its jobs again: both jobs are listed."""
+    """Add two jobs with one id, as after a restore from a backup: both are listed."""
     for days, serial in ((30, "V2AB00032"), (2, "V2AB00033")):
         created = int(stage.clock.start) - days * DAY
         stage.jobs.add(
@@ -93,7 +93,7 @@ def _reused_ids(stage: Stage) -> None:
 
 
 def _malformed(stage: Stage) -> None:
-    """Items that no reader can take for a job."""
+    """Add list items that are not jobs."""
     for item in (b"null", b"42", b'"job"', b"[1,2]", b"{}", b"true"):
         stage.jobs.add_raw(item)
     for overrides in (
@@ -109,7 +109,7 @@ def _malformed(stage: Stage) -> None:
 
 
 def _pairs_without_names(stage: Stage) -> None:
-    """Failed rows that lack serial, feature or both."""
+    """Add failed rows without serial, feature or both."""
     created = int(stage.clock.start) - 500
     stage.jobs.add(
         status="Failed", feature_ids=[3], creation_time=created, push_time=created + 5,
@@ -124,7 +124,7 @@ def _pairs_without_names(stage: Stage) -> None:
 
 
 def _changing(stage: Stage) -> None:
-    """A job that goes through a status outside the vendor's list, and one that is purged while open."""
+    """Add a job with a status outside the vendor's list, and one that is purged while open."""
     odd = stage.jobs.add(feature_ids=[2])
     now = stage.clock.now
     stage.clock.at(now + 20, lambda: odd.set(status="Archiving\u0007 <!channel>"))

@@ -1,7 +1,7 @@
-"""A night's work: a push to a few hundred appliances, what goes wrong, and the retry that mends it.
+"""A night's work: a push to a few hundred appliances, its failures, and the retry that fixes them.
 
 About 42 virtual minutes. One job fails before it reaches any appliance, one fails in part, one is
-canceled, one waits for its hour, a retry recovers most failed pairs, and its rerun the rest but one.
+canceled, one is scheduled for later, a retry recovers most failed pairs, and its rerun all others except one.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ PATHS, QOS, POLICY, SNMP = 2, 3, 4, 8
 
 
 def night_push(stage: Stage, appliances: int = 240) -> None:
-    """Plan the night. ``appliances``: how many the whole fleet has, at least 8."""
+    """Plan the night. ``appliances`` is the size of the fleet, at least 8."""
     if appliances < 8:  # noqa: PLR2004  fewer leave nothing to fail and to retry
-        raise ValueError(f"night-push needs at least 8 appliances, not {appliances}")
+        raise ValueError(f"night-push can't run with {appliances} appliances; write at least 8")
     _Night(stage, stage.catalog.grow(appliances)).plan()
 
 
 class _Night:
-    """The jobs of the night and when each of them happens."""
+    """The jobs of the night and their times."""
 
     def __init__(self, stage: Stage, fleet: Sequence[SimulatedAppliance]) -> None:
         self.stage = stage
@@ -35,7 +35,7 @@ class _Night:
         self.failing = _failures(stage, self.half, (PATHS, QOS))
 
     def plan(self) -> None:
-        """Put everything on the clock."""
+        """Plan all jobs on the clock."""
         at = self.stage.at
         self._yesterday()
         at(5, self._main_push)
@@ -48,7 +48,7 @@ class _Night:
         at(42 * MINUTE, lambda: None)
 
     def _yesterday(self) -> None:
-        """What the controller already shows when somebody first looks."""
+        """Add the jobs that the controller already lists at the first poll."""
         for days, feature in ((3, SNMP), (2, POLICY), (1, QOS)):
             created = int(self.stage.clock.start - days * 86_400)
             rows = [Row(one.serial, feature, "Completed", "Success") for one in self.half[:8]]
@@ -116,7 +116,7 @@ class _Night:
             self.stage.push(job, appliances, seconds=3 * MINUTE, failing=failing, batches=3)
 
     def _late_failure(self) -> None:
-        """A job that the controller calls a success although one appliance refused."""
+        """Add a job that the controller reports as a success although one appliance failed."""
         some = self.fleet[-6:]
         failing = {(some[0].serial, SNMP): SHARED[3]}
         job = self.stage.queue(some, (SNMP,))
@@ -127,13 +127,13 @@ class _Night:
 
 
 def _failures(stage: Stage, appliances: Sequence[SimulatedAppliance], features: Sequence[int]) -> Failing:
-    """About one pair in ten fails: most with one of a few shared texts, some with a text of their own."""
+    """Choose about one pair in ten to fail: most with a shared text, some with their own text."""
     pairs = [(one.serial, feature) for one in appliances for feature in features]
     chosen = stage.chance.sample(pairs, max(3, len(pairs) // 10))
     common = cycle((SHARED[0], SHARED[0], SHARED[1], SHARED[0], MULTI_LINE[0], SHARED[2], MULTI_LINE[1]))
     failing: Failing = {}
     for number, pair in enumerate(chosen):
-        if number % 5 == 4:  # noqa: PLR2004  every fifth has a text of its own
+        if number % 5 == 4:  # noqa: PLR2004  every fifth has its own text
             octets = [stage.chance.randrange(1, 250) for _ in range(6)]
             failing[pair] = stage.chance.choice(UNIQUE).format(
                 address=".".join(map(str, octets[:4])),

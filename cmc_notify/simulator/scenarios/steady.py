@@ -1,4 +1,4 @@
-"""An ordinary day: small pushes at regular intervals, for ever, most of them successful."""
+"""An ordinary day: small pushes at regular intervals, forever, most of them successful."""
 
 from functools import partial
 

@@ -1,5 +1,5 @@
-"""Ticketing services on loopback: each takes what its vendor documents, refuses what that forbids, and keeps
-the tickets with their history. Written apart from the presets that they are there to judge.
+"""Ticketing services on loopback: each accepts what its vendor documents, refuses all else, and keeps the
+tickets with their history. They share no code with the presets, because they test them.
 """
 
 from cmc_notify.simulator.tickets.alertmanager import AlertmanagerServer
@@ -16,7 +16,7 @@ __all__ = [
     "PagerDutyServer",
     "Refusal",
     "ServedTicket",
+    "ServiceFault",
     "ServiceNowServer",
     "TicketServer",
-    "ServiceFault",
 ]

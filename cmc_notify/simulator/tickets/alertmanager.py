@@ -31,14 +31,14 @@ class AlertmanagerServer(TicketServer):
     """A ticket is one firing of one set of labels; its key is their text."""
 
     def routes(self) -> Sequence[Route]:
-        """What the preset may ask."""
+        """Return the routes that the preset uses."""
         return [
             ("POST", "/api/v2/alerts", "alerts", self._alerts),
             ("GET", "/api/v2/status", "get status", self._status),
         ]
 
     def unauthorized(self) -> Any:
-        """What a proxy before it says, for it knows no credentials itself."""
+        """Return the response of a proxy in front of it: it knows no credentials itself."""
         return "Unauthorized"
 
     def _status(self, _call: Call) -> ServiceResponse:
@@ -52,7 +52,7 @@ class AlertmanagerServer(TicketServer):
         if not isinstance(alerts, list):
             raise Refusal(400, 'parsing alerts body from "" failed, because json: cannot unmarshal')
         for alert in alerts:
-            problems = list(_problems(alert)) if isinstance(alert, dict) else ["is no object"]
+            problems = list(_problems(alert)) if isinstance(alert, dict) else ["is not an object"]
             if problems:
                 raise Refusal(400, "; ".join(problems))
         for alert in alerts:
@@ -71,8 +71,8 @@ class AlertmanagerServer(TicketServer):
                 open_ticket.history.append(("resolve", text))
         elif open_ticket is None:
             fields = {"labels": alert["labels"], "ends": ends}
-            made = ServedTicket(f"f-{len(self.tickets)}", key, history=[("open", text)], fields=fields)
-            self.tickets.append(made)
+            new = ServedTicket(f"f-{len(self.tickets)}", key, history=[("open", text)], fields=fields)
+            self.tickets.append(new)
         else:
             open_ticket.fields["ends"] = ends
             open_ticket.history.append(("update", text))

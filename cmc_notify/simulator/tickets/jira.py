@@ -3,13 +3,13 @@
 Below https://developer.atlassian.com/cloud/jira/platform/rest/v3/:
 
 - api-group-issues/: create (201), read, transitions (204), and refusals by field (400).
-- api-group-issue-search/: ``/search/jql``, which is eventually consistent and gives no field unasked.
+- api-group-issue-search/: ``/search/jql``, which is eventually consistent and returns only requested fields.
 - api-group-issue-comments/ and api-group-issue-comment-properties/.
 - api-group-permissions/: ``/mypermissions``.
 
 https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/ says what an ADF document is;
 https://jira.atlassian.com/browse/JRACLOUD-68949 that a text has 32,767 characters. A summary and a label
-have 255, and a label no blanks.
+have 255, and a label no spaces.
 """
 
 import json
@@ -34,7 +34,7 @@ _BLOCKS = {"paragraph", "codeBlock", "heading", "rule", "bulletList", "panel"}
 
 
 class JiraServer(TicketServer):
-    """A site with one project. With ``lag`` a search does not know the newest so many issues."""
+    """A site with one project. A search does not find the newest ``lag`` issues."""
 
     def __init__(self, *, authorization: str | None = None, project: str = "NET") -> None:
         super().__init__(authorization=authorization)
@@ -46,7 +46,7 @@ class JiraServer(TicketServer):
         """By id: the issue's id, and the properties."""
 
     def routes(self) -> Sequence[Route]:
-        """What the preset may ask."""
+        """Return the routes that the preset uses."""
         issue = "/rest/api/3/issue"
         return [
             ("GET", "/rest/api/3/search/jql", "get search", self._search),
@@ -61,7 +61,7 @@ class JiraServer(TicketServer):
         ]
 
     def unauthorized(self) -> Any:
-        """What a site says to unknown credentials."""
+        """Return a site's response to unknown credentials."""
         return {"errorMessages": ["You are not authenticated."], "errors": {}}
 
     def _search(self, call: Call) -> ServiceResponse:
@@ -159,7 +159,7 @@ class JiraServer(TicketServer):
 
 
 def _shown(ticket: ServedTicket, call: Call) -> dict[str, Any]:
-    """Only what is asked for."""
+    """Return only the requested fields."""
     shown: dict[str, Any] = {"id": ticket.id, "key": ticket.fields["key"]}
     if "status" in call.request.query.get("fields", "").split(","):
         category = "indeterminate" if ticket.open else "done"
@@ -176,7 +176,7 @@ def _properties(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _issue_problems(document: Mapping[str, Any], project: str) -> Iterator[tuple[str, str]]:
     yield from (
-        (name, "is no part of an issue") for name in document.keys() - {"fields", "properties", "update"}
+        (name, "is not part of an issue") for name in document.keys() - {"fields", "properties", "update"}
     )
     fields = document.get("fields")
     if not isinstance(fields, dict):

@@ -29,10 +29,10 @@ _WHO = {"team": {"id", "name"}, "user": {"id", "username"}, "escalation": {"id",
 
 
 class OpsgenieServer(TicketServer):
-    """Takes alerts with one API key (``authorization``: ``GenieKey …``)."""
+    """Accepts alerts with one API key (``authorization``: ``GenieKey …``)."""
 
     def routes(self) -> Sequence[Route]:
-        """What the preset may ask."""
+        """Return the routes that the preset uses."""
         return [
             ("POST", "/v2/alerts", "create", self._create),
             ("GET", "/v2/alerts/count", "get count", self._count),
@@ -41,7 +41,7 @@ class OpsgenieServer(TicketServer):
         ]
 
     def unauthorized(self) -> Any:
-        """A key that is not known."""
+        """Return the response to an unknown key."""
         return {"message": "API Key is not valid", "took": 0.001, "requestId": "r-1"}
 
     def _count(self, _call: Call) -> ServiceResponse:
@@ -59,7 +59,7 @@ class OpsgenieServer(TicketServer):
             text = f"{alert['message']}\n{text_of(alert, 'description')}"
             made = ServedTicket(f"a-{len(self.tickets)}", alias, history=[("open", text)], fields=dict(alert))
             self.tickets.append(made)
-        else:  # nothing of it changes but its count
+        else:  # only its count changes
             open_ticket.fields["count"] = open_ticket.fields.get("count", 1) + 1
         return _accepted()
 
@@ -92,7 +92,7 @@ def _alias(call: Call) -> str:
 
 def _checked(document: Any, known: set[str]) -> Mapping[str, Any]:
     if not isinstance(document, dict):
-        _refuse({"body": "is no JSON object"})
+        _refuse({"body": "is not a JSON object"})
     problems = dict.fromkeys(document.keys() - known, "Unknown field")
     for name, longest in _LIMITS.items():
         value = document.get(name, "")

@@ -36,21 +36,21 @@ _PAYLOAD = {
 
 
 class PagerDutyServer(TicketServer):
-    """Takes events for one integration key."""
+    """Accepts events for one integration key."""
 
     def __init__(self, *, routing_key: str = "0123456789abcdef0123456789abcdef") -> None:
         super().__init__()
         self.routing_key = routing_key
 
     def routes(self) -> Sequence[Route]:
-        """There is one, and nothing can be read."""
+        """Return the only route; nothing can be read."""
         return [
             ("POST", "/v2/enqueue", "event", self._event),
             ("GET", "/v2/enqueue", "get nothing", self._nothing),
         ]
 
     def unauthorized(self) -> Any:
-        """It knows no credentials but the key in the body."""
+        """Return an empty body: the only credentials are the key in the body."""
         return {}
 
     def _nothing(self, _call: Call) -> ServiceResponse:

@@ -38,12 +38,12 @@ _QUERY = re.compile(r"correlation_id=([^^]+)\^ORDERBYDESCsys_created_on")
 
 
 class ServiceNowServer(TicketServer):
-    """One instance. ``close_codes`` are those that it lets an incident be resolved with."""
+    """One instance. ``close_codes`` are the codes with which an incident can be resolved."""
 
     close_codes = ("Solution provided", "Duplicate")
 
     def routes(self) -> Sequence[Route]:
-        """What both presets may ask."""
+        """Return the routes that both presets use."""
         table = "/api/now/table/incident"
         return [
             ("POST", "/api/global/em/jsonv2", "events", self._events),
@@ -55,7 +55,7 @@ class ServiceNowServer(TicketServer):
         ]
 
     def unauthorized(self) -> Any:
-        """As every web service of an instance says it."""
+        """Return the response of every web service of an instance."""
         return _error("User Not Authenticated", "Required to provide Auth information")
 
     # --- Event Management -------------------------------------------------------------------------------
@@ -68,7 +68,9 @@ class ServiceNowServer(TicketServer):
         if not isinstance(records, list) or not records:
             raise Refusal(400, _error("Bad request", "records is missing"))
         for entry in records:
-            problems = list(_event_problems(entry)) if isinstance(entry, dict) else ["a record is no object"]
+            problems = (
+                list(_event_problems(entry)) if isinstance(entry, dict) else ["a record is not an object"]
+            )
             if problems:
                 raise Refusal(400, _error("Event is not valid", "; ".join(problems)))
         for entry in records:
@@ -95,7 +97,9 @@ class ServiceNowServer(TicketServer):
         if "sysparm_query" not in query:
             return ServiceResponse(200, {"result": [{"sys_id": each.id} for each in self.tickets[:1]]})
         wanted = _QUERY.fullmatch(query["sysparm_query"])
-        found = self.by_key(wanted[1]) if wanted else self.tickets  # an instance ignores what it can't read
+        found = (
+            self.by_key(wanted[1]) if wanted else self.tickets
+        )  # an instance ignores a query that it can't read
         newest = found[::-1][: int(query.get("sysparm_limit", "10000"))]
         return ServiceResponse(200, {"result": [_shown(each, call) for each in newest]})
 
@@ -177,7 +181,7 @@ def _event_problems(entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _format_problems(entry: Mapping[str, Any]) -> Iterator[str]:
     try:
-        datetime.strptime(text_of(entry, "time_of_event"), "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007  it is GMT without saying so
+        datetime.strptime(text_of(entry, "time_of_event"), "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007  it is GMT, without a zone
     except ValueError:
         yield "time_of_event must be yyyy-MM-dd HH:mm:ss"
     try:

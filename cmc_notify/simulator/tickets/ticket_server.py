@@ -1,4 +1,4 @@
-"""What the ticketing services have in common: a server, faults to order, tickets with their history."""
+"""The common base of the ticketing services: a server, faults on demand, tickets with their history."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 
 
 class Refusal(Exception):
-    """The vendor's answer to what it does not take."""
+    """The vendor's response to a call that it refuses."""
 
     def __init__(self, status: int, document: Any) -> None:
         super().__init__(f"{status}: {document}")
@@ -24,9 +24,9 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServiceFault:
-    """What happens to one call: ``drop`` ends the connection once the body was read, ``hang`` never answers.
+    """The fault of one call: ``drop`` ends the connection once the body is read, ``hang`` never responds.
 
-    With ``done`` the call has its effect first. ``answer`` gives ``status`` and ``body`` instead.
+    With ``done`` the call has its effect first. ``respond`` sends ``status`` and ``body`` instead.
     """
 
     kind: Literal["drop", "hang", "respond"]
@@ -38,32 +38,32 @@ class ServiceFault:
 
 @dataclass
 class ServedTicket:
-    """One ticket. ``history`` tells what was done to it, each with the texts that people would see."""
+    """One ticket. ``history`` has each action on it, with the texts that people would see."""
 
     id: str
     key: str
-    """By which its maker finds it again."""
+    """The key by which its sender finds it again."""
     open: bool = True
     history: list[tuple[str, str]] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> list[str]:
-        """What was done to it, in order."""
+        """Return the actions on it, in order."""
         return [action for action, _ in self.history]
 
 
 class Call(NamedTuple):
-    """One request as a service sees it."""
+    """One request to a service."""
 
     request: web.Request
     document: Any
-    """The body's JSON value; None for none."""
+    """The body's JSON value; None without one."""
     raw: bytes
 
 
 class ServiceResponse(NamedTuple):
-    """What a service says to a call that it takes."""
+    """A service's response to a call that it accepts."""
 
     status: int
     document: Any = None
@@ -71,21 +71,21 @@ class ServiceResponse(NamedTuple):
 
 Handler = Callable[[Call], ServiceResponse]
 Route = tuple[str, str, str, Handler]
-"""HTTP method, path, the name of the operation, and what does it."""
+"""HTTP method, path, the operation's name, and its handler."""
 
 
 class TicketServer(ABC):
-    """A service on loopback: ``async with TicketServer() as desk``, or ``start`` and ``stop``."""
+    """A service on loopback: ``async with TicketServer() as server``, or ``start`` and ``stop``."""
 
     def __init__(self, *, authorization: str | None = None) -> None:
-        """``authorization`` is the header that it wants; None takes any."""
+        """``authorization`` is the required header; None accepts any."""
         self.authorization = authorization
         self.tickets: list[ServedTicket] = []
         self.calls: list[tuple[str, Any]] = []
         """Operation and document of each call, also of refused ones."""
         self.refusals: list[Refusal] = []
         self.applied: list[str] = []
-        """Operations that had their effect, reading left out."""
+        """Operations that had an effect, without reads."""
         self.url = ""
         self._faults: dict[str, deque[ServiceFault | None]] = defaultdict(deque)
         self._changed = asyncio.Condition()
@@ -94,26 +94,26 @@ class TicketServer(ABC):
 
     @abstractmethod
     def routes(self) -> Sequence[Route]:
-        """What it serves. Operations that begin with ``get`` only read."""
+        """Return the routes. Operations that begin with ``get`` only read."""
 
     @abstractmethod
     def unauthorized(self) -> Any:
-        """The vendor's words for wrong credentials."""
+        """Return the vendor's response to wrong credentials."""
 
     def open_tickets(self) -> list[ServedTicket]:
-        """Those that nobody has closed."""
+        """Return the tickets that nobody has closed."""
         return [ticket for ticket in self.tickets if ticket.open]
 
     def by_key(self, key: str) -> list[ServedTicket]:
-        """The tickets of a key, the oldest first."""
+        """Return the tickets of a key, the oldest first."""
         return [ticket for ticket in self.tickets if ticket.key == key]
 
     def fail_next(self, operation: str, *faults: ServiceFault, after: int = 0) -> None:
-        """Let the next calls of an operation meet these faults, after so many that go well."""
+        """Let the next calls of an operation meet these faults, after ``after`` calls that succeed."""
         self._faults[operation].extend([*[None] * after, *faults])
 
     async def wait(self, condition: Callable[[Self], bool], *, seconds: float = 10) -> None:
-        """Return as soon as ``condition(desk)`` holds, checked at every call; raises TimeoutError."""
+        """Return as soon as ``condition(server)`` holds, checked at every call; raises TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: condition(self))
 
@@ -129,7 +129,7 @@ class TicketServer(ABC):
         return self
 
     async def stop(self) -> None:
-        """Close, also what hangs."""
+        """Close the server and end hanging calls."""
         self._stopping.set()
         if self._runner:
             await self._runner.cleanup()
@@ -190,11 +190,11 @@ def _decoded(raw: bytes) -> Any:
 
 
 def text_of(document: Mapping[str, Any], name: str) -> str:
-    """A text of a document that was checked; empty where there is none."""
+    """Return a text of a checked document; empty if there is none."""
     value = document.get(name)
     return value if isinstance(value, str) else ""
 
 
 def units(text: str) -> int:
-    """UTF-16 units, as the strictest vendor counts characters."""
+    """Return the number of UTF-16 units, as the strictest vendor counts characters."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
