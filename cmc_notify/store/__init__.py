@@ -1,7 +1,7 @@
 """The store: one SQL database holds the snapshot, the events, the outbox and the ledger.
 
 What a method has committed survives the process and, on SQLite, a power cut. Nothing is kept in memory.
-Each method raises StoreUnavailable where the database refuses to work.
+Each method raises StoreUnavailable if the database does not work.
 """
 
 import os
@@ -16,7 +16,7 @@ from cmc_notify.store.database_errors import translated
 from cmc_notify.store.engine import Database
 from cmc_notify.store.leadership import Leaders, clear_leaders
 from cmc_notify.store.ledger import LedgerRecords
-from cmc_notify.store.lock import FileLock, held
+from cmc_notify.store.lock import FileLock, is_locked
 from cmc_notify.store.outbox import DeliveryQueue
 from cmc_notify.store.retention import Retention
 from cmc_notify.store.silences import SilenceRecords
@@ -44,30 +44,31 @@ class Store:
 
     @property
     def shared(self) -> bool:
-        """Whether several bridges may use it at the same time, so that one has to lead."""
+        """Return True if several bridges may use it at the same time, so that one has to lead."""
         return self._database.path is None
 
     def bridge_runs(self) -> bool | None:
-        """Whether a bridge holds the store; None where that can't be told, as on PostgreSQL, which several
-        may use, and where the lock's file can't be read.
+        """Return True if a bridge holds the store.
+
+        None if that is unknown: on PostgreSQL, which several may use, and if the lock's file can't be read.
         """
         if self._database.path is None:
             return None
         try:
-            return held(self._database.path)
+            return is_locked(self._database.path)
         except OSError:
             return None
 
     def use_credentials(self, url: str) -> bool:
         """Let new connections sign in with the user and password of ``url``, while open ones go on.
 
-        False, and nothing is changed, where ``url`` names another store or another way to it: that needs a
-        store opened anew.
+        Returns False and changes nothing if ``url`` names another store or another way to it: open the store
+        again then.
         """
         return self._database.use_credentials(url)
 
     async def close(self) -> None:
-        """Close every connection and let another bridge have the store."""
+        """Close every connection and release the store for another bridge."""
         try:
             await self._database.close()
         finally:
@@ -78,15 +79,15 @@ class Store:
 async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
     """Open ``sqlite:///path`` or ``postgresql://…``.
 
-    ``exclusive`` is for the bridge: it makes and upgrades the schema, and on SQLite holds the store against
-    a second bridge (StoreLocked). Others find a store or get a StoreError; they change no schema.
-    Raises StoreUnavailable where the database can't be used.
+    ``exclusive`` is for the bridge: it creates and upgrades the schema, and on SQLite keeps a second bridge
+    out (StoreLocked). Others never change the schema; they get a StoreError if there is no store.
+    Raises StoreUnavailable if the database can't be used.
     """
     database = Database(url, clock)
     lock = None
     try:
         if exclusive:
-            lock = _hold(database)
+            lock = _lock_file_store(database)
             await schema.upgrade(database)
             if lock:
                 await _take_over(database)
@@ -111,8 +112,8 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
     )
 
 
-def _hold(database: Database) -> FileLock | None:
-    """Make the folder and the file, for this user alone: error texts and secrets are in it."""
+def _lock_file_store(database: Database) -> FileLock | None:
+    """Create the folder and the file for this user alone, because error texts and secrets are in it."""
     if database.path is None:
         return None
     with translated(database.label):
@@ -127,7 +128,7 @@ def _hold(database: Database) -> FileLock | None:
 
 
 async def _take_over(database: Database) -> None:
-    """Only a bridge that died can have left leases in a store that we hold: it may have sent those."""
+    """End the leases of a bridge that died: nobody else can have left any, and it may have sent those."""
     async with database.write() as connection:
         await clear_leaders(connection)
         await connection.execute(

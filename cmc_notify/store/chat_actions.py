@@ -1,4 +1,4 @@
-"""What people do from chat: the audit, acknowledgements, and messages that have to show something new."""
+"""Actions from chat: the audit, acknowledgements, and messages that have to show something new."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def posted_at(self, subject: str, reference: str) -> Sequence[str]:
-        """The sinks at which ``reference`` is the message about the subject now."""
+        """Return the sinks at which ``reference`` is the message about the subject now."""
         wanted = (
             select(postings.c.sink)
             .where(postings.c.subject == subject, postings.c.reference == reference)
@@ -46,7 +46,7 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def job(self, controller: str, uid: str) -> JobState | None:
-        """One job as last seen."""
+        """Return one job as last seen; None if it is unknown."""
         wanted = select(job_states.c.state).where(
             job_states.c.controller == controller, job_states.c.uid == uid
         )
@@ -56,7 +56,7 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def acknowledge(self, subject: str, *, by: str, at: float) -> Acknowledgement:
-        """Take the subject upon somebody; returns who has it: the first one who asked."""
+        """Acknowledge the subject; returns who has it: the first one who asked."""
         async with self._database.write() as connection:
             await connection.execute(
                 self._database.insert_missing(acknowledgements).values(subject=subject, by=by, at=at)
@@ -70,7 +70,7 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def refresh(self, sink: str, subject: str, *, now: float) -> RefreshResult:
-        """Have the sink bring its message about the subject up to date."""
+        """Make the sink bring its message about the subject up to date."""
         waiting = select(deliveries.c.leased_until).where(
             pending(), deliveries.c.sink == sink, deliveries.c.ordering_key == subject
         )
@@ -94,8 +94,8 @@ class ChatActionRecords:
         )
         async with self._database.write() as connection:
             lease_now = await self._database.lease_clock(connection)
-            # Before the look at what is pending: what becomes due in between is seen there, and nothing older
-            # is taken for the newest.
+            # Read before the pending ones: what becomes due in between is found there, and nothing older is
+            # taken for the newest.
             found = (await connection.execute(newest)).one_or_none()
             leases = list(await connection.scalars(waiting))
             if any(until is not None and until > lease_now for until in leases):
@@ -118,7 +118,7 @@ class ChatActionRecords:
             )
             if not due.rowcount:
                 return RefreshResult.IN_FLIGHT
-            # What stands is to be made anew, so it counts as not sent; the other parts are not sent again.
+            # The message itself is made again, so it counts as not sent; the other parts are not sent again.
             await connection.execute(
                 delivery_parts.delete().where(
                     delivery_parts.c.delivery_id == delivery_id, delivery_parts.c.receipt == reference
@@ -128,7 +128,7 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def begin(self, action: ChatAction) -> bool:
-        """Write the attempt down; False where this one was before, and is not to be done again."""
+        """Write the attempt down; False if it is there already, and must not be done again."""
         async with self._database.write() as connection:
             result = await connection.execute(
                 self._database.insert_missing(actions).values(
@@ -139,18 +139,18 @@ class ChatActionRecords:
 
     @runs_to_completion
     async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
-        """Write down what came of it."""
+        """Write down the outcome of the attempt."""
         this = actions.c.id == action_id
         async with self._database.write() as connection:
             document = await connection.scalar(select(actions.c.document).where(this))
-            if document is None:  # forgotten meanwhile
+            if document is None:  # deleted meanwhile
                 return
             ended = replace(_ACTION.decode(document), outcome=outcome, answer=answer)
             await connection.execute(update(actions).where(this).values(document=dump(ended)))
 
     @runs_to_completion
     async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
-        """The newest attempts first."""
+        """Return the attempts, the newest first."""
         wanted = select(actions.c.document).order_by(actions.c.at.desc(), actions.c.id.desc()).limit(limit)
         async with self._database.read() as connection:
             return [_ACTION.decode(document) for document in await connection.scalars(wanted)]

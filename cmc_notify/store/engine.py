@@ -34,13 +34,13 @@ _POSTGRESQL_OPTIONS = frozenset(
 )
 _CREDENTIALS = ("user", "password")
 _FROZEN_AFTER_MS = 8_000
-"""A process that stands still in the middle of a transaction holds locks, and so the replica that takes over,
-until PostgreSQL ends that transaction for it.
+"""A process that is frozen in the middle of a transaction holds locks, and so stops the replica that takes
+over, until PostgreSQL ends that transaction.
 """
 _COMMAND_TIMEOUT = 60.0
 """Seconds for one statement, except in an upgrade."""
 CLOSE_WITHIN = 1.0
-"""Seconds, twice at most, that a server which hangs gets at the end; containers are killed soon after."""
+"""Seconds, twice at most, to wait for a server that hangs; containers are killed soon after."""
 _CHUNK = 500  # values in one IN list, far below either database's limit
 
 
@@ -48,7 +48,7 @@ class Database:
     """Opens transactions on one database. ``path`` is the file of a SQLite store, else None."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        """Connects at first use. Raises StoreError for a URL that names no store."""
+        """Connects at first use. Raises StoreError if the URL does not name a store."""
         parsed = _parse(url)
         self.clock = clock
         self.path = Path(parsed.database or "").resolve() if parsed.drivername.startswith("sqlite") else None
@@ -57,18 +57,18 @@ class Database:
         event.listen(self._engine.sync_engine, "handle_error", drop_stuck)
         self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
         self.running: set[asyncio.Task[Any]] = set()
-        # SQLite has one writer: here they queue fairly, rather than poll its lock against each other.
+        # SQLite has one writer: tasks queue here in order, so that they do not compete for its lock.
         self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.path else nullcontext()
 
     @property
     def label(self) -> str:
-        """Which database it is, for people: without the password."""
+        """Return the name of the database as people see it, without the password."""
         return f"store {self.path or _shown(self._url)}"
 
     def use_credentials(self, url: str) -> bool:
-        """Have new connections sign in as ``url`` says, while those that are open go on.
+        """Let new connections sign in with the user and password of ``url``; open ones stay.
 
-        False, and nothing is changed, where it is no other user or password of the same database.
+        Returns False and changes nothing if ``url`` names another database or another way to it.
         """
         try:
             parsed = _parse(url)
@@ -83,22 +83,24 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads."""
+        """Open a transaction that only reads."""
         with translated(self.label):
             async with self._engine.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed whole at its end, or, after an exception, not at all."""
+        """Open a transaction that is committed at its end, and rolled back after an exception."""
         with translated(self.label):
             async with self._writers, self._for_writing.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
     async def upgrade(self) -> AsyncIterator[AsyncConnection]:
-        """As ``write``, but no statement is limited in time: one may rewrite millions of rows, and would
-        else be rolled back and begun anew for ever. Replicas wait for each other as long.
+        """Open a transaction like ``write``, without a time limit for its statements.
+
+        One statement may rewrite millions of rows; with a limit, it would be rolled back and started again
+        for ever. Replicas wait for each other as long as it takes.
         """
         if self.path:
             async with self.write() as connection:
@@ -117,21 +119,21 @@ class Database:
         return engine
 
     def _sign_in(self, _dialect: object, _record: object, _args: object, params: dict[str, Any]) -> None:
-        # The engine keeps what it was made with; what counts is what the URL says now.
+        # The engine keeps the credentials that it was made with; those of the present URL count.
         for key in _CREDENTIALS:
             params.pop(key, None)
         params.update(_credentials(self._url))
 
     def ended(self, task: asyncio.Task[Any]) -> None:
-        """Forget a task of ``running``; its error is its caller's, if that still waits."""
+        """Remove a task from ``running``; its error goes to its caller, if that still waits."""
         self.running.discard(task)
         if not task.cancelled():
             task.exception()
 
     async def close(self) -> None:
-        """Let what runs end, then close every connection; a server that hangs is not waited for.
+        """Wait for running methods, then close every connection; do not wait for a server that hangs.
 
-        What it was asked last may then be done or not, as after a crash.
+        Its last statements may then be done or not, as after a crash.
         """
         within = None if self.path else CLOSE_WITHIN
         if self.running:
@@ -143,18 +145,18 @@ class Database:
                 await self._engine.dispose()
 
     async def lease_clock(self, connection: AsyncConnection) -> float:
-        """Now as leases count it: replicas share PostgreSQL's clock; a SQLite store has one process."""
+        """Return the time that leases run by: PostgreSQL's clock, which replicas share; on SQLite our own."""
         if self.path:
             return self.clock()
         now = await connection.scalar(select(func.extract("epoch", func.clock_timestamp())))
         return float(now or 0)
 
     def insert_missing(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """INSERT that leaves a row with the same key as it is."""
+        """Return an INSERT that leaves a row with the same key as it is."""
         return self.insert(table).on_conflict_do_nothing()
 
     def upsert(self, table: Table, *, keep: Collection[str] = ()) -> sqlite.Insert | postgresql.Insert:
-        """INSERT that writes over a row with the same primary key, all columns but ``keep``."""
+        """Return an INSERT that overwrites a row with the same primary key, except its columns ``keep``."""
         insert = self.insert(table)
         keys = [column.name for column in table.primary_key]
         written = {
@@ -165,12 +167,12 @@ class Database:
         return insert.on_conflict_do_update(index_elements=keys, set_=written)
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """INSERT that can say what becomes of a row with the same key."""
+        """Return an INSERT that can be given a rule for a row with the same key."""
         return sqlite.insert(table) if self.path else postgresql.insert(table)
 
 
 def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
-    """The values in lists that fit one IN (...)."""
+    """Yield the values in lists that fit one IN (...)."""
     rest = iter(values)
     while chunk := list(islice(rest, _CHUNK)):
         yield chunk
@@ -179,9 +181,9 @@ def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the latter for a port that is no number
+    except (ArgumentError, ValueError):  # the latter if the port is not a number
         raise StoreError(
-            "store.url is no URL; write sqlite:///data/cmc-notify.db or postgresql://user@host/database"
+            "store.url is not a valid URL; write sqlite:///data/cmc-notify.db or postgresql://user@host/database"
         ) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and not parsed.database.startswith((":memory:", "file:")):
@@ -190,17 +192,19 @@ def _parse(url: str) -> URL:
         raise StoreError("store.url must name a file: write sqlite:///data/cmc-notify.db")
     if backend in ("postgresql", "postgres"):
         return parsed
-    raise StoreError(f"store.url: {backend!r} is no known store; write sqlite:///… or postgresql://…")
+    raise StoreError(
+        f"store.url: {backend!r} is not a known kind of store; write sqlite:///… or postgresql://…"
+    )
 
 
 def _shown(url: URL) -> str:
-    """The address alone: neither the password nor the options, which may hold one."""
+    """Return the address alone, without the password and the options, which may hold one."""
     user = _credentials(url).get("user")
     return URL.create("postgresql", user, None, url.host, url.port, url.database).render_as_string()
 
 
 def _credentials(url: URL) -> dict[str, str]:
-    """Who signs in: as asyncpg names it, and with an option before what stands in front of the host."""
+    """Return user and password by asyncpg's names; an option counts before the part in front of the host."""
     given = {"user": url.username, "password": url.password} | {
         key: value for key, value in url.query.items() if key in _CREDENTIALS
     }
@@ -208,7 +212,7 @@ def _credentials(url: URL) -> dict[str, str]:
 
 
 def _without_credentials(url: URL) -> URL:
-    """Which database it is, and how it is reached."""
+    """Return the URL without user and password: which database it is, and how it is reached."""
     query = {key: value for key, value in url.query.items() if key not in _CREDENTIALS}
     return URL.create("postgresql", None, None, url.host, url.port, url.database, query)
 
@@ -216,7 +220,7 @@ def _without_credentials(url: URL) -> URL:
 def _sqlite_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
-        # None: the driver begins nothing by itself, so that DDL and reads are in our transactions too.
+        # None: the driver begins no transaction itself, so that DDL and reads are in our transactions too.
         connect_args={"isolation_level": None},
         hide_parameters=True,
     )
@@ -233,7 +237,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A write takes its lock at once: upgrading a read later could fail with SQLITE_BUSY half-way.
+    # A write takes its lock at once: upgrading a read later could fail with SQLITE_BUSY in the middle.
     writes = connection.get_execution_options().get("cmc_notify_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -262,7 +266,7 @@ def _postgresql_engine(url: URL, *, for_upgrade: bool) -> AsyncEngine:
         )
     except ArgumentError as error:
         raise StoreError(
-            f"store {_shown(url)}: its options can't be used; see host and port there"
+            f"store {_shown(url)}: its options can't be used; check host and port in it"
         ) from error
     except ModuleNotFoundError as error:
         raise StoreError(

@@ -1,7 +1,7 @@
-"""What another sink is told in a sink's place, written together with the end of what it stands for.
+"""Deliveries to a sink's fallback, written together with the end of the delivery that they replace.
 
-Only once: what the other sink is told of this event anyhow, it is not told again. What a delivery waited
-for, the other sink is told first too: a resolve overtakes no trigger there.
+Each event is sent to the fallback only once: what the fallback gets of this event anyway is not sent again.
+What a delivery waited for goes to the fallback first too: a resolve overtakes no trigger there.
 """
 
 from collections.abc import Iterable
@@ -25,13 +25,15 @@ _notifies = deliveries.c.purpose == Purpose.NOTIFY.value
 async def send_to_fallback(
     database: Database, connection: AsyncConnection, dead: str, copy: NewDelivery
 ) -> None:
-    """``copy`` takes the place of ``dead``; where it shows all, of all that stands beside that and was not
-    sent either: one message for many tickets tells of no more than these would have.
+    """Write ``copy`` in place of ``dead``.
+
+    If ``copy`` shows all, it shows what this and the other unsent deliveries of the event at the sink show:
+    one message for many tickets shows no more than these would have.
     """
     if copy.subject == f"event:{copy.event_id}":
         here = (deliveries.c.sink == copy.sink, deliveries.c.subject == copy.subject)
         if await _shown(connection, copy.event_id, *here):
-            return  # the first of thousands of dead tickets had all of them told
+            return  # the first of thousands of dead tickets sent all of them
     if copy.shown is None:
         ours = select(deliveries.c.sink).where(deliveries.c.id == dead).scalar_subquery()
         given_up = (DeliveryState.PENDING.value, DeliveryState.DEAD.value)
@@ -49,8 +51,10 @@ async def send_to_fallback(
 async def send_end_to_fallback(
     database: Database, connection: AsyncConnection, sent: str, copy: NewDelivery
 ) -> None:
-    """``sent`` was told where it should be; ``copy`` tells it to a sink that was handed, in its place, some
-    of what is over now: of failures, those of them that this sink was shown, and nothing without any.
+    """Write ``copy`` for a fallback that was sent, in place of the sink, some of what is over now.
+
+    ``sent`` is the delivery that arrived at the sink. Of failures, ``copy`` shows those that the fallback was
+    shown; nothing is written if there are none.
     """
     document = await connection.scalar(select(events.c.document).where(events.c.id == copy.event_id))
     over = documents.decode(document).recoveries if document else ()
@@ -74,7 +78,7 @@ async def send_end_to_fallback(
 
 
 async def _close(database: Database, connection: AsyncConnection, copy: NewDelivery) -> None:
-    """Close the ticket that was opened there in another's place, or is about to be."""
+    """Write ``copy`` if it closes a ticket that was opened at the fallback, or is about to be."""
     opening = await connection.scalar(
         select(deliveries.c.id)
         .where(
@@ -90,7 +94,7 @@ async def _close(database: Database, connection: AsyncConnection, copy: NewDeliv
 
 
 def _triggers(delivery: str, sink: str, *columns: Any) -> Select[Any]:
-    """What ``sink`` was told of the events that ``delivery`` waited for at its own sink."""
+    """Select what ``sink`` was sent of the events that ``delivery`` waited for at its own sink."""
     return (
         select(*columns)
         .select_from(_there)
@@ -119,7 +123,7 @@ async def _write(
 
 
 async def _not_yet_notified(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery | None:
-    """What its sink is not told of the event by another delivery; None where that is nothing."""
+    """Return ``copy`` with what no other delivery sends its sink of the event; None if that is nothing."""
     here = deliveries.c.sink == copy.sink
     told = await _shown(connection, copy.event_id, here, _notifies)
     if told:
@@ -131,7 +135,7 @@ async def _not_yet_notified(connection: AsyncConnection, copy: NewDelivery) -> N
             return None
         copy = msgspec.structs.replace(copy, shown=rest)
     if await _shown(connection, copy.event_id, here, deliveries.c.subject == copy.subject):
-        # What stands there for the subject tells another part, or only follows: this is a message of its own.
+        # The delivery about the subject shows another part, or only follows: this is a separate message.
         subject = f"event:{copy.id}"
         copy = msgspec.structs.replace(copy, subject=subject, ordering_key=subject)
     return copy
@@ -140,7 +144,7 @@ async def _not_yet_notified(connection: AsyncConnection, copy: NewDelivery) -> N
 async def _shown(
     connection: AsyncConnection, event_id: str, *which: ColumnElement[bool]
 ) -> list[tuple[int, ...] | None]:
-    """What each of these deliveries of the event shows."""
+    """Return what each of these deliveries of the event shows."""
     rows = await connection.scalars(
         select(deliveries.c.shown).where(deliveries.c.event_id == event_id, *which)
     )

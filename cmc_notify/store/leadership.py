@@ -1,7 +1,7 @@
-"""Who leads: at most one holder of a name at a time, and whoever held it before can be told by its fence.
+"""Leaders: at most one owner of a name at a time; an earlier owner is recognized by its fence.
 
 On PostgreSQL the server's clock decides, so that replicas whose clocks differ agree. A SQLite store has one
-bridge, and at its start nobody leads: whoever did is dead, since the file is ours.
+bridge, and at its start nobody leads: an earlier leader is dead, because this process holds the file.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,9 +19,9 @@ from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import leaders, replicas
 
 KNOWN_FOR = 600.0
-"""Seconds that what a replica would serve is known after it has gone: it may just be restarting."""
+"""Seconds for which the names of a replica are kept after it is gone: it may just be restarting."""
 _TOO_FAR = 2
-"""So many times the ``ttl`` ahead no end can lie, unless the clock was set back: it counts as passed."""
+"""An end more than so many times the ``ttl`` ahead means that the clock was set back: it counts as past."""
 _NAMES = msgspec.json.Decoder(frozenset[str])
 
 
@@ -33,7 +33,7 @@ class Leaders:
 
     @runs_to_completion
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
-        """Lead ``name`` for ``ttl`` seconds; None while another does."""
+        """Lead ``name`` for ``ttl`` seconds; None while another owner leads."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
             new = self._database.insert(leaders).values(
@@ -58,7 +58,7 @@ class Leaders:
 
     @runs_to_completion
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
-        """Lead for ``ttl`` seconds from now on; False where another has taken over, or we gave up."""
+        """Lead for ``ttl`` seconds from now on; False if another took over, or this owner released it."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
             held = update(leaders).where(_held(fence)).values(leads_until=now + ttl)
@@ -66,25 +66,25 @@ class Leaders:
 
     @runs_to_completion
     async def release(self, fence: Fence) -> None:
-        """Let another lead at once; nothing happens where one does already."""
+        """Let another lead at once; does nothing if another leads already."""
         async with self._database.write() as connection:
             await connection.execute(update(leaders).where(_held(fence)).values(owner=None))
         reached(Boundary.LEADERSHIP_RELEASED)
 
     @runs_to_completion
     async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
-        """Say that we are there for ``ttl`` seconds; returns who else is, and who leads what."""
+        """Register a replica for ``ttl`` seconds; returns all that are registered, and who leads what."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
             row = {"owner": owner, "names": dump(sorted(names)), "attends_until": now + ttl}
             await connection.execute(self._database.upsert(replicas).values(row))
-            # What another replica is about to delete, or to renew at the last moment, is left to it.
+            # A row that another replica is deleting, or renewing at the last moment, is left to it.
             ends = replicas.c.attends_until
-            silent = select(replicas.c.owner).where(
+            gone = select(replicas.c.owner).where(
                 or_(ends <= now - KNOWN_FOR, ends > now + _TOO_FAR * ttl), replicas.c.owner != owner
             )
             await connection.execute(
-                delete(replicas).where(replicas.c.owner.in_(silent.with_for_update(skip_locked=True)))
+                delete(replicas).where(replicas.c.owner.in_(gone.with_for_update(skip_locked=True)))
             )
             there = await connection.execute(
                 select(replicas.c.owner, replicas.c.names).where(
@@ -96,7 +96,7 @@ class Leaders:
 
     @runs_to_completion
     async def unregister(self, owner: str) -> None:
-        """Be there no longer, at once."""
+        """End the registration at once."""
         async with self._database.write() as connection:
             now = await self._database.lease_clock(connection)
             left = update(replicas).where(replicas.c.owner == owner)
@@ -104,7 +104,7 @@ class Leaders:
 
     @runs_to_completion
     async def leaders(self) -> Mapping[str, str]:
-        """The owner by what it leads; what nobody leads now is left out."""
+        """Return the owner of each name that is led now."""
         async with self._database.read() as connection:
             return await _leaders(connection, await self._database.lease_clock(connection))
 
@@ -128,17 +128,17 @@ def _held(fence: Fence) -> ColumnElement[bool]:
 
 
 async def served_recently(connection: AsyncConnection, name: str, now: float) -> bool:
-    """Whether a replica that is there, or was until ``KNOWN_FOR`` ago, named it when it attended."""
+    """Return True if a replica that is there, or was until ``KNOWN_FOR`` ago, registered with the name."""
     there = select(replicas.c.names).where(replicas.c.attends_until > now - KNOWN_FOR)
     return any(name in _NAMES.decode(names) for names in await connection.scalars(there))
 
 
-async def require(connection: AsyncConnection, fence: Fence) -> None:
-    """Raise LeadershipLost where the fence is no longer the newest, even if no other work was done since."""
+async def require_leadership(connection: AsyncConnection, fence: Fence) -> None:
+    """Raise LeadershipLost if the fence is no longer the newest, even if no other work was done since."""
     if await connection.scalar(select(leaders.c.token).where(_held(fence))) is None:
-        raise LeadershipLost(f"{fence.name}: another replica leads by now; this poll is left to it")
+        raise LeadershipLost(f"{fence.name}: another replica leads now; this poll is left to it")
 
 
 async def clear_leaders(connection: AsyncConnection) -> None:
-    """For whoever holds the store alone: all leaders are gone."""
+    """Remove all leaders; only for a process that holds the store alone."""
     await connection.execute(update(leaders).values(owner=None))

@@ -1,4 +1,4 @@
-"""What people ask of the store (CLI, dashboard, HTTP API), and the few things they change by hand."""
+"""What people read from the store (CLI, dashboard, HTTP API), and the few changes they make by hand."""
 
 import secrets as randomness
 from collections.abc import Collection, Mapping, Sequence
@@ -49,7 +49,7 @@ class LedgerRecords:
 
     @runs_to_completion
     async def snapshots(self) -> Mapping[str, ControllerMeta]:
-        """Every controller that the store knows, by name."""
+        """Return every controller that the store knows, by name."""
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(controllers.c.name, controllers.c.meta).order_by(controllers.c.name)
@@ -60,7 +60,7 @@ class LedgerRecords:
     async def jobs(
         self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
     ) -> Sequence[tuple[str, JobState]]:
-        """(controller, state), the newest by creation time first."""
+        """Return (controller, state), the newest by creation time first."""
         wanted = (
             select(jobs.c.controller, job_states.c.state)
             .join(
@@ -78,7 +78,7 @@ class LedgerRecords:
 
     @runs_to_completion
     async def failures(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[TrackedFailure]:
-        """Open failures, the oldest first."""
+        """Return the open failures, the oldest first."""
         wanted = (
             select(failures.c.document)
             .where(failures.c.closed_at.is_(None))
@@ -92,7 +92,7 @@ class LedgerRecords:
 
     @runs_to_completion
     async def count_failures(self) -> Mapping[str, int]:
-        """Open failures by controller."""
+        """Return the number of open failures by controller."""
         wanted = (
             select(failures.c.controller, func.count())
             .where(failures.c.closed_at.is_(None))
@@ -104,10 +104,10 @@ class LedgerRecords:
 
     @runs_to_completion
     async def close_failure(self, failure_id: str, *, now: float) -> bool:
-        """Close by hand (``closed_by`` operator); False where there is no such open failure.
+        """Close by hand (``closed_by`` operator); False if there is no such open failure.
 
         The controller's version is raised too: a poll that read the failure while it was open must not
-        write its copy over this, so it fails as stale and is done again.
+        overwrite this with its copy, so it fails as stale and is done again.
         """
         this = failures.c.id == failure_id
         async with self._database.write() as connection:
@@ -128,12 +128,12 @@ class LedgerRecords:
 
     @runs_to_completion
     async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
-        """Rows of the ledger, the newest first."""
+        """Return rows of the ledger, the newest first."""
         return await self._rows(_conditions(wanted), wanted.limit)
 
     @runs_to_completion
     async def delivery(self, delivery_id: str) -> LedgerRow | None:
-        """One row by delivery id or key."""
+        """Return one row by delivery id or key."""
         named = or_(deliveries.c.id == delivery_id, deliveries.c.key == delivery_id)
         rows = await self._rows([named], 1)
         return rows[0] if rows else None
@@ -144,8 +144,8 @@ class LedgerRecords:
     ) -> Sequence[str]:
         """Make deliveries due now, with a fresh deadline; None means all dead ones.
 
-        Returns the ids that were changed, the oldest first. What closed a ticket meanwhile is due after
-        them once more, so that none is opened, late, for what is over.
+        Returns the ids that were changed, the oldest first. A delivery that closed a ticket since then is due
+        again after them, so that no ticket is opened late for what is over.
         """
         values: dict[str, object] = {
             "state": DeliveryState.PENDING.value,
@@ -154,7 +154,7 @@ class LedgerRecords:
             "finished_at": None,
         }
         if again:
-            # The lease goes too: whatever is in flight under the old key no longer finishes this row.
+            # The lease ends too: an attempt in flight under the old key can no longer finish this row.
             values |= {"leased_by": None, "leased_until": None, "unclear": False, "receipt": None}
             values["key"] = deliveries.c.id + f"-{randomness.token_hex(6)}"
         change = (
@@ -181,7 +181,7 @@ class LedgerRecords:
 
     @runs_to_completion
     async def event(self, event_id: str) -> documents.Event | None:
-        """One event whole."""
+        """Return one whole event."""
         async with self._database.read() as connection:
             document = await connection.scalar(select(events.c.document).where(events.c.id == event_id))
             return None if document is None else documents.decode(document)
@@ -190,7 +190,7 @@ class LedgerRecords:
     async def events(
         self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
     ) -> Sequence[documents.Event]:
-        """The newest events first."""
+        """Return the events, the newest first."""
         wanted = select(events.c.document).order_by(events.c.id.desc()).limit(limit)
         if controller is not None:
             wanted = wanted.where(events.c.controller == controller)
@@ -201,19 +201,19 @@ class LedgerRecords:
 
     @runs_to_completion
     async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
-        """What sinks opened at ticketing systems, the last changed first."""
+        """Return the tickets that sinks opened, the last changed first."""
         async with self._database.read() as connection:
             return await find_tickets(connection, wanted)
 
     @runs_to_completion
     async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
-        """Who has taken them upon them, by subject."""
+        """Return who has acknowledged them, by subject."""
         async with self._database.read() as connection:
             return await find_acknowledgements(connection, subjects)
 
     @runs_to_completion
     async def depths(self) -> Sequence[OutboxDepth]:
-        """The outbox by sink."""
+        """Return the outbox by sink."""
         counted = select(deliveries.c.sink, deliveries.c.state, func.count()).group_by(
             deliveries.c.state, deliveries.c.sink
         )
@@ -241,7 +241,7 @@ class LedgerRecords:
 
     @runs_to_completion
     async def last_errors(self) -> Mapping[str, str]:
-        """By sink, the last error of the oldest pending delivery that was tried in vain."""
+        """Return, by sink, the last error of the oldest pending delivery that failed before."""
         oldest = (
             select(func.min(deliveries.c.seq))
             .where(pending(), deliveries.c.last_error.is_not(None))
@@ -253,14 +253,14 @@ class LedgerRecords:
 
     @runs_to_completion
     async def secret(self, name: str) -> bytes:
-        """32 random bytes kept under ``name``, made on first use; the same for every replica."""
+        """Return 32 random bytes kept under ``name``, made on first use; the same for every replica."""
         kept = select(secrets.c.value).where(secrets.c.name == name)
         async with self._database.read() as connection:
             value: bytes | None = await connection.scalar(kept)
         if value is not None:
             return value
         async with self._database.write() as connection:
-            # Whoever comes second keeps the first one's.
+            # The second replica keeps the value of the first.
             await connection.execute(
                 self._database.insert_missing(secrets).values(name=name, value=randomness.token_bytes(32))
             )

@@ -1,6 +1,6 @@
 """One ``run`` at a time holds a SQLite store: a lock that the kernel releases when its process dies.
 
-The lock is on a file beside the database, never on the database itself: closing any descriptor of that
+The lock is on a file next to the database, never on the database itself: closing any descriptor of that
 file would drop SQLite's own locks.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from cmc_notify.errors import StoreLocked
 
 _CHECK_SECONDS = 0.05
-"""Seconds: far longer than :func:`held` takes."""
+"""Seconds: far longer than :func:`is_locked` takes."""
 
 
-def held(database: Path) -> bool:
-    """Whether a process holds the store. Asking takes a shared lock for an instant, and changes nothing.
+def is_locked(database: Path) -> bool:
+    """Return True if a process holds the store. Takes a shared lock for a moment, and changes nothing.
 
-    Raises OSError where the lock's file can't be read.
+    Raises OSError if the lock's file can't be read.
     """
     with suppress(FileNotFoundError):
         file = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -33,17 +33,17 @@ def held(database: Path) -> bool:
 
 
 def lock_file(database: Path) -> Path:
-    """The file beside the database that is locked."""
+    """Return the path of the locked file, next to the database."""
     return database.with_name(database.name + ".lock")
 
 
 class FileLock:
-    """Held from construction until :meth:`release` or the end of the process, however it ends."""
+    """A lock that is held from construction until :meth:`release` or the end of the process."""
 
     def __init__(self, database: Path) -> None:
-        """Raises StoreLocked where another process holds it, OSError where the file can't be made.
+        """Raises StoreLocked if another process holds it, OSError if the file can't be created.
 
-        A link is refused: in a folder where others write too, it could name any file of ours to empty.
+        A link is refused: in a folder where others write too, it could make us empty any of our own files.
         """
         path = lock_file(database)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -55,7 +55,7 @@ class FileLock:
             os.close(self._file)
             raise StoreLocked(
                 f"store {database}: another bridge (process {holder}) holds it, by {path.name}; "
-                "stop that one first, or give this one a store.url of its own"
+                "stop that bridge first, or give this one its own store.url"
             ) from None
         except OSError:  # such as a full disk; the next try must not find the lock held by ourselves
             os.close(self._file)
@@ -66,7 +66,7 @@ class FileLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(_CHECK_SECONDS)  # whoever only asks is gone by then
+            time.sleep(_CHECK_SECONDS)  # a process that only checks is done by then
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _write_process_id(self) -> None:
@@ -74,7 +74,7 @@ class FileLock:
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let another process take over. The file stays: removing it would let two hold 'the' lock."""
-        if not self._released:  # the number may be another file's by now
+        """Let another process take the lock. The file stays: if it were removed, two could hold the lock."""
+        if not self._released:  # the descriptor may be another file's now
             os.close(self._file)
         self._released = True

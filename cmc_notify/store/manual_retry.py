@@ -1,4 +1,4 @@
-"""What a retry by hand brings about beside what is retried."""
+"""Changes that a manual retry makes in addition to the deliveries that it makes due."""
 
 from collections.abc import Collection, Mapping
 
@@ -13,7 +13,7 @@ _ANNOUNCING = (Purpose.NOTIFY.value, Purpose.CLOSE.value)
 
 
 async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> None:
-    """All of each message is sent again."""
+    """Forget the accepted parts, so that all of each message is sent again."""
     for chunk in in_chunks(delivery_ids):
         await connection.execute(delivery_parts.delete().where(delivery_parts.c.delivery_id.in_(chunk)))
 
@@ -21,11 +21,10 @@ async def forget_parts(connection: AsyncConnection, delivery_ids: Collection[str
 async def close_again(
     connection: AsyncConnection, retried: Mapping[tuple[str, str], int], *, now: float
 ) -> None:
-    """The newest word on each of these (sink, subject), given with the ``seq`` of what is retried, is due
-    again where it is an end that was sent.
+    """Make the newest delivery about each (sink, subject) due again if it is a close that was sent.
 
-    A ticket that could not be opened had no end to be told of. One look at what came later for the sinks
-    concerned: an operator's retry may cost that.
+    ``retried`` gives the ``seq`` of the retried delivery. A ticket that could not be opened was not there to
+    be closed. Reads once what came later for these sinks: a manual retry may cost that.
     """
     newest: dict[tuple[str, str], tuple[str, bool]] = {}
     sinks = {sink for sink, _ in retried}

@@ -1,8 +1,8 @@
-"""The dispatcher's side: who may send what now, and what came of it.
+"""The dispatcher's side: claims of deliveries, and the results of their attempts.
 
 A delivery is leased to one owner at a time. Within a sink, deliveries of one ordering key go out one after
-the other in the order of their commits; nothing overtakes what it waits for. A lease that ran out may have
-sent its message, so the delivery comes back marked unclear.
+the other in the order of their commits; nothing overtakes what it waits for. The holder of a lease that
+ran out may have sent the message, so the delivery comes back marked unclear.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ from cmc_notify.store.supersede import supersede
 from cmc_notify.store.tables import deliveries, delivery_parts, delivery_waits, events, pending
 
 _WAIT_RECHECK = 1.0
-"""Seconds until a look at whether what a delivery waits for, maybe at another sink, is finished."""
+"""Seconds between checks that the delivery which another waits for, maybe at another sink, is finished."""
 
 _earlier = deliveries.alias("earlier")
 _awaited = deliveries.alias("awaited")
@@ -44,17 +44,17 @@ class DeliveryQueue:
     ) -> Sequence[Claim]:
         """Lease up to ``limit`` due deliveries for ``lease`` seconds, the oldest first, one per key.
 
-        With ``in_turn``, the longest due first, at the cost of a look at all that is due.
+        With ``in_turn``, the longest due first, at the cost of reading all that is due.
         """
-        # Not the bare column: its index would lead a database to gather and sort all that is due,
-        # where the few oldest are wanted.
+        # Not the bare column: with its index, a database would collect and sort all that is due, but only
+        # the few oldest are wanted.
         due = deliveries.c.due_at + 0 <= self._database.clock()
         order = (deliveries.c.due_at, deliveries.c.seq) if in_turn else (deliveries.c.seq,)
         return await self._lease(sink, due, *order, owner=owner, limit=limit, lease=lease)
 
     @runs_to_completion
     async def claim_expired(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
-        """As ``claim``, of what has reached its deadline, whether it is due or not."""
+        """Lease deliveries that have reached their deadline, due or not; otherwise like ``claim``."""
         expired = deliveries.c.deadline_at <= self._database.clock()
         return await self._lease(sink, expired, deliveries.c.seq, owner=owner, limit=limit, lease=lease)
 
@@ -83,10 +83,10 @@ class DeliveryQueue:
             rows = (await connection.execute(first)).mappings().all()
             if not rows:
                 return []
-            told, about = await _load_documents(connection, {row["event_id"] for row in rows})
-            # Progress that was being sent when newer news came, and that was not taken then.
+            by_id, about = await _load_documents(connection, {row["event_id"] for row in rows})
+            # Progress that was being sent when a newer event came, and that was not superseded then.
             interim = {
-                row["ordering_key"] for row in rows if told[row["event_id"]].type is EventType.JOB_PROGRESS
+                row["ordering_key"] for row in rows if by_id[row["event_id"]].type is EventType.JOB_PROGRESS
             }
             if interim:
                 now = self._database.clock()
@@ -109,7 +109,7 @@ class DeliveryQueue:
                     leased_until=lease_now + lease,
                     unclear=row["unclear"] or row["leased_until"] is not None,
                 ),
-                told[row["event_id"]],
+                by_id[row["event_id"]],
                 *msgspec.structs.astuple(standing[row["id"]]),
             )
             for row in rows
@@ -117,9 +117,9 @@ class DeliveryQueue:
 
     @runs_to_completion
     async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
-        """Lease them for ``lease`` seconds from now on; returns those that are still ours.
+        """Lease them for ``lease`` seconds from now on; returns those that ``owner`` still holds.
 
-        A lease that ran out is renewed too, as long as nobody has taken the delivery over.
+        A lease that ran out is renewed too, unless another has taken the delivery over.
         """
         ours: set[str] = set()
         async with self._database.write() as connection:
@@ -138,7 +138,7 @@ class DeliveryQueue:
     async def record_part(
         self, delivery_id: str, part: str, receipt: str, *, posting: Posting | None = None
     ) -> None:
-        """Remember that one part was accepted. True whoever holds the lease, so it is not asked for."""
+        """Record that one part was accepted. It holds for any owner, so the lease is not checked."""
         async with self._database.write() as connection:
             await connection.execute(
                 self._database.upsert(delivery_parts).values(
@@ -150,9 +150,9 @@ class DeliveryQueue:
 
     @runs_to_completion
     async def record(self, delivery_id: str, *, owner: str, result: AttemptResult) -> bool:
-        """Write what came of an attempt and end the lease; False where the lease was no longer ours.
+        """Write the result of an attempt and end the lease; False if ``owner`` no longer holds it.
 
-        What the fallback is told of it is written with it, so that nothing is lost in between.
+        The delivery to the fallback is written with it, so that nothing is lost in between.
         """
         finished = result.state is not DeliveryState.PENDING
         values: dict[str, Any] = {
@@ -163,7 +163,7 @@ class DeliveryQueue:
             "attempts": deliveries.c.attempts + int(result.counts_as_attempt),
             "finished_at": self._database.clock() if finished else None,
         }
-        # What is not given now stays: a sent delivery still shows why it took three attempts.
+        # A value that is not given stays: a sent delivery still shows why it took three attempts.
         given = {"due_at": result.due_at, "last_error": result.error, "receipt": result.receipt}
         values.update({name: value for name, value in given.items() if value is not None})
         async with self._database.write() as connection:
@@ -177,18 +177,18 @@ class DeliveryQueue:
             if row is None:
                 return False
             if not finished:
-                # Progress must not be tried again, nor hold newer news back until then.
+                # Progress behind which a newer event waits must not be tried again, nor delay that event.
                 await supersede(connection, [row.sink], [row.ordering_key], now=self._database.clock())
             if result.fallback:
-                tell = send_to_fallback if result.state is DeliveryState.DEAD else send_end_to_fallback
-                await tell(self._database, connection, delivery_id, result.fallback)
+                write = send_to_fallback if result.state is DeliveryState.DEAD else send_end_to_fallback
+                await write(self._database, connection, delivery_id, result.fallback)
             reached(Boundary.DELIVERY_WRITTEN)
         reached(Boundary.DELIVERY_RECORDED)
         return True
 
     @runs_to_completion
     async def renew_deadlines(self, sink: str) -> None:
-        """Give what is pending for the sink its whole time again, where half of it is over."""
+        """Give each pending delivery of the sink its whole time again, if half of it is over."""
         now = self._database.clock()
         async with self._database.write() as connection:
             await connection.execute(
@@ -200,17 +200,17 @@ class DeliveryQueue:
 
     @runs_to_completion
     async def next_due(self, sink: str) -> float | None:
-        """When the sink's next delivery can be claimed (a past time: now); None with nothing pending.
+        """Return when the sink's next delivery can be claimed (a past time: now); None if none is pending.
 
-        What waits for another delivery is looked at again every second, as nobody knows when that ends.
+        A delivery that waits for another is checked every second, because the end of the other is unknown.
         """
         now = self._database.clock()
         async with self._database.read() as connection:
             ahead = now - await self._database.lease_clock(connection)
             free_at = func.coalesce(deliveries.c.leased_until + ahead, deliveries.c.due_at)
             ours = (pending(), deliveries.c.sink == sink, _is_head())
-            # Nothing can be claimed before its own due time. So the first one that waits for that alone
-            # leaves only those that are due before it to look at, not the whole queue.
+            # Nothing can be claimed before its own due time. So after the first one that waits for its due
+            # time alone, only those that are due before it are read, not the whole queue.
             first: float | None = await connection.scalar(
                 select(deliveries.c.due_at)
                 .where(*ours, deliveries.c.leased_until.is_(None), ~_waits())
@@ -230,7 +230,7 @@ class DeliveryQueue:
 
     @runs_to_completion
     async def next_deadline(self, sink: str) -> float | None:
-        """The earliest deadline among what is pending for the sink; None with nothing pending."""
+        """Return the earliest deadline of the sink's pending deliveries; None if none is pending."""
         async with self._database.read() as connection:
             earliest: float | None = await connection.scalar(
                 select(func.min(deliveries.c.deadline_at)).where(pending(), deliveries.c.sink == sink)
@@ -239,7 +239,7 @@ class DeliveryQueue:
 
 
 def _is_head() -> ColumnElement[bool]:
-    """Whether nothing unfinished of the same sink and ordering key was committed earlier."""
+    """Return True if nothing unfinished of the same sink and ordering key was committed earlier."""
     return ~exists().where(
         pending(_earlier),
         _earlier.c.sink == deliveries.c.sink,
@@ -249,7 +249,7 @@ def _is_head() -> ColumnElement[bool]:
 
 
 def _waits() -> ColumnElement[bool]:
-    """Whether it waits for an unfinished delivery. One that was forgotten is finished."""
+    """Return True if it waits for an unfinished delivery. One that was deleted is finished."""
     return exists().where(
         delivery_waits.c.delivery_id == deliveries.c.id,
         _awaited.c.id == delivery_waits.c.waits_for,
@@ -262,7 +262,7 @@ def _later(one: ColumnElement[float], other: ColumnElement[float] | float) -> Co
 
 
 async def load_parts(connection: AsyncConnection, delivery_ids: Collection[str]) -> dict[str, dict[str, str]]:
-    """Accepted parts with their receipts, by delivery id."""
+    """Return the accepted parts with their receipts, by delivery id."""
     found: dict[str, dict[str, str]] = {}
     for chunk in in_chunks(delivery_ids):
         rows = await connection.execute(select(delivery_parts).where(delivery_parts.c.delivery_id.in_(chunk)))
@@ -274,7 +274,7 @@ async def load_parts(connection: AsyncConnection, delivery_ids: Collection[str])
 async def _load_documents(
     connection: AsyncConnection, event_ids: Collection[str]
 ) -> tuple[dict[str, documents.Event], dict[str, About]]:
-    """Each event, and what it is about: controller and uid of its job (or "" and a sink's)."""
+    """Return each event, and what it is about: controller and uid of its job (or "" and a sink's)."""
     found: dict[str, documents.Event] = {}
     about: dict[str, About] = {}
     for chunk in in_chunks(event_ids):

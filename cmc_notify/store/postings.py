@@ -1,4 +1,4 @@
-"""What stands at receivers: read with each claim, written with the part of a message that made it."""
+"""Messages and tickets at receivers: read with each claim, written with the part that made them."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -15,11 +15,11 @@ from cmc_notify.store.tables import acknowledgements, deliveries, events, postin
 
 _NOTES = msgspec.json.Decoder(dict[str, str])
 About = tuple[str, str]
-"""Controller and uid of what an event is about, as its row has them."""
+"""Controller and uid of what an event is about, as in its row."""
 
 
 class ClaimContext(msgspec.Struct, frozen=True):
-    """What was found for one claim."""
+    """A claim's posting, tickets, acknowledgement and silence."""
 
     posting: Posting | None = None
     tickets: tuple[Ticket, ...] = ()
@@ -30,8 +30,9 @@ class ClaimContext(msgspec.Struct, frozen=True):
 async def load_claim_context(
     connection: AsyncConnection, claimed: Sequence[RowMapping], about: Mapping[str, About], *, now: float
 ) -> dict[str, ClaimContext]:
-    """By the id of each claimed delivery, what stands at its sink, and what else stands for its event:
-    ``about`` says by event what that is about, where it is about a job or a sink.
+    """Return, by delivery id, the posting at its sink and everything else known about its event.
+
+    ``about`` gives by event id what the event is about, if that is a job or a sink.
     """
     subjects = {row["subject"] for row in claimed}
     own = await _load_own(connection, {row["sink"] for row in claimed}, subjects)
@@ -56,8 +57,9 @@ async def load_claim_context(
 async def write_posting(
     database: Database, connection: AsyncConnection, delivery_id: str, posting: Posting
 ) -> None:
-    """What stands now at the delivery's sink for its subject: a job's stays that job's, whichever job's
-    success it was changed for.
+    """Write the posting of the delivery's subject at its sink.
+
+    A posting about a job keeps that job, also if another job's success changed it.
     """
     row = (
         await connection.execute(
@@ -66,7 +68,7 @@ async def write_posting(
             .where(deliveries.c.id == delivery_id)
         )
     ).one_or_none()
-    if row is None:  # forgotten meanwhile
+    if row is None:  # deleted meanwhile
         return
     controller, job_uid = parse_job_subject(row.subject) or (row.controller, row.job_uid)
     await connection.execute(
@@ -86,7 +88,7 @@ async def write_posting(
 
 
 def posting_of(row: RowMapping) -> Posting:
-    """A row of the table ``postings`` as the domain knows it."""
+    """Return a row of the table ``postings`` as a domain object."""
     return Posting(
         reference=row["reference"],
         label=row["label"],
@@ -97,7 +99,7 @@ def posting_of(row: RowMapping) -> Posting:
 
 
 def ticket_of(row: RowMapping) -> Ticket:
-    """A row of ``postings`` that has a label."""
+    """Return the ticket of a row of ``postings`` that has a label."""
     return Ticket(row["sink"], row["subject"], row["label"], row["url"], row["open"])
 
 
@@ -143,7 +145,7 @@ async def _load_acknowledged(
 
 
 async def _load_silenced(connection: AsyncConnection, now: float) -> dict[str, Silenced]:
-    """By subject, of the silences of one job that act at ``now``, the one that ends last."""
+    """Return, by subject, the silence of that one job which is active at ``now`` and ends last."""
     return {
         silence.subject: Silenced(silence.created_by, silence.ends_at, silence.until_job)
         for silence in await load_active(connection, None, now=now)

@@ -1,6 +1,6 @@
-"""Forgetting what is old, and ending what nobody serves any more.
+"""Retention: old rows are deleted, and deliveries for removed sinks are ended.
 
-In small transactions, so that polls and deliveries go on beside it.
+In small transactions, so that polls and deliveries can go on at the same time.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,8 +28,8 @@ from cmc_notify.store.tables import (
 
 _BATCH = 500
 UNSERVED_AFTER = 600.0
-"""Seconds that a due delivery must have been left lying before one of several replicas calls its sink
-removed: another that has just been given a new config, with a sink more, has yet to say that it serves it.
+"""Seconds that a delivery must have been due before one of several replicas treats its sink as removed:
+another replica with a newer config, and one more sink, may not have registered yet that it serves the sink.
 """
 _later = events.alias("later")
 
@@ -42,27 +42,23 @@ class Retention:
 
     @runs_to_completion
     async def forget(self, *, before: float) -> int:
-        """Delete what finished, closed, ended or fell out of the full lists before ``before``. Returns rows
-        deleted.
+        """Delete what finished, closed, ended or left the full lists before ``before``. Returns rows deleted.
 
-        Kept: pending deliveries and their events, the events that opened what is still open with their
-        deliveries, the news that a sink fails until its recovery is told, open tickets, and each job that the
-        controller still lists or that an open failure or a kept event speaks of, with what stands for it at
-        receivers: were it new when it comes back, its revisions would begin again, and what is told of them
-        already could never be committed.
+        Kept are: pending deliveries and their events; the events that opened open failures, with their
+        deliveries; ``sink.failing`` events until the recovery is announced; open tickets; and each job that
+        the controller still lists or that an open failure or a kept event refers to, with its postings. If
+        such a job were new when it comes back, its revisions would begin again, and events with revisions
+        that are announced already could never be committed.
         """
-        finished = (deliveries.c.finished_at < before) & ~_opened_open_failure(deliveries.c.event_id)
-        # An event goes once nothing refers to it, so deliveries go first.
+        finished = (deliveries.c.finished_at < before) & ~_opened_failure(deliveries.c.event_id)
+        # An event is deleted once nothing refers to it, so deliveries are deleted first.
         undelivered = ~exists().where(deliveries.c.event_id == events.c.id)
-        told = (
-            (events.c.created_at < before)
-            & undelivered
-            & ~_opened_open_failure(events.c.id)
-            & ~_is_unrecovered()
+        announced = (
+            (events.c.created_at < before) & undelivered & ~_opened_failure(events.c.id) & ~_is_unrecovered()
         )
         return (
             await self._delete(deliveries, finished)
-            + await self._delete(events, told)
+            + await self._delete(events, announced)
             + await self._delete(failures, failures.c.closed_at < before)
             + await self._delete(actions, actions.c.at < before)
             + await self._delete(jobs, (jobs.c.unlisted_at < before) & ~jobs.c.open & ~_is_referred_to())
@@ -73,14 +69,14 @@ class Retention:
 
     @runs_to_completion
     async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
-        """Make dead letters of what is pending for any sink but ``served``; returns how many, by sink."""
+        """Make dead letters of what is pending for all sinks except ``served``; returns how many, by sink."""
         async with self._database.read() as connection:
             found = set(await connection.scalars(select(deliveries.c.sink).where(pending()).distinct()))
         ended = {sink: await self._end(sink) for sink in sorted(found.difference(served))}
         return {sink: count for sink, count in ended.items() if count}
 
     async def _end(self, sink: str) -> int:
-        """Not what another replica is sending now; nor, where there can be others, what one may yet send."""
+        """Leave what another replica is sending now or, if there can be other replicas, may still send."""
         ended = 0
         while True:
             async with self._database.write() as connection:
@@ -102,7 +98,7 @@ class Retention:
                     .where(deliveries.c.seq.in_(batch), *unserved)
                     .values(
                         state=DeliveryState.DEAD.value,
-                        last_error=f"sink {sink} is not in the config any more",
+                        last_error=f"sink {sink} is no longer in the config",
                         finished_at=now,
                         unclear=or_(deliveries.c.unclear, deliveries.c.leased_until.is_not(None)),
                         leased_by=None,
@@ -125,12 +121,12 @@ class Retention:
                 return deleted
 
 
-def _opened_open_failure(event_id: ColumnElement[str]) -> ColumnElement[bool]:
+def _opened_failure(event_id: ColumnElement[str]) -> ColumnElement[bool]:
     return exists().where(failures.c.opened_event == event_id, failures.c.closed_at.is_(None))
 
 
 def _is_unrecovered() -> ColumnElement[bool]:
-    """Whether the event tells that a sink fails, and none tells yet that it has recovered."""
+    """Return True if the event says that a sink fails, and no later one says that it has recovered."""
     return (events.c.type == EventType.SINK_FAILING.value) & ~exists().where(
         _later.c.controller == events.c.controller,
         _later.c.job_uid == events.c.job_uid,
@@ -139,12 +135,12 @@ def _is_unrecovered() -> ColumnElement[bool]:
 
 
 def _has_posting() -> ColumnElement[bool]:
-    """Whether a message or a ticket stands that shows who has it."""
+    """Return True if there is a message or a ticket that shows the acknowledgement."""
     return exists().where(postings.c.subject == acknowledgements.c.subject)
 
 
 def _is_open_or_of_kept_job() -> ColumnElement[bool]:
-    """Whether it is an open ticket, or what comes next of its job still has to find it."""
+    """Return True if it is an open ticket, or if the next event of its job still has to find it."""
     its_job = exists().where(jobs.c.controller == postings.c.controller, jobs.c.uid == postings.c.job_uid)
     return (postings.c.label.is_not(None) & postings.c.open) | its_job
 

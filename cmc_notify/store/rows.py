@@ -1,4 +1,4 @@
-"""What the domain's objects are in columns, and back."""
+"""Conversion of the domain's objects to columns, and back."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,17 +15,17 @@ _SHOWN = msgspec.json.Decoder(tuple[int, ...])
 
 
 def dump(document: object) -> str:
-    """A document as JSON text."""
+    """Return a document as JSON text."""
     return msgspec.json.encode(document).decode()
 
 
 def pair_key(pair: Pair) -> str:
-    """A pair as one comparable text that can be indexed, however long its serial number is."""
+    """Return a pair as one comparable text that can be indexed, however long its serial number is."""
     return dump((None if pair.serial is None else indexable(pair.serial), pair.feature_id))
 
 
 def failure_row(failure: TrackedFailure) -> dict[str, object]:
-    """The columns of one failure."""
+    """Return the columns of one failure."""
     return {
         "id": failure.id,
         "controller": failure.controller,
@@ -40,7 +40,7 @@ def failure_row(failure: TrackedFailure) -> dict[str, object]:
 
 
 def job_row(controller: str, saved: SavedJob, discovered: int) -> dict[str, object]:
-    """The light columns of one job; its whole state goes into a table of its own."""
+    """Return the light columns of one job; its whole state goes into a separate table."""
     state, job = saved.state, saved.state.job
     return {
         "controller": controller,
@@ -57,7 +57,7 @@ def job_row(controller: str, saved: SavedJob, discovered: int) -> dict[str, obje
 
 
 def event_row(event: documents.Event, origin: tuple[str, int] | None, now: float) -> dict[str, object]:
-    """The columns of one event; ``origin`` is its job's uid and revision, None without a job."""
+    """Return the columns of one event; ``origin`` is its job's uid and revision, None without a job."""
     uid, revision = origin or (None, None)
     return {
         "id": event.id,
@@ -73,7 +73,7 @@ def event_row(event: documents.Event, origin: tuple[str, int] | None, now: float
 
 
 def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[str, object]:
-    """The columns of a new delivery; one without a sink is finished from the start: unrouted, or silenced.
+    """Return the columns of a new delivery; one without a sink is finished at once: unrouted or silenced.
 
     ``controller`` is its event's.
     """
@@ -102,7 +102,7 @@ def delivery_row(new: NewDelivery, controller: str | None, now: float) -> dict[s
 
 
 def wait_rows(new: Sequence[NewDelivery]) -> list[dict[str, object]]:
-    """What each of the deliveries waits for."""
+    """Return the rows that say which deliveries each of these waits for."""
     return [
         {"delivery_id": delivery.id, "waits_for": other}
         for delivery in new
@@ -111,12 +111,12 @@ def wait_rows(new: Sequence[NewDelivery]) -> list[dict[str, object]]:
 
 
 def shown_of(column: str | None) -> tuple[int, ...] | None:
-    """The indices that a delivery shows; None for all."""
+    """Return the indices that a delivery shows; None for all."""
     return None if column is None else _SHOWN.decode(column)
 
 
 def delivery_of(row: RowMapping, parts: Mapping[str, str]) -> Delivery:
-    """A row of the table ``deliveries`` as the domain knows it."""
+    """Return a row of the table ``deliveries`` as a domain object."""
     return Delivery(
         id=row["id"],
         key=row["key"],

@@ -1,7 +1,7 @@
-"""A store method that has begun comes to its end, whatever becomes of the task that called it.
+"""A decorator: a store method that has begun runs to its end, also if its caller is cancelled.
 
-Cancelling in the middle of a statement would abandon the database connection with its transaction open,
-and on SQLite with the only write lock, for as long as any cursor of it is referenced.
+Cancelling in the middle of a statement would leave the database connection with an open transaction,
+and on SQLite with the only write lock, as long as any cursor of it is referenced.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ S = TypeVar("S", bound=_OverDatabase)
 def runs_to_completion(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """A cancelled caller goes on at once, without knowing whether the method succeeds.
+    """Run the method in its own task; a cancelled caller goes on at once, without its result.
 
     ``Database.close`` waits for those that still run.
     """

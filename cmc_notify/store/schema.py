@@ -1,4 +1,4 @@
-"""The schema and its versions: whoever runs the bridge upgrades the store, everybody else only looks."""
+"""The schema and its versions: the bridge upgrades the store, everybody else only checks its version."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ _UPGRADE_LOCK = 0x636D636E  # any number that no other program on the same Postg
 
 
 async def upgrade(database: Database) -> None:
-    """Bring the schema to this version's in one transaction, however long that takes.
+    """Upgrade the schema to this version in one transaction, however long that takes.
 
-    Raises StoreError for a newer one.
+    Raises StoreError if it is newer.
     """
     if database.path is None and await _is_newest(database):
-        return  # an ordinary start: there, a server that hangs must be noticed
+        return  # an ordinary start has time limits, so that a server that hangs is noticed
     async with database.upgrade() as connection:
         if database.path is None:  # replicas that start together wait for the first
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
@@ -55,11 +55,11 @@ async def _is_newest(database: Database) -> bool:
         return await connection.run_sync(_current) == _scripts().get_current_head()
 
 
-def _upgrade(connection: Connection, place: str) -> None:
+def _upgrade(connection: Connection, label: str) -> None:
     scripts = _scripts()
     current = _current(connection)
     if current is not None:
-        _refuse_newer(current, scripts, place)
+        _refuse_newer(current, scripts, label)
     if current == scripts.get_current_head():
         return
     config = Config()
@@ -76,9 +76,9 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory(_MIGRATIONS)
 
 
-def _refuse_newer(current: str, scripts: ScriptDirectory, place: str) -> None:
+def _refuse_newer(current: str, scripts: ScriptDirectory, label: str) -> None:
     known = {script.revision for script in scripts.walk_revisions()}
     if current not in known:
         raise StoreError(
-            f"{place}: its schema {current} was written by a newer cmc-notify; install that version again"
+            f"{label}: its schema {current} was written by a newer cmc-notify; install that version again"
         )

@@ -1,4 +1,4 @@
-"""Silences: a document each; when one starts and ends is told by its columns, which ``expire`` changes."""
+"""Silences, a document each; the columns, which ``expire`` changes, say when a silence starts and ends."""
 
 from collections.abc import Collection, Sequence
 
@@ -25,7 +25,7 @@ class SilenceRecords:
 
     @runs_to_completion
     async def add(self, silence: Silence) -> None:
-        """Keep it."""
+        """Store a silence."""
         async with self._database.write() as connection:
             await connection.execute(
                 insert(silences).values(
@@ -38,19 +38,19 @@ class SilenceRecords:
 
     @runs_to_completion
     async def expire(self, silence_id: str, *, now: float) -> bool:
-        """End it at ``now``; False where there is no such silence, or it has ended already."""
+        """End it at ``now``; False if there is no such silence, or it has ended already."""
         async with self._database.write() as connection:
             return await end_silences(connection, [silence_id], now=now) == 1
 
     @runs_to_completion
     async def list_silences(self, *, now: float, expired: bool = False) -> Sequence[Silence]:
-        """Those that act now or will, the earliest to end first; with ``expired`` also those that ended."""
+        """Return active and future silences, the earliest to end first; with ``expired`` also ended ones."""
         async with self._database.read() as connection:
             return await _load(connection, *([] if expired else [silences.c.ends_at > now]))
 
     @runs_to_completion
     async def active(self, *, now: float, controller: str | None = None) -> Sequence[Silence]:
-        """Those that act now, and could concern the controller."""
+        """Return the silences that are active now and could match the controller."""
         async with self._database.read() as connection:
             return await load_active(connection, controller, now=now)
 
@@ -58,7 +58,7 @@ class SilenceRecords:
 async def load_active(
     connection: AsyncConnection, controller: str | None, *, now: float
 ) -> Sequence[Silence]:
-    """Those that act at ``now`` and could concern the controller; None for any."""
+    """Return the silences that are active at ``now`` and could match the controller; None for any."""
     found = await _load(connection, silences.c.starts_at <= now, silences.c.ends_at > now)
     return [
         silence
@@ -68,7 +68,7 @@ async def load_active(
 
 
 async def end_silences(connection: AsyncConnection, ids: Collection[str], *, now: float) -> int:
-    """End them at ``now``, those that have not ended; returns how many."""
+    """End those that have not ended at ``now``; returns how many."""
     ended = 0
     for chunk in in_chunks(ids):
         result = await connection.execute(

@@ -1,4 +1,4 @@
-"""What is told of the sinks themselves: each turn once, whichever replica sees it, restarts included."""
+"""Events about the sinks themselves: each change once, whichever replica sees it, also after a restart."""
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +14,7 @@ from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.tables import deliveries, events
 
 _NO_CONTROLLER = ""
-"""In place of null, which equals nothing and so would let the unique constraint pass every repeat."""
+"""Stored instead of null, which equals nothing: the unique constraint would let every repeat pass."""
 
 
 class SinkEvents:
@@ -25,7 +25,7 @@ class SinkEvents:
 
     @runs_to_completion
     async def last_condition(self, sink: str) -> SinkCondition:
-        """What was last told of the sink; revision 0 where nothing was."""
+        """Return the condition that was last announced for the sink; revision 0 if none was."""
         async with self._database.read() as connection:
             newest = await connection.execute(
                 select(events.c.revision, events.c.document)
@@ -39,19 +39,19 @@ class SinkEvents:
         return SinkCondition(row.revision, documents.decode(row.document).since)
 
     @runs_to_completion
-    async def commit(self, news: SinkEvent) -> bool:
-        """Write event and deliveries; False, and nothing is written, where something else was told last."""
+    async def commit(self, new: SinkEvent) -> bool:
+        """Write event and deliveries; False if another event came first; then nothing is written."""
         try:
             async with self._database.write() as connection:
-                await self._write(connection, news)
+                await self._write(connection, new)
                 reached(Boundary.SINK_EVENT_WRITTEN)
         except StaleSnapshot:
             return False
         reached(Boundary.SINK_EVENT_COMMITTED)
         return True
 
-    async def _write(self, connection: AsyncConnection, news: SinkEvent) -> None:
-        uid, revision = _uid(news.sink), news.condition.revision
+    async def _write(self, connection: AsyncConnection, new: SinkEvent) -> None:
+        uid, revision = _uid(new.sink), new.condition.revision
         newest = await connection.scalar(
             select(func.max(events.c.revision)).where(
                 events.c.controller == _NO_CONTROLLER, events.c.job_uid == uid
@@ -60,13 +60,13 @@ class SinkEvents:
         if (newest or 0) != revision - 1:
             raise StaleSnapshot(f"{uid}: revision {newest} is the newest")
         now = self._database.clock()
-        row = event_row(news.event, (uid, revision), now) | {"controller": _NO_CONTROLLER}
+        row = event_row(new.event, (uid, revision), now) | {"controller": _NO_CONTROLLER}
         try:
             await connection.execute(insert(events), [row])
-        except IntegrityError as error:  # another replica's transaction ended between the look and this
-            raise StaleSnapshot(f"{uid}: told by another replica") from error
+        except IntegrityError as error:  # another replica's transaction ended in between
+            raise StaleSnapshot(f"{uid}: another replica announced it") from error
         await connection.execute(
-            insert(deliveries), [delivery_row(new, None, now) for new in news.deliveries]
+            insert(deliveries), [delivery_row(delivery, None, now) for delivery in new.deliveries]
         )
 
 

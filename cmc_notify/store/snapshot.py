@@ -1,7 +1,7 @@
 """The poller's side: a controller as last committed, and the one transaction that commits the next poll.
 
-A commit is whole or absent, and only one can follow a given version: whoever read an older snapshot
-gets StaleSnapshot and has written nothing.
+A commit is whole or absent, and only one can follow a given version: a poll that read an older
+snapshot gets StaleSnapshot and writes nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,11 +19,11 @@ from cmc_notify.core.ticketing import FAILURE_PREFIX, job_subject
 from cmc_notify.errors import StaleSnapshot
 from cmc_notify.ports import ControllerMeta, KnownJob, PollCommit, Snapshot
 from cmc_notify.store.engine import Database, in_chunks
-from cmc_notify.store.leadership import require
+from cmc_notify.store.leadership import require_leadership
 from cmc_notify.store.rows import delivery_row, dump, event_row, failure_row, job_row, pair_key, wait_rows
 from cmc_notify.store.run_to_completion import runs_to_completion
 from cmc_notify.store.silences import end_silences, load_active
-from cmc_notify.store.supersede import hold, supersede
+from cmc_notify.store.supersede import lock_progress, supersede
 from cmc_notify.store.tables import (
     acknowledgements,
     controllers,
@@ -49,7 +49,7 @@ class PollRecords:
 
     @runs_to_completion
     async def load_snapshot(self, controller: str) -> Snapshot:
-        """The last commit; version 0 and empty for a controller never seen."""
+        """Return the last commit; version 0 and empty for a controller never seen."""
         async with self._database.read() as connection:
             # The version first: jobs of a later commit would only make this snapshot stale, never wrong.
             head = (
@@ -67,7 +67,7 @@ class PollRecords:
 
     @runs_to_completion
     async def load_states(self, controller: str, uids: Collection[str]) -> dict[str, JobState]:
-        """Whole states by uid; unknown uids are left out."""
+        """Return whole states by uid; unknown uids are left out."""
         found: dict[str, JobState] = {}
         async with self._database.read() as connection:
             for chunk in in_chunks(uids):
@@ -81,7 +81,7 @@ class PollRecords:
 
     @runs_to_completion
     async def states_after(self, controller: str, order: tuple[int, int]) -> Sequence[JobState]:
-        """States of pushed jobs that spoke last after ``order``, in that order."""
+        """Return the states of pushed jobs whose ``job.order`` is greater than ``order``, in that order."""
         async with self._database.read() as connection:
             rows = await connection.scalars(
                 select(job_states.c.state)
@@ -97,7 +97,7 @@ class PollRecords:
 
     @runs_to_completion
     async def load_failures(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
-        """All open failures of the controller, and of each of ``pairs`` the newest closed one."""
+        """Return all open failures of the controller, and of each of ``pairs`` the newest closed one."""
         ours = failures.c.controller == controller
         closed: dict[str, str] = {}
         async with self._database.read() as connection:
@@ -118,7 +118,7 @@ class PollRecords:
 
     @runs_to_completion
     async def load_silences(self, controller: str, *, now: float) -> Sequence[Silence]:
-        """The silences that act now and could concern the controller."""
+        """Return the silences that are active now and could match the controller."""
         async with self._database.read() as connection:
             return await load_active(connection, controller, now=now)
 
@@ -127,9 +127,9 @@ class PollRecords:
         """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
         async with self._database.write() as connection:
             version = await self._advance(connection, commit)
-            # Asked once the row is ours: while we waited for it, another may have taken over.
+            # Checked once the row is locked: while we waited for it, another replica may have taken over.
             if commit.fence:
-                await require(connection, commit.fence)
+                await require_leadership(connection, commit.fence)
             await self._write_jobs(connection, commit)
             await self._write_events(connection, commit)
             await self._end_acknowledgements(connection, commit)
@@ -143,7 +143,7 @@ class PollRecords:
         return version
 
     async def _advance(self, connection: AsyncConnection, commit: PollCommit) -> int:
-        """First of all: the row also keeps any other commit of this controller waiting until ours ends."""
+        """Raise the version first: the locked row makes other commits of this controller wait."""
         version = commit.expected_version + 1
         row = {"version": version, "meta": dump(commit.meta)}
         if commit.expected_version == 0:
@@ -193,10 +193,10 @@ class PollRecords:
         try:
             await connection.execute(insert(events), rows)
         except IntegrityError as error:
-            raise StaleSnapshot(f"{commit.controller}: a change was already told; poll again") from error
+            raise StaleSnapshot(f"{commit.controller}: a change was already announced; poll again") from error
 
     async def _end_acknowledgements(self, connection: AsyncConnection, commit: PollCommit) -> None:
-        """Who took a job upon them did so for the run that was: what a new run fails is nobody's yet."""
+        """Delete acknowledgements of reopened jobs: they were not for the failures of the new run."""
         reopened = [
             job_subject(commit.controller, commit.event_uids[event.id][0])
             for event in commit.events
@@ -216,10 +216,10 @@ class PollRecords:
             await connection.execute(insert(delivery_waits), waits)
         routed = [new for new in commit.deliveries if new.sink]
         sinks = {new.sink for new in routed}
-        # A poll may tell of ten thousand tickets, and none of an failure's is told of a job's progress.
+        # A poll may write to ten thousand tickets, and a failure's own ticket never gets a job's progress.
         keys = {new.ordering_key for new in routed if not new.ordering_key.startswith(FAILURE_PREFIX)}
         if self._database.path is None:  # a SQLite store has one writer at a time
-            await hold(connection, sinks, keys)
+            await lock_progress(connection, sinks, keys)
         await supersede(connection, sinks, keys, now=now)
 
     async def _write_failures(self, connection: AsyncConnection, changed: Sequence[TrackedFailure]) -> None:
@@ -231,7 +231,7 @@ class PollRecords:
     async def _mark_listed(
         self, connection: AsyncConnection, controller: str, listed: frozenset[str]
     ) -> None:
-        """Write only those whose standing changed: a full list that shows the same jobs writes nothing."""
+        """Write only the jobs that appeared or disappeared; a full list of the same jobs writes nothing."""
         ours = jobs.c.controller == controller
         rows = (await connection.execute(select(jobs.c.uid, jobs.c.unlisted_at).where(ours))).all()
         now = self._database.clock()

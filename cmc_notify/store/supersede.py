@@ -1,7 +1,7 @@
-"""What a newer state makes pointless is not told: progress of a job that newer news is waiting behind.
+"""Supersede pending ``job.progress`` of a job when a newer event is queued behind it.
 
 Only ``job.progress`` is ever left out, and only behind a pending delivery of the same sink and ordering key:
-the reader gets what is newest, and every change that is not merely interim.
+the reader gets the newest state, and every change except interim progress.
 """
 
 from collections.abc import Collection
@@ -25,10 +25,10 @@ async def supersede(
     now: float,
     lease_now: float | None = None,
 ) -> frozenset[str]:
-    """End the pointless ones among these sinks' deliveries of these keys; returns their ids.
+    """End outdated progress among these sinks' deliveries of these keys; returns the ids.
 
-    What is being sent is left alone; with ``lease_now``, leases that ended by then count as none. It costs
-    a look at what is pending under these keys, however much else is.
+    Deliveries that are being sent stay; with ``lease_now``, leases that ended by then do not count.
+    Reads only what is pending under these keys, however much else is.
     """
     gone: set[str] = set()
     free: ColumnElement[bool] = deliveries.c.leased_until.is_(None)
@@ -46,11 +46,13 @@ async def supersede(
     return frozenset(gone)
 
 
-async def hold(connection: AsyncConnection, sinks: Collection[str], ordering_keys: Collection[str]) -> None:
-    """Until our transaction ends, nobody else writes down what came of progress under these keys.
+async def lock_progress(
+    connection: AsyncConnection, sinks: Collection[str], ordering_keys: Collection[str]
+) -> None:
+    """Keep others from recording results of progress under these keys until this transaction ends.
 
-    On PostgreSQL, an attempt that ends while newer news is being committed would else see none of it, and
-    be seen by none: the news would stand behind the progress until that is due again.
+    On PostgreSQL, an attempt that ends while a newer event is being committed would otherwise not see that
+    event, nor be seen by it: the event would wait behind the progress until that is due again.
     """
     for chunk in in_chunks(ordering_keys):
         await connection.execute(

@@ -1,4 +1,4 @@
-"""The tables, the same on SQLite and PostgreSQL: what is asked for is a column, the rest is JSON text.
+"""The tables, the same on SQLite and PostgreSQL: what a query needs is a column, the rest is JSON text.
 
 Times are Unix seconds. The migrations build exactly these tables; a test compares the two.
 """
@@ -27,13 +27,13 @@ from sqlalchemy import (
 
 
 class SafeText(TypeDecorator[str]):
-    """Text from outside (a receiver's answer, a name): what databases refuse is shown, not refused."""
+    """Text from outside (a receiver's response, a name), with characters that databases refuse replaced."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """NUL becomes U+2400, a lone surrogate U+FFFD; everything else stays."""
+        """Replace NUL by U+2400 and a lone surrogate by U+FFFD; everything else stays."""
         del dialect
         if value is None or (value.isascii() and "\0" not in value):
             return value
@@ -70,12 +70,12 @@ jobs = Table(
     Column("discovered", BigInteger, nullable=False),
     Column("order_time", BigInteger, nullable=False),
     Column("pushed", Boolean, nullable=False),
-    # Since when a full list no longer shows the job; null while it does.
+    # The time since which no full list has the job; null while one has it.
     Column("unlisted_at", Double),
     Index("jobs_by_order", "controller", "order_time", "id"),
 )
 
-# Apart from ``jobs``, so that a snapshot is read without leafing through every job's rows.
+# Separate from ``jobs``, so that a snapshot is read without every job's rows.
 job_states = Table(
     "job_states",
     metadata,
@@ -97,7 +97,7 @@ events = Table(
     Column("time", SafeText, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("document", Text, nullable=False),
-    # Two pollers can't tell one transition twice. Rows without a job never collide: null equals nothing.
+    # Two pollers can't announce one change twice. Rows without a job never collide: null equals nothing.
     UniqueConstraint("controller", "job_uid", "revision", "type", name="events_once"),
     Index("events_by_controller", "controller", "id"),
     Index("events_by_job", "job_id", "id"),
@@ -122,7 +122,7 @@ deliveries = Table(
     Column("created_at", Double, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("deadline_at", Double, nullable=False),
-    # Seconds from commit to deadline: what a retry by hand is given afresh.
+    # Seconds from commit to deadline: a manual retry gets them again.
     Column("patience", Double, nullable=False),
     Column("leased_by", SafeText),
     Column("leased_until", Double),
@@ -130,11 +130,11 @@ deliveries = Table(
     Column("last_error", SafeText),
     Column("receipt", SafeText),
     Column("finished_at", Double),
-    # The event's: so that the newest of one controller are found without a look at all the others'.
+    # The event's controller, to find the newest deliveries of one without reading those of all.
     Column("controller", SafeText),
     Column("purpose", SafeText, nullable=False, server_default="notify"),
     UniqueConstraint("event_id", "sink", "subject", name="deliveries_once"),
-    # A million finished rows cost a claim nothing: it walks these two, which hold the pending ones alone.
+    # Finished rows cost a claim nothing: it reads these two indexes, which hold only pending ones.
     Index("deliveries_pending", "sink", "seq", sqlite_where=_pending, postgresql_where=_pending),
     Index(
         "deliveries_heads", "sink", "ordering_key", "seq", sqlite_where=_pending, postgresql_where=_pending
@@ -149,9 +149,9 @@ deliveries = Table(
 
 
 def pending(of: FromClause = deliveries) -> ColumnElement[bool]:
-    """Whether a delivery is unfinished.
+    """Return True (in SQL) if a delivery is unfinished.
 
-    The word is spelled out, not bound: with a parameter in its place no partial index would be used.
+    The value is a literal: with a bound parameter no partial index would be used.
     """
     return of.c.state == literal_column("'pending'")
 
@@ -160,7 +160,7 @@ delivery_waits = Table(
     "delivery_waits",
     metadata,
     Column("delivery_id", SafeText, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
-    # No foreign key: what is gone is finished.
+    # No foreign key: a deleted delivery counts as finished.
     Column("waits_for", SafeText, primary_key=True),
 )
 
@@ -211,7 +211,7 @@ leaders = Table(
     "leaders",
     metadata,
     Column("name", SafeText, primary_key=True),
-    # Null once given up. The row stays for good: its token must never be used again.
+    # Null once released. The row is never deleted: its token must never be used again.
     Column("owner", SafeText),
     Column("token", BigInteger, nullable=False),
     Column("leads_until", Double, nullable=False),
@@ -221,23 +221,23 @@ replicas = Table(
     "replicas",
     metadata,
     Column("owner", SafeText, primary_key=True),
-    # JSON list of what it would lead.
+    # JSON list of the names that it is ready to lead.
     Column("names", Text, nullable=False),
     Column("attends_until", Double, nullable=False),
 )
 
-# What stands at a receiver for one subject: a message that is updated in place, a ticket.
+# What is at a receiver for one subject: a message that is updated in place, or a ticket.
 postings = Table(
     "postings",
     metadata,
     Column("sink", SafeText, primary_key=True),
     Column("subject", SafeText, primary_key=True),
-    # Its job, so that other messages about the job can show it; of what is about no job, the event's that it
-    # was last changed for.
+    # Its job, so that other messages about the job can show it; if it is not about a job, that of the event
+    # which changed it last.
     Column("controller", SafeText),
     Column("job_uid", SafeText),
     Column("reference", SafeText, nullable=False),
-    # Null for what people have no name for, and so are not shown.
+    # Null if people have no name for it; then it is not shown to them.
     Column("label", SafeText),
     Column("url", SafeText),
     Column("open", Boolean, nullable=False),
@@ -266,7 +266,7 @@ silences = Table(
     Index("silences_by_end", "ends_at"),
 )
 
-# What people did by way of chat, or were refused.
+# What people did or tried to do from chat.
 actions = Table(
     "actions",
     metadata,

@@ -1,4 +1,4 @@
-"""Tickets and acknowledgements as people ask for them."""
+"""Queries for tickets and acknowledgements."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from cmc_notify.store.tables import acknowledgements, events, jobs, postings
 
 
 async def find_tickets(connection: AsyncConnection, wanted: TicketFilter) -> Sequence[TicketRow]:
-    """The last changed first."""
+    """Return the tickets, the last changed first."""
     query = _tickets(wanted)
     if wanted.subjects is None:
         rows = list((await connection.execute(query.limit(wanted.limit))).mappings())
@@ -31,7 +31,7 @@ async def find_tickets(connection: AsyncConnection, wanted: TicketFilter) -> Seq
 async def find_acknowledgements(
     connection: AsyncConnection, subjects: Collection[str]
 ) -> Mapping[str, Acknowledgement]:
-    """By subject."""
+    """Return the acknowledgements by subject."""
     found: dict[str, Acknowledgement] = {}
     for chunk in in_chunks(subjects):
         rows = await connection.execute(select(acknowledgements).where(acknowledgements.c.subject.in_(chunk)))

@@ -165,7 +165,7 @@ async def test_failures_are_few_lines(file: str, tmp_path: Path, in_thread: Any)
         await polled(store, at=time.time(), failures=60)
         lines = (await in_thread("failures", "--config", file)).out.splitlines()
         assert len(lines) == 52
-        assert lines[-1] == "… and 10 more; --limit shows more"
+        assert lines[-1] == "… and 10 more; use --limit to show them"
         assert lines[1].startswith("emea/V2AB00000/3 ")
         assert lines[1].endswith("x…")
         assert max(map(len, lines)) < 220
@@ -178,15 +178,15 @@ async def test_failures_are_few_lines(file: str, tmp_path: Path, in_thread: Any)
 def test_asking_keeps_no_bridge_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bridge that starts in the very instant in which somebody asks gets the store all the same."""
     database = tmp_path / "store.db"
-    assert not lock.held(database)
+    assert not lock.is_locked(database)
     lock.FileLock(database).release()
     asker = os.open(lock.lock_file(database), os.O_RDONLY)
     fcntl.flock(asker, fcntl.LOCK_SH)
     monkeypatch.setattr("cmc_notify.store.lock.time.sleep", lambda _seconds: os.close(asker))
     bridge = lock.FileLock(database)
-    assert lock.held(database)
+    assert lock.is_locked(database)
     bridge.release()
-    assert not lock.held(database)
+    assert not lock.is_locked(database)
 
 
 async def test_a_retry_says_what_it_waits_for(file: str, tmp_path: Path, in_thread: Any) -> None:

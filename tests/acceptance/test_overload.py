@@ -164,7 +164,7 @@ async def test_what_waits_for_a_removed_sink_is_a_dead_letter_until_the_sink_is_
             assert (told["sink"], told["dead"]) == ("gone", 6)
             rows = await listed(process, "--state", "dead")
             assert [(row["sink"], row["last_error"]) for row in rows] == [
-                ("gone", "sink gone is not in the config any more")
+                ("gone", "sink gone is no longer in the config")
             ] * 6
             gone.otherwise = ScriptedResponse()
             process.configure(both)

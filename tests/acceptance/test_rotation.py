@@ -178,7 +178,7 @@ async def test_a_rotated_password_of_the_database(mount: Path, postgresql_server
             await sql(
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{plain.database}';"
             )
-            await process.wait(lambda log: "see the user and password in store.url" in str(log))
+            await process.wait(lambda log: "check the user and password in store.url" in str(log))
             write_url("hunter2")
             await process.wait(lambda log: bool(named(log, "bridge.reloaded")))
             fail_a_job(sim)

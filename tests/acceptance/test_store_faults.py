@@ -319,7 +319,7 @@ async def test_a_server_that_comes_up_after_the_bridge(
     settings = config(sim, receiver, await server.new_database())
     await asyncio.to_thread(server.stop)
     try:
-        async with waiting(tmp_path, settings, "see that the database runs") as process:
+        async with waiting(tmp_path, settings, "check that the database runs") as process:
             await asyncio.to_thread(server.start)
             await process.wait(lambda log: bool(named(log, "bridge.started")))
             await told(receiver, 2)
@@ -339,7 +339,7 @@ async def test_a_server_that_goes_away_for_a_while(
             await asyncio.to_thread(server.stop)
             try:
                 fail_jobs(sim, 2)
-                async with in_trouble(process, "see that the database runs|shutting down|terminat"):
+                async with in_trouble(process, "check that the database runs|shutting down|terminat"):
                     pass
             finally:
                 await asyncio.to_thread(server.start)
@@ -365,7 +365,7 @@ async def test_a_server_that_takes_no_writes_for_a_while(
             server.run, f"ALTER DATABASE {name} SET default_transaction_read_only = on; {cut}"
         )
         fail_jobs(sim, 2)
-        async with in_trouble(process, "takes no writes; point store.url at the primary"):
+        async with in_trouble(process, "accepts no writes; point store.url at the primary"):
             pass
         await asyncio.to_thread(
             server.run, f"ALTER DATABASE {name} RESET default_transaction_read_only; {cut}"

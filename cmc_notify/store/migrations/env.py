@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps, on the connection and in the transaction that the store hands over."""
+"""Alembic's entry point: runs the steps on the connection, and in the transaction, of the store."""
 
 from alembic import context
 

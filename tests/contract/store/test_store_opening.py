@@ -216,14 +216,14 @@ async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("nonsense", "store.url is no URL"),
+        ("nonsense", "store.url is not a valid URL"),
         ("sqlite://", "must name a file"),
         ("sqlite:///:memory:", "must name a file"),
-        ("mysql://u:hunter2@h/db", "'mysql' is no known store"),
+        ("mysql://u:hunter2@h/db", "'mysql' is not a known kind of store"),
         ("postgresql://u:hunter2@127.0.0.1:1/db", "store postgresql://u@127.0.0.1:1/db"),
         ("postgresql://u@127.0.0.1:1/db?password=hunter2", "store postgresql://u@127.0.0.1:1/db"),
         ("postgresql://u:hunter2@127.0.0.1:1/db?colour=red", "colour"),
-        ("postgresql://u:hunter2@127.0.0.1:port/db", "store.url is no URL"),
+        ("postgresql://u:hunter2@127.0.0.1:port/db", "store.url is not a valid URL"),
         ("postgresql://u:hunter2@127.0.0.1/db?port=hunter2", "options can't be used"),
     ],
 )
@@ -239,7 +239,7 @@ async def test_a_wrong_password_is_no_crash(postgresql_server: PostgresServer) -
     """What PostgreSQL says while connecting is translated too."""
     refused = await refusal(postgresql_server.url.replace("/postgres?", "/nowhere?"))
     assert isinstance(refused, StoreUnavailable)
-    assert 'database "nowhere" does not exist; see the names in store.url' in str(refused)
+    assert 'database "nowhere" does not exist; check the names in store.url' in str(refused)
 
 
 async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> Non
     for exclusive in (True, True, False):
         refused = await refusal(f"sqlite:///{path}", exclusive=exclusive)
         assert isinstance(refused, StoreUnavailable)
-        assert "it is no store" in str(refused)
+        assert "it is not a store" in str(refused)
     assert path.read_bytes() == content
 
 

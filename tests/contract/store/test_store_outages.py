@@ -75,7 +75,7 @@ async def test_a_server_that_stops_and_starts(
         for work in (store.ledger.ping(), store.poll.commit_poll(make_commit(1)), store.ledger.depths()):
             message = await refused(work)
             assert message.startswith("store postgresql://postgres")
-            assert "see that the database runs" in message
+            assert "check that the database runs" in message
     finally:
         await asyncio.to_thread(postgresql_server.start)
     await all_good(store)
@@ -91,7 +91,7 @@ async def test_a_server_away_at_the_start(
         message = await refused(open_store(store_url, clock=lambda: hands.now, exclusive=True))
     finally:
         await asyncio.to_thread(postgresql_server.start)
-    assert "see that the database runs" in message
+    assert "check that the database runs" in message
     store = await open_store(store_url, clock=lambda: hands.now, exclusive=True)
     await store.ledger.ping()
     await store.close()
@@ -116,7 +116,7 @@ async def test_a_connection_cut_in_a_transaction(
 
     with monkeypatch.context() as patch:
         patch.setattr(store.poll, "_write_events", write_and_lose_contact)
-        assert "see that the database runs" in await refused(store.poll.commit_poll(commit))
+        assert "check that the database runs" in await refused(store.poll.commit_poll(commit))
     await all_good(store)
     assert await store.ledger.events() == []
     assert await store.poll.commit_poll(commit) == 2
@@ -144,7 +144,7 @@ async def test_a_server_that_takes_no_writes(
     await admin(END_ALL)
     await asyncio.gather(*(store.ledger.depths() for _ in range(4)))  # reads go on
     for work in (store.ledger.ping(), store.poll.commit_poll(make_commit(1, make_state(1)))):
-        assert "takes no writes; point store.url at the primary" in await refused(work)
+        assert "accepts no writes; point store.url at the primary" in await refused(work)
     await asyncio.gather(*(store.ledger.depths() for _ in range(4)))
     await admin("ALTER DATABASE {database} RESET default_transaction_read_only")
     await refused(store.ledger.ping())  # one of the old connections: it takes the others with it
@@ -162,7 +162,7 @@ async def test_a_wrong_password(
         url = store_url.replace("postgres:@", "stranger:hunter2@")
         assert url != store_url
         message = await refused(open_store(url, clock=lambda: hands.now, exclusive=False))
-        assert "see the user and password in store.url" in message
+        assert "check the user and password in store.url" in message
         await admin("ALTER ROLE stranger SUPERUSER PASSWORD 'hunter2'")
         store = await open_store(url, clock=lambda: hands.now, exclusive=False)
         await store.ledger.ping()
@@ -202,7 +202,7 @@ async def test_a_rotated_password(
         await admin("ALTER ROLE rotating PASSWORD 'two'")
         await store.ledger.ping()
         await admin(END_ALL)
-        assert "see the user and password in store.url" in await refused(store.ledger.ping())
+        assert "check the user and password in store.url" in await refused(store.ledger.ping())
         assert store.use_credentials(url("two"))
         await fill_the_pool(store)
         assert store.use_credentials(url("hunter2"))

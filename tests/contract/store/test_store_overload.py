@@ -406,7 +406,7 @@ async def test_what_nobody_serves_becomes_dead_letters(
         hands.now += 1
     assert await store.housekeeping.end_unserved(["chat", "mail"]) == {"pager": 1, "old_mail": 1}
     assert await states(store, gone, done, chat, other) == ["dead", "sent", "pending", "dead"]
-    assert (await row(store, gone)).last_error == "sink pager is not in the config any more"
+    assert (await row(store, gone)).last_error == "sink pager is no longer in the config"
     assert (await row(store, gone)).finished_at == hands.now
     assert await store.housekeeping.end_unserved(["chat", "mail"]) == {}
     assert await store.ledger.retry(None, now=hands.now) == [gone, other]

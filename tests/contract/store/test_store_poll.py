@@ -102,7 +102,7 @@ async def test_one_of_two_pollers_wins(
 async def test_nothing_is_told_twice(store: Store, make_state: MakeState, make_commit: MakeCommit) -> None:
     """One (job, revision, type) has one event, whoever commits it again; another revision is another."""
     await store.poll.commit_poll(make_commit(0, make_state(1)))
-    with pytest.raises(StaleSnapshot, match="already told"):
+    with pytest.raises(StaleSnapshot, match="already announced"):
         await store.poll.commit_poll(make_commit(1, make_state(1), make_state(2)))
     assert [job.id for job in (await store.poll.load_snapshot("emea")).known] == [1]
     await store.poll.commit_poll(make_commit(1, make_state(1, of_state={"revision": 2})))

@@ -1,4 +1,4 @@
-"""Several replicas: who leads what. And deliveries carry their controller, to be listed by it."""
+"""Add leaders, for several replicas, and the controller of a delivery, for lists of one controller."""
 
 import sqlalchemy as sa
 from alembic import op

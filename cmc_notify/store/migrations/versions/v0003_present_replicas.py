@@ -1,4 +1,4 @@
-"""Replicas that share the work: which of them are there, and what each would lead."""
+"""Add replicas that share the work: which are there, and what each is ready to lead."""
 
 import sqlalchemy as sa
 from alembic import op

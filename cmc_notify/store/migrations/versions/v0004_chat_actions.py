@@ -1,4 +1,4 @@
-"""What stands at receivers (messages in place, tickets), and what people do about it: silences, actions."""
+"""Add postings (messages in place, tickets), acknowledgements, silences and chat actions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add what a delivery is for, postings, acknowledgements, silences and actions."""
+    """Add the purpose of a delivery, postings, acknowledgements, silences and actions."""
     op.add_column("deliveries", sa.Column("purpose", sa.Text, nullable=False, server_default="tell"))
     op.create_table(
         "postings",
