@@ -1,4 +1,4 @@
-"""The composition root with a plugin of a third party, a real store and a real simulated controller."""
+"""The composition root with a third-party plugin, a real store and a simulated controller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,7 +33,7 @@ class PagerSettings(SinkSettings):
 
 
 class Pager:
-    """Sends nothing before ``go``, and notes how its documents look."""
+    """Sends nothing before ``go``, and notes its documents."""
 
     def __init__(self, name: str, renderer: Renderer) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Pager:
         return Sent()
 
     async def sends(self, count: int) -> None:
-        """Wait until ``count`` sends were begun."""
+        """Wait until ``count`` sends have started."""
         async with asyncio.timeout(10), self.changed:
             await self.changed.wait_for(lambda: len(self.messages) >= count)
 
@@ -71,7 +71,7 @@ class Pager:
 
 
 class Company:
-    """What a third party brings: a plugin, and the sinks that were built of it."""
+    """A third-party plugin, and the sinks that were built from it."""
 
     def __init__(self, templates: Path | None) -> None:
         self.built: list[Pager] = []
@@ -161,7 +161,7 @@ def gauges(bridge: Bridge) -> str:
 
 
 async def scraped(bridge: Bridge) -> str:
-    """The metrics, with what a scrape reads from the store."""
+    """The metrics, with the values that a scrape reads from the store."""
     async with ClientSession() as client, client.get(f"http://127.0.0.1:{bridge.port}/metrics") as answer:
         return await answer.text()
 
@@ -169,7 +169,7 @@ async def scraped(bridge: Bridge) -> str:
 async def test_a_plugins_templates_are_used_for_its_sink_alone(
     company: Company, configure: Configure
 ) -> None:
-    """They come before ours, speak for no other sink type, and ``builtin/`` means them."""
+    """They come before our own, count for no other sink type, and ``builtin/`` means them."""
     renderer = make_renderer(configure(), lambda error: pytest.fail(str(error)), plugins=company.plugins)
     message = Message(key="k", event=sample(EventType.JOB_FAILED))
     assert renderer.render("pager", "txt", message).text == "pager says 42"
@@ -181,7 +181,7 @@ async def test_a_plugins_templates_are_used_for_its_sink_alone(
 async def test_the_users_templates_come_before_a_plugins(
     tmp_path: Path, company: Company, configure: Configure
 ) -> None:
-    """A user may replace what a plugin brings, and build on it."""
+    """A user may replace a plugin's template, and extend it."""
     own = tmp_path / "own" / "pager" / "job.failed.txt.j2"
     own.parent.mkdir(parents=True)
     own.write_text("mine: {% include 'builtin/pager/job.failed.txt.j2' %}")
@@ -192,7 +192,7 @@ async def test_the_users_templates_come_before_a_plugins(
 
 
 async def test_a_fault_in_a_plugins_template_is_named(company: Company, configure: Configure) -> None:
-    """The plain message says which file of the plugin failed, by its name and not by its place."""
+    """The plain message names the plugin's file that failed, without its path."""
     assert company.plugins["pager"].templates
     (company.plugins["pager"].templates / "pager/job.failed.txt.j2").write_text("{{ nothing.there }}")
     renderer = make_renderer(configure(), lambda _error: None, plugins=company.plugins)
@@ -202,7 +202,7 @@ async def test_a_fault_in_a_plugins_template_is_named(company: Company, configur
 
 
 async def test_many_threads_may_render_at_once(company: Company, configure: Configure) -> None:
-    """Sinks render in threads of their own; the first documents of a format are like all others."""
+    """Sinks render in their own threads; the first documents of a format are like all others."""
     for _ in range(5):
         renderer = make_renderer(configure(), lambda error: pytest.fail(str(error)), plugins=company.plugins)
         message = Message(key="k", event=sample(EventType.JOB_FAILED))
@@ -228,7 +228,7 @@ async def test_links_are_signed_where_people_can_reach_the_bridge(
 
 
 async def test_without_an_external_url_no_link_is_written(company: Company, configure: Configure) -> None:
-    """A link that nobody can open is none."""
+    """A link that nobody can open is left out."""
     async with running(configure(), company):
         await company.built[0].sends(1)
     assert company.built[0].messages[0].event.url is None
@@ -238,7 +238,7 @@ async def test_without_an_external_url_no_link_is_written(company: Company, conf
 async def test_a_reload_finishes_what_is_in_flight(
     company: Company, configure: Configure, sim: Simulator
 ) -> None:
-    """The old sink ends its send and is closed, the new one does the rest; nothing is told twice."""
+    """The old sink ends its send and is closed, the new one does the rest; nothing is sent twice."""
     async with running(configure(), company) as bridge:
         old = company.built[0]
         await old.sends(1)
@@ -259,7 +259,7 @@ async def test_a_reload_finishes_what_is_in_flight(
 async def test_a_reload_changes_the_time_zone_of_the_pages(
     company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What needs no restart is not said to need one."""
+    """A change that needs no restart is not logged as one that does."""
     async with running(configure(timezone="UTC"), company) as bridge, ClientSession() as client:
         address = f"http://127.0.0.1:{bridge.port}/"
         async with client.get(address) as answer:
@@ -289,7 +289,7 @@ async def test_a_reload_changes_the_time_zone_of_the_pages(
 async def test_the_log_says_where_the_first_page_is(
     company: Company, configure: Configure, http: dict[str, str], expected: str
 ) -> None:
-    """An address that can be opened, also where we listen on all of them."""
+    """An address that can be opened, also if the bridge listens on all of them."""
     with structlog.testing.capture_logs() as logged:
         async with running(configure(http=http), company) as bridge:
             port = bridge.port
@@ -300,7 +300,7 @@ async def test_the_log_says_where_the_first_page_is(
 async def test_a_config_that_can_not_be_built_changes_nothing(
     company: Company, configure: Configure, sim: Simulator
 ) -> None:
-    """Where a plugin fails over new settings, the old engine has not even paused."""
+    """If a plugin fails on new settings, the old engine does not even pause."""
     async with running(configure(), company) as bridge:
         with pytest.raises(ZeroDivisionError):
             await bridge.reload(configure(sinks={"duty": {"type": "pager", "broken": True}}))
@@ -312,7 +312,7 @@ async def test_a_config_that_can_not_be_built_changes_nothing(
 async def test_what_a_config_leaves_out_leaves_the_metrics(
     company: Company, configure: Configure, sim: Simulator
 ) -> None:
-    """No gauge of a controller or sink that is gone stands still and alerts for ever."""
+    """No gauge of a removed controller or sink keeps its last value and alerts for ever."""
     both = {name: {"url": sim.url, "poll": {"interval": "50ms"}} for name in ("emea", "apac")}
     sinks = {name: {"type": "pager"} for name in ("duty", "night")}
     routes = [{"sinks": ["duty", "night"]}]
@@ -336,7 +336,7 @@ async def test_what_a_config_leaves_out_leaves_the_metrics(
 async def test_a_start_that_fails_leaves_nothing_open(
     tmp_path: Path, company: Company, configure: Configure
 ) -> None:
-    """With a port that is taken no store is made and no sink built, and nothing runs on."""
+    """If the port is in use, no store is made and no sink built, and nothing keeps running."""
     async with running(configure(), company) as first:
         taken = {"listen": f"127.0.0.1:{first.port}"}
         store = {"url": str(configure().store.url.get_secret_value()).replace("store.db", "second.db")}
@@ -349,7 +349,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
 
 
 async def test_a_start_that_fails_late_leaves_nothing_open(company: Company, configure: Configure) -> None:
-    """Where the sinks can't be built the store is free again, and nobody listens any more."""
+    """If the sinks can't be built, the store is free again, and nothing listens any more."""
     broken = configure(sinks={"duty": {"type": "pager", "broken": True}})
     for _ in range(2):  # the second would be told that the store is held
         bridge = Bridge(broken, company.plugins)
@@ -378,7 +378,7 @@ async def waiting(settings: Settings, company: Company) -> AsyncIterator[tuple[B
 async def test_a_reload_that_can_not_be_used_once_the_store_opens(
     tmp_path: Path, company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing could be made of it before: it is refused then, and the start's settings go to work."""
+    """It could not be tried before: it is refused then, and the settings of the start are used."""
     (tmp_path / "folder").write_text("in the way")
     store = {"url": f"sqlite:///{tmp_path}/folder/store.db"}
     async with waiting(configure(store=store), company) as (bridge, start):
@@ -396,7 +396,7 @@ async def test_a_reload_that_can_not_be_used_once_the_store_opens(
 async def test_a_start_that_waited_and_then_fails(
     tmp_path: Path, company: Company, configure: Configure
 ) -> None:
-    """Where nothing was read on the way, what the start can't use ends it, as without a wait."""
+    """Without a reload, settings that the start can't use end it, as without a wait."""
     (tmp_path / "folder").write_text("in the way")
     store = {"url": f"sqlite:///{tmp_path}/folder/store.db"}
     broken = configure(store=store, sinks={"duty": {"type": "pager", "broken": True}})
@@ -407,7 +407,7 @@ async def test_a_start_that_waited_and_then_fails(
 
 
 async def readiness(bridge: Bridge) -> tuple[str, list[str], str]:
-    """What ``/readyz``, the status document and the dashboard say of being ready."""
+    """Return the readiness by ``/readyz``, the status document and the dashboard."""
     async with ClientSession(f"http://127.0.0.1:{bridge.port}") as client:
         async with client.get("/readyz") as answer:
             ready = await answer.text()
@@ -420,7 +420,7 @@ async def readiness(bridge: Bridge) -> tuple[str, list[str], str]:
 async def test_a_reload_makes_only_what_is_new_unready(
     company: Company, configure: Configure, sim: Simulator
 ) -> None:
-    """A controller that a reload brings is awaited, one that was polled before is not; all pages agree."""
+    """Pages wait for a controller that a reload brings, not for one polled before; all pages agree."""
     poll = {"interval": "50ms", "idle_interval": "50ms"}
     known = {"url": sim.url, "first_run": "all", "poll": poll}
     async with Simulator(auth=OPEN) as slow, running(configure(), company) as bridge:
@@ -444,7 +444,7 @@ async def test_a_reload_makes_only_what_is_new_unready(
 async def test_a_token_is_replaced_by_a_reload_and_never_taken_away(
     company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The newest token opens, and only that; without one in the config the last stays, which is told."""
+    """Only the newest token opens; without one in the config the last stays, and a line says so."""
 
     def http(token: str | None) -> dict[str, Any]:
         return {"listen": "127.0.0.1:0"} | ({"token": token} if token else {})

@@ -292,7 +292,7 @@ async def test_a_refusal_says_what_to_do(
             await controller.list_jobs()
 
 
-async def test_what_the_controller_offers_is_told_only_as_names(gate: FlowControl) -> None:
+async def test_offered_methods_are_shown_only_as_names(gate: FlowControl) -> None:
     """Megabytes or control characters where a method's name belongs stay out of events and mails."""
     gate.supported = ["W" * 1_000_000, "\x1b[2J", *(f"M{number}" for number in range(1000))]
     gate.locked = True

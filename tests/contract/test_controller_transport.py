@@ -77,20 +77,20 @@ def says(data: bytes) -> Talk:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "the connection broke off before the response was complete"),
+        (b"", "the connection was lost before the response was complete"),
         (
             HEAD + b"Content-Length: 1000\r\n\r\n[",
-            "the connection broke off before the response was complete",
+            "the connection was lost before the response was complete",
         ),
         (
             HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[{}\r\n",
-            "the connection broke off before the response was complete",
+            "the connection was lost before the response was complete",
         ),
         (HEAD + b'\r\n[{"id": 1}', "the response is not JSON, or was cut"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the response is not valid HTTP"),
         (
             HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n[{}]",
-            "the connection broke off before the response was complete",
+            "the connection was lost before the response was complete",
         ),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops", "status 500"),
         (
@@ -325,10 +325,10 @@ async def test_plain_http_goes_through_the_proxy() -> None:
     ("answer", "reason"),
     [
         (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refused with status 407"),
-        (b"", "the connection broke off"),
+        (b"", "the connection was lost"),
     ],
 )
-async def test_a_proxy_that_refuses_is_told_apart(answer: bytes, reason: str) -> None:
+async def test_a_refusal_by_the_proxy_is_named_as_such(answer: bytes, reason: str) -> None:
     """A tunnel is asked for with the proxy's credentials alone; its refusal says so and leaks nothing."""
     heads: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""The dispatcher over a real SQLite store, with sinks that answer as a script says."""
+"""The dispatcher with a real SQLite store and sinks that follow a script."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that a test would spend for nothing are short."""
+    """Make waits short."""
     make_brisk(monkeypatch)
 
 
@@ -51,7 +51,7 @@ async def cancel_itself(_message: Message, _record: PartRecorder) -> SendOutcome
 
 
 async def say_nothing(_message: Message, _record: PartRecorder) -> Any:
-    """A third party's sink that forgot to return."""
+    """A third-party sink that forgot to return."""
     return
 
 
@@ -79,7 +79,7 @@ async def test_each_outcome_is_written_down(  # noqa: PLR0917  parametrized by n
     wait: tuple[float, float] | None,
     unclear: bool,
 ) -> None:
-    """What came of a send shows in state, attempts, due time, doubt and metric, whatever the sink did."""
+    """The outcome of a send shows in state, attempts, due time, unclear mark and metric."""
     event = await harness.tell("chat")
     async with harness.running(Scripted("chat", outcome)):
         row = await harness.until(f"{event}-chat", lambda row: bool(row.last_error or row.receipt))
@@ -94,7 +94,7 @@ async def test_each_outcome_is_written_down(  # noqa: PLR0917  parametrized by n
 
 
 async def test_a_retry_carries_key_attempt_doubt_and_parts(harness: DispatcherHarness) -> None:
-    """The next attempt has the same key, its number, the doubt, and the parts that were accepted."""
+    """The next attempt has the same key, its number, the unclear mark, and the accepted parts."""
 
     async def half(_message: Message, record: PartRecorder) -> SendOutcome:
         await record("message", "ts-1")
@@ -116,7 +116,7 @@ async def test_a_retry_carries_key_attempt_doubt_and_parts(harness: DispatcherHa
 async def test_a_verdict_that_the_store_refuses_is_written_once_it_takes_it(
     harness: DispatcherHarness,
 ) -> None:
-    """While the store fails to record, the message is not sent again and its end is not lost."""
+    """While the store fails to record, the message is not sent again and its outcome is not lost."""
     sink = Scripted("chat")
     faulty = Faulty(harness.store.outbox, "record", 3)
     event = await harness.tell("chat")
@@ -128,7 +128,7 @@ async def test_a_verdict_that_the_store_refuses_is_written_once_it_takes_it(
 
 
 async def test_an_outage_beyond_the_lease_repeats_nothing(harness: DispatcherHarness) -> None:
-    """However long the store refuses a verdict, it is kept; nothing else is claimed until it is written."""
+    """However long the store refuses a result, it is kept; nothing else is claimed until it is written."""
     sink = Scripted("chat")
     faulty = Faulty(harness.store.outbox, "record", 1_000_000)
     first, second = [await harness.tell("chat") for _ in range(2)]
@@ -151,7 +151,7 @@ async def test_an_outage_beyond_the_lease_repeats_nothing(harness: DispatcherHar
 
 
 async def test_what_is_owed_to_the_store_is_claimed_by_nobody_here(harness: DispatcherHarness) -> None:
-    """Places are free, but who can't record must not send more."""
+    """Slots are free, but a worker that can't record must not send more."""
     sink = Scripted("chat")
     faulty = Faulty(harness.store.outbox, "record", 1_000_000)
     await harness.tell("chat")
@@ -169,7 +169,7 @@ async def test_what_is_owed_to_the_store_is_claimed_by_nobody_here(harness: Disp
 
 
 async def test_a_verdict_never_recorded_comes_back_unclear(harness: DispatcherHarness) -> None:
-    """Where the process ends before the store takes the verdict, the message is sent again, in doubt."""
+    """If the process ends before the store accepts the result, the message is sent again, marked unclear."""
     sink = Scripted("chat")
     event = await harness.tell("chat")
     async with harness.running(sink, outbox=Faulty(harness.store.outbox, "record", 1_000_000)):
@@ -185,7 +185,7 @@ async def test_a_verdict_never_recorded_comes_back_unclear(harness: DispatcherHa
 
 @pytest.mark.parametrize("method", ["claim", "next_due"])
 async def test_a_store_that_fails_is_asked_again(harness: DispatcherHarness, method: str) -> None:
-    """Deliveries go on by themselves when the store works again."""
+    """Deliveries continue without help when the store works again."""
     sink = Scripted("chat")
     faulty = Faulty(harness.store.outbox, method, 2)
     async with harness.running(sink, outbox=faulty) as running:
@@ -195,7 +195,7 @@ async def test_a_store_that_fails_is_asked_again(harness: DispatcherHarness, met
 
 
 async def test_a_bug_between_store_and_sink_stops_no_sink(harness: DispatcherHarness) -> None:
-    """Whatever is raised while claiming is logged, and the worker goes on."""
+    """Any error while claiming is logged, and the worker continues."""
     sink = Scripted("chat")
     await harness.tell("chat")
     async with harness.running(sink, outbox=_Odd(harness.store.outbox)):
@@ -227,7 +227,7 @@ async def test_a_part_that_can_not_be_recorded_leaves_doubt(harness: DispatcherH
 
 
 async def test_a_lost_lease_writes_nothing(harness: DispatcherHarness) -> None:
-    """Who lost the lease meanwhile does not write over what the new holder does."""
+    """A worker that lost the lease does not overwrite the result of the new holder."""
     go = asyncio.Event()
 
     async def slow(_message: Message, _record: PartRecorder) -> SendOutcome:
@@ -248,7 +248,7 @@ async def test_a_lost_lease_writes_nothing(harness: DispatcherHarness) -> None:
 
 
 async def test_concurrency_is_a_limit(harness: DispatcherHarness) -> None:
-    """Never more sends at once than the sink allows; the rest follow as there is room."""
+    """Never more sends at once than the sink allows; the rest follow as slots become free."""
     go = asyncio.Event()
 
     async def slow(_message: Message, _record: PartRecorder) -> SendOutcome:
@@ -268,7 +268,7 @@ async def test_concurrency_is_a_limit(harness: DispatcherHarness) -> None:
 
 
 async def test_one_key_keeps_its_order_while_others_overtake(harness: DispatcherHarness) -> None:
-    """What belongs together goes one after the other, also behind a retry; other keys do not wait."""
+    """Deliveries of one key go one after the other, also behind a retry; other keys do not wait."""
     sink = Scripted("chat", RetryLater("busy", 10))
     first = await harness.tell("chat", ordering_key="job")
     second = await harness.tell("chat", ordering_key="job")
@@ -295,7 +295,7 @@ async def test_a_resolve_waits_for_its_trigger(harness: DispatcherHarness) -> No
 
 
 async def test_a_blocked_sink_holds_its_queue_and_goes_on_by_itself(harness: DispatcherHarness) -> None:
-    """One delivery at a time asks whether the cause is gone; then all go, and none is a dead letter."""
+    """One delivery at a time tests if the cause is gone; then all are sent, and none is a dead letter."""
     sink = Scripted("chat", otherwise=Blocked("token revoked"))
     events = [await harness.tell("chat") for _ in range(5)]
     async with harness.running(sink, concurrency=2) as running:
@@ -322,7 +322,7 @@ async def test_a_blocked_sink_holds_its_queue_and_goes_on_by_itself(harness: Dis
 
 
 async def test_trouble_after_a_long_block_makes_no_dead_letters(harness: DispatcherHarness) -> None:
-    """Deadlines start anew while a sink is blocked: a rush that is throttled at its end is tried again."""
+    """Deadlines restart while a sink is blocked: a delivery throttled after the block is tried again."""
     sink = Scripted("chat", otherwise=Blocked("token revoked"))
     events = [await harness.tell("chat") for _ in range(3)]
     async with harness.running(sink, concurrency=1):
@@ -346,7 +346,7 @@ async def test_trouble_after_a_long_block_makes_no_dead_letters(harness: Dispatc
 async def test_a_probe_that_says_nothing_keeps_the_sink_blocked(
     harness: DispatcherHarness, trouble: SendOutcome
 ) -> None:
-    """Only who judges a message takes messages again; after other trouble the next probe waits its turn."""
+    """Only a judged message ends the block; after another error the next probe waits its time."""
     sink = Scripted("chat", Blocked("token revoked"), trouble)
     events = [await harness.tell("chat") for _ in range(3)]
     async with harness.running(sink, concurrency=1) as running:
@@ -361,7 +361,7 @@ async def test_a_probe_that_says_nothing_keeps_the_sink_blocked(
 
 
 async def test_a_refused_message_ends_the_block(harness: DispatcherHarness) -> None:
-    """A receiver that refuses one message for what it is takes the others."""
+    """A receiver that rejects one message for its content accepts the others."""
     sink = Scripted("chat", Blocked("token revoked"), Rejected("too large"))
     events = [await harness.tell("chat") for _ in range(3)]
     async with harness.running(sink, concurrency=1):
@@ -371,7 +371,7 @@ async def test_a_refused_message_ends_the_block(harness: DispatcherHarness) -> N
 
 
 async def test_a_blocked_sink_with_nothing_to_send_does_not_spin(harness: DispatcherHarness) -> None:
-    """When the probe's delivery is out of reach, the store is asked now and then, not all the time."""
+    """If the probe's delivery is not available, the store is called sometimes, not all the time."""
     claims = 0
     sink = Scripted("chat", Blocked("token revoked"))
     event = await harness.tell("chat")
@@ -394,7 +394,7 @@ async def test_a_blocked_sink_with_nothing_to_send_does_not_spin(harness: Dispat
 
 
 async def test_a_hanging_sink_delays_no_other(harness: DispatcherHarness) -> None:
-    """Each sink is served by itself."""
+    """Each sink has its own worker."""
     slow, quick = Scripted("slow", otherwise=hang), Scripted("quick")
     await harness.tell("slow", "quick")
     async with harness.running(slow, quick, timeout=30.0, concurrency=1):
@@ -410,7 +410,7 @@ async def test_a_hanging_sink_delays_no_other(harness: DispatcherHarness) -> Non
 async def test_a_delivery_is_sent_when_it_is_due(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody has to wake the worker for what it knows to come."""
+    """The worker needs no wake for a delivery that it knows to become due."""
     sink = Scripted("chat")
     await harness.tell("chat", due_at=START + 0.1)
     async with harness.running(sink):
@@ -423,7 +423,7 @@ async def test_a_delivery_is_sent_when_it_is_due(
 async def test_what_others_make_due_is_found(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retry from the command line, in another process, wakes nobody and is found all the same."""
+    """A retry from the command line, in another process, wakes no worker and is found all the same."""
     monkeypatch.setattr(worker, "IDLE_CHECK_EVERY", 0.05)
     sink = Scripted("chat")
     async with harness.running(sink):
@@ -444,8 +444,8 @@ async def test_the_fallback_takes_over_what_is_dead(harness: DispatcherHarness) 
     assert row.deadline_at == START + RetryPolicy().deadline
 
 
-async def test_a_fallback_that_was_told_anyway_is_not_told_twice(harness: DispatcherHarness) -> None:
-    """Where routes lead an event to the fallback too, one message is enough."""
+async def test_a_fallback_that_was_notified_anyway_is_not_notified_twice(harness: DispatcherHarness) -> None:
+    """If routes lead an event to the fallback too, one message is enough."""
     chat, mail = Scripted("chat", Rejected("never")), Scripted("mail")
     event = await harness.tell("chat", "mail")
     async with harness.running(chat, mail, fallback="mail"):
@@ -455,7 +455,7 @@ async def test_a_fallback_that_was_told_anyway_is_not_told_twice(harness: Dispat
 
 
 async def test_only_what_the_route_shows_is_shown(harness: DispatcherHarness) -> None:
-    """A copy holds the failures of its route and the number of the others; the whole event stays whole."""
+    """A copy holds the failures of its route and the number of the others; the stored event is complete."""
     sink = Scripted("chat")
     whole = sample(EventType.JOB_FAILED)
     await harness.tell("chat", shown=(1,))
@@ -468,8 +468,8 @@ async def test_only_what_the_route_shows_is_shown(harness: DispatcherHarness) ->
     assert (every.failures, every.failures_outside_route) == (whole.failures, 0)
 
 
-async def test_only_the_recoveries_that_were_told_as_failures_are_shown(harness: DispatcherHarness) -> None:
-    """Indices of a recovery's delivery speak of recoveries."""
+async def test_only_recoveries_of_notified_failures_are_shown(harness: DispatcherHarness) -> None:
+    """The indices of a recovery's delivery are those of recoveries."""
     sink = Scripted("chat")
     whole = sample(EventType.APPLIANCE_RECOVERED)
     last = len(whole.recoveries) - 1
@@ -481,7 +481,7 @@ async def test_only_the_recoveries_that_were_told_as_failures_are_shown(harness:
 
 
 async def test_the_link_is_signed_for_this_event(harness: DispatcherHarness) -> None:
-    """Each message carries the address that ``sign_link`` gives for its event, or none."""
+    """Each message carries the address that ``sign_link`` returns for its event, or none."""
     linked, plain = Scripted("chat"), Scripted("chat")
     event = await harness.tell("chat")
     async with harness.running(linked, sign=lambda event: f"https://bridge.example.net/{event.id}"):
@@ -494,7 +494,7 @@ async def test_the_link_is_signed_for_this_event(harness: DispatcherHarness) -> 
 
 
 async def test_stop_finishes_what_is_in_flight_and_leaves_the_rest(harness: DispatcherHarness) -> None:
-    """Within the grace a send comes to its end and is recorded; nothing new is begun."""
+    """Within the grace a send ends and is recorded; nothing new starts."""
     go = asyncio.Event()
 
     async def slow(_message: Message, _record: PartRecorder) -> SendOutcome:
@@ -521,7 +521,7 @@ async def test_stop_finishes_what_is_in_flight_and_leaves_the_rest(harness: Disp
 
 
 async def test_a_send_that_is_cut_short_comes_back_unclear(harness: DispatcherHarness) -> None:
-    """After the grace a send is cancelled, and its delivery comes back under the same key, in doubt."""
+    """After the grace a send is cancelled, and its delivery comes back under the same key, marked unclear."""
     event = await harness.tell("chat")
     sink = Scripted("chat", hang)
     async with harness.running(sink, timeout=20.0) as running:
@@ -537,7 +537,7 @@ async def test_a_send_that_is_cut_short_comes_back_unclear(harness: DispatcherHa
 
 
 async def test_a_sink_that_swallows_its_cancellation_holds_no_stop_up(harness: DispatcherHarness) -> None:
-    """The end comes within the grace also where a third party's sink will not let go."""
+    """The stop ends within the grace also if a third-party sink ignores its cancellation."""
     go = asyncio.Event()
 
     async def stubborn(_message: Message, _record: PartRecorder) -> SendOutcome:

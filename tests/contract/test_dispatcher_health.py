@@ -1,4 +1,4 @@
-"""What the dispatcher tells of its sinks, over a real SQLite store; the sinks answer as a script says."""
+"""The events about sinks, with a real SQLite store and sinks that follow a script."""
 
 import asyncio
 from collections import deque
@@ -48,7 +48,7 @@ class Answering:
         return self.script.popleft() if self.script else self.otherwise
 
     async def probe(self) -> SendOutcome:
-        """Nobody asks."""
+        """Not called."""
         raise AssertionError
 
     async def close(self) -> None:
@@ -62,7 +62,7 @@ class Answering:
 
 
 class Refusing:
-    """The store's announcements; the first ``failures`` writes fail."""
+    """The store's sink events; the first ``failures`` writes fail."""
 
     def __init__(self, announcements: Any, failures: int) -> None:
         self._announcements = announcements
@@ -81,7 +81,7 @@ class Refusing:
 
 
 class DispatcherHarness:
-    """A store, a clock that moves by hand, and the sinks ``mail`` (concerned) and ``chat`` (told)."""
+    """A store, a clock that moves by hand, and the sinks ``mail`` (fails) and ``chat`` (is notified)."""
 
     def __init__(self, store: Store, now: list[float]) -> None:
         self.store = store
@@ -123,7 +123,7 @@ class DispatcherHarness:
             await dispatcher.stop(1)
 
     def watch(self, announcements: Any = None) -> SinkWatch:
-        """What one process knows of ``mail``."""
+        """Return the watch of one process on ``mail``."""
         telling = SinkEventRules(
             store=announcements or self.store.sink_events,
             routes=(Route(sinks=SINKS),),
@@ -158,7 +158,7 @@ class DispatcherHarness:
         return delivery.id
 
     async def attempts(self, sink: Answering, count: int) -> None:
-        """Wait until a sink was asked so often, and what came of it is written and told."""
+        """Wait until a sink had so many attempts, and their results are written and announced."""
         async with asyncio.timeout(10):
             while len(sink.got) < count or self._busy:  # noqa: ASYNC110  the dispatcher sets no event
                 await asyncio.sleep(0.005)
@@ -169,11 +169,11 @@ class DispatcherHarness:
         return any(worker.in_flight for worker in self.dispatcher._workers.values())
 
     async def events(self) -> list[str]:
-        """The types of what was told of sinks, the newest first."""
+        """Return the types of the events about sinks, the newest first."""
         return [event.type.value for event in await self.store.ledger.events() if event.sink]
 
     async def until(self, count: int) -> list[str]:
-        """Wait until so much was told of sinks."""
+        """Wait until there are so many events about sinks."""
         async with asyncio.timeout(10):
             while len(told := await self.events()) < count:  # noqa: ASYNC110  the store sets no event
                 await asyncio.sleep(0.005)
@@ -196,12 +196,12 @@ async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker looks by itself: what was committed must wake it."""
+    """No worker checks on its own: a commit must wake it."""
     monkeypatch.setattr(worker, "IDLE_CHECK_EVERY", 60.0)
 
 
-async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(harness: DispatcherHarness) -> None:
-    """At once, with reason and since, to the other sinks only; again at the next message that it takes."""
+async def test_a_blocked_sink_is_announced_once_and_so_is_its_recovery(harness: DispatcherHarness) -> None:
+    """At once, with reason and since, to the other sinks only; again at the next accepted message."""
     harness.mail.script.extend([REFUSED, REFUSED, REFUSED])
     async with harness.running() as dispatcher:
         await harness.tell(dispatcher)
@@ -217,7 +217,7 @@ async def test_a_blocked_sink_is_told_once_and_so_is_its_recovery(harness: Dispa
 
 
 async def test_failures_in_a_row_must_last(harness: DispatcherHarness) -> None:
-    """Three within a few seconds are no news; the one that makes it half a minute is. A success resets."""
+    """Three within a few seconds are no event; the one after half a minute is. A success resets."""
     harness.mail.script.extend([BUSY, BUSY, BUSY, BUSY, SENT, Rejected("no")])
     async with harness.running() as dispatcher:
         await harness.tell(dispatcher)
@@ -233,10 +233,10 @@ async def test_failures_in_a_row_must_last(harness: DispatcherHarness) -> None:
     assert len(await harness.events()) == 2
 
 
-async def test_a_sink_that_asks_for_a_long_rest_is_told_by_what_dies_meanwhile(
+async def test_a_sink_throttled_for_long_is_announced_when_deliveries_die(
     harness: DispatcherHarness,
 ) -> None:
-    """Nothing is sent to it, so no attempt could fail; but deadlines pass, and that is news."""
+    """Nothing is sent to it, so no attempt could fail; but deadlines pass, and that is an event."""
     harness.mail.script.append(RetryLater("429", after=7200))
     async with harness.running() as dispatcher:
         await harness.tell(dispatcher)
@@ -252,8 +252,8 @@ async def test_a_sink_that_asks_for_a_long_rest_is_told_by_what_dies_meanwhile(
     assert "gave up at the deadline" in str(harness.chat.news[0][1])
 
 
-async def test_a_restart_in_between_tells_nothing_twice(harness: DispatcherHarness) -> None:
-    """The next process knows what was told, and tells of the recovery."""
+async def test_a_restart_in_between_announces_nothing_twice(harness: DispatcherHarness) -> None:
+    """The next process knows the last event, and announces the recovery."""
     harness.mail.otherwise = REFUSED
     async with harness.running() as dispatcher:
         await harness.tell(dispatcher)
@@ -269,8 +269,8 @@ async def test_a_restart_in_between_tells_nothing_twice(harness: DispatcherHarne
     assert [kind for kind, _, _ in harness.chat.news] == ["sink.failing", "sink.recovered"]
 
 
-async def test_news_that_fails_raises_no_other(harness: DispatcherHarness) -> None:
-    """Where the told sink is down too, its refusals of the news are not counted."""
+async def test_a_failing_sink_event_causes_no_other(harness: DispatcherHarness) -> None:
+    """If the notified sink is down too, its failures to take the event are not counted."""
     harness.mail.otherwise = harness.chat.otherwise = REFUSED
     async with harness.running() as dispatcher:
         await harness.tell(dispatcher)
@@ -280,8 +280,8 @@ async def test_news_that_fails_raises_no_other(harness: DispatcherHarness) -> No
     assert await harness.events() == ["sink.failing"]
 
 
-async def test_a_dead_news_is_not_handed_to_the_sink_concerned(harness: DispatcherHarness) -> None:
-    """Its fallback would be told that it fails itself."""
+async def test_a_dead_sink_event_does_not_fall_back_to_the_sink_concerned(harness: DispatcherHarness) -> None:
+    """Its fallback would be notified of its own failure."""
     harness.mail.script.append(REFUSED)
     harness.chat.otherwise = Rejected("no")
     async with harness.running(fallback="mail") as dispatcher:
@@ -294,8 +294,8 @@ async def test_a_dead_news_is_not_handed_to_the_sink_concerned(harness: Dispatch
     ]
 
 
-async def test_a_store_that_refuses_puts_the_news_off(harness: DispatcherHarness) -> None:
-    """The next failed attempt tells it."""
+async def test_a_store_that_fails_delays_the_sink_event(harness: DispatcherHarness) -> None:
+    """The next failed attempt announces it."""
     harness.mail.otherwise = REFUSED
     refusing = Refusing(harness.store.sink_events, 1)
     async with harness.running(announcements=refusing) as dispatcher:
@@ -307,8 +307,8 @@ async def test_a_store_that_refuses_puts_the_news_off(harness: DispatcherHarness
         assert await harness.until(1) == ["sink.failing"]
 
 
-async def test_without_another_sink_the_news_is_unrouted(harness: DispatcherHarness) -> None:
-    """It stands in the ledger."""
+async def test_without_another_sink_the_event_is_unrouted(harness: DispatcherHarness) -> None:
+    """It is in the ledger."""
     harness.mail.otherwise = REFUSED
     async with harness.running(routes=(Route(sinks=("mail",)),)) as dispatcher:
         await harness.tell(dispatcher)
@@ -317,10 +317,10 @@ async def test_without_another_sink_the_news_is_unrouted(harness: DispatcherHarn
     assert row.event_type == "sink.failing"
 
 
-async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(
+async def test_replicas_announce_each_change_once_and_do_not_contradict_each_other(
     harness: DispatcherHarness,
 ) -> None:
-    """Whoever sees a turn first tells it; a streak that was told is not told again over another's success."""
+    """The first to see a change announces it; an announced streak is not repeated after another's success."""
     one, two = harness.watch(), harness.watch()
     job = sample(EventType.JOB_FAILED)
     for watch, outcome, told in (
@@ -340,8 +340,8 @@ async def test_replicas_tell_each_turn_once_and_do_not_contradict_each_other(
     assert await harness.events() == ["sink.recovered", "sink.failing"] * 2
 
 
-async def test_what_another_replica_told_in_an_outage_is_seen(harness: DispatcherHarness) -> None:
-    """A recovery that one could not write, and another wrote: the next failure is news again."""
+async def test_an_event_of_another_replica_during_an_outage_is_seen(harness: DispatcherHarness) -> None:
+    """One could not write a recovery, and another wrote it: the next failure is an event again."""
     refusing = Refusing(harness.store.sink_events, 0)
     one, two = harness.watch(refusing), harness.watch()
     job = sample(EventType.JOB_FAILED)

@@ -1,4 +1,4 @@
-"""What a sink that is slow, limited, dead or gone does to its queue, over a real SQLite store."""
+"""The queue of a sink that is slow, limited, dead or gone, with a real SQLite store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cmc_notify.core.circuit import FAILURES_TO_OPEN
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType
-from cmc_notify.core.circuit import FAILURES_TO_OPEN
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.dispatcher import worker
 from cmc_notify.ports import Claim, Delivery, Message, PartRecorder
@@ -37,22 +37,22 @@ async def harness(tmp_path: Path) -> AsyncIterator[DispatcherHarness]:
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that a test would spend for nothing are short."""
+    """Make waits short."""
     make_brisk(monkeypatch)
 
 
 def sent(row: Delivery) -> bool:
-    """Whether a delivery is done."""
+    """Return True if a delivery is sent."""
     return row.state is DeliveryState.SENT
 
 
 def dead(row: Delivery) -> bool:
-    """Whether a delivery was given up."""
+    """Return True if a delivery was given up."""
     return row.state is DeliveryState.DEAD
 
 
 def tried(row: Delivery) -> bool:
-    """Whether the first attempt is written down."""
+    """Return True if the first attempt is recorded."""
     return row.attempts == 1
 
 
@@ -67,7 +67,7 @@ def circuit_open(harness: DispatcherHarness, sink: str = "chat") -> float:
 
 
 class Held:
-    """A sink's ``send`` that answers when it is told to."""
+    """A sink's ``send`` that returns on a call of ``answer``."""
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[SendOutcome]] = []
@@ -79,14 +79,14 @@ class Held:
         return await future
 
     def answer(self, outcome: SendOutcome) -> None:
-        """Let everything that waits have this."""
+        """Return this from every waiting send."""
         for future in self.waiting:
             future.set_result(outcome)
         self.waiting.clear()
 
 
 class Slow(Faulty):
-    """An outbox whose next claim holds its answer back until ``go``."""
+    """An outbox whose next claim returns only after ``go``."""
 
     def __init__(self, harness: DispatcherHarness) -> None:
         super().__init__(harness.store.outbox, "", 0)
@@ -95,7 +95,7 @@ class Slow(Faulty):
         self.go = asyncio.Event()
 
     async def claim(self, *args: Any, **named: Any) -> list[Claim]:
-        """The store's answer, late once."""
+        """Claim from the store, and return late once."""
         claims: list[Claim] = await self._outbox.claim(*args, **named)
         if self.armed and claims:
             self.armed = False
@@ -113,19 +113,19 @@ class _Counting(Faulty):
         self.count = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Count, and let it through."""
+        """Count the call, and make it."""
         self.count += name == self._method
         return super().__getattr__(name)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Look until it was asked."""
+        """Wait until a condition holds."""
         async with asyncio.timeout(5):
             while not holds():  # noqa: ASYNC110  the store sets no event
                 await asyncio.sleep(0.005)
 
 
 async def test_retry_after_throttles_the_whole_sink(harness: DispatcherHarness) -> None:
-    """Nothing is begun before the time that the receiver named; then one more goes with each one taken."""
+    """Nothing is sent before the time that the receiver named; then one more with each accepted message."""
     held = Held()
     sink = Scripted("chat", RetryLater("429", 20), otherwise=held)
     first = await harness.tell("chat")
@@ -153,7 +153,7 @@ async def test_retry_after_throttles_the_whole_sink(harness: DispatcherHarness) 
 async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answer(
     harness: DispatcherHarness,
 ) -> None:
-    """After several time-outs one message at a time tries, at longer and longer intervals; then all go."""
+    """After several time-outs one message at a time is tried, ever more rarely; then all are sent."""
     sink = Scripted("chat", otherwise=hang)
     events = [await harness.tell("chat") for _ in range(9)]
     with capture_logs() as log:
@@ -181,7 +181,7 @@ async def test_a_sink_that_hangs_uses_one_place_and_goes_on_with_the_first_answe
 async def test_messages_that_are_never_taken_do_not_use_up_every_try(
     harness: DispatcherHarness, trouble: SendOutcome
 ) -> None:
-    """A receiver that asks for a rest, or for an operator, at some messages alone gets all the others."""
+    """A receiver that throttles, or blocks, only some messages gets all the others."""
     events = [await harness.tell("chat", deadline_at=harness.clock() + 1e9) for _ in range(6)]
     never = {f"{event}-chat" for event in events[:2]}
 
@@ -197,7 +197,7 @@ async def test_messages_that_are_never_taken_do_not_use_up_every_try(
 
 
 async def test_a_clock_that_is_set_back_by_hours_holds_no_queue_up(harness: DispatcherHarness) -> None:
-    """What is told by the corrected clock is sent, however long the sink was to rest by the wrong one."""
+    """By the corrected clock messages are sent, however long the wait by the wrong clock was."""
     sink = Scripted("chat", RetryLater("429", 30))
     first = await harness.tell("chat")
     async with harness.running(sink):
@@ -209,7 +209,7 @@ async def test_a_clock_that_is_set_back_by_hours_holds_no_queue_up(harness: Disp
 
 
 async def test_what_a_sink_answers_with_odd_values_is_judged_all_the_same(harness: DispatcherHarness) -> None:
-    """A receipt that is a number, and a wait that is none, neither stop the sink nor repeat a message."""
+    """A receipt that is a number, and a wait that is not one, neither stop the sink nor repeat a message."""
     number: Any = 7
     word: Any = "30"
     odd: list[SendOutcome] = [Sent(number), RetryLater("later", word), RetryLater("later", float("nan"))]
@@ -225,7 +225,7 @@ async def test_what_a_sink_answers_with_odd_values_is_judged_all_the_same(harnes
 
 
 async def test_messages_that_are_refused_one_by_one_open_nothing(harness: DispatcherHarness) -> None:
-    """A receiver that judges every message works, however ill it judges."""
+    """A receiver that judges every message works, even if it rejects them all."""
     sink = Scripted("chat", otherwise=Rejected("too large"))
     events = [await harness.tell("chat") for _ in range(3 * FAILURES_TO_OPEN)]
     async with harness.running(sink, concurrency=1):
@@ -235,10 +235,10 @@ async def test_messages_that_are_refused_one_by_one_open_nothing(harness: Dispat
 
 
 @pytest.mark.parametrize("trouble", [LOST, RetryLater("429", after=HOUR)])
-async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_time(
+async def test_a_delivery_is_given_up_at_its_deadline_while_the_sink_waits(
     harness: DispatcherHarness, trouble: Unclear | RetryLater
 ) -> None:
-    """It becomes a dead letter at its deadline, unsent and with the reason, and the fallback is told."""
+    """It becomes a dead letter at its deadline, unsent and with the reason, and the fallback gets it."""
     chat, mail = Scripted("chat", otherwise=trouble), Scripted("mail")
     some = [await harness.tell("chat") for _ in range(FAILURES_TO_OPEN)]
     short = [await harness.tell("chat", deadline_at=harness.clock() + left) for left in (1, 1, 2)]
@@ -256,7 +256,7 @@ async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_tim
         for event in short[:2]:
             row = await harness.until(f"{event}-chat", dead)
             assert (row.attempts, row.unclear) == (0, False)
-            assert row.last_error == f"gave up at the deadline, while the sink rests: {trouble.reason}"
+            assert row.last_error == f"gave up at the deadline, while waiting for the sink: {trouble.reason}"
             await harness.until(f"{event}-mail-for-chat", sent)
         assert (await harness.delivery(f"{short[2]}-chat")).state is DeliveryState.PENDING
         harness.clock.now += 1
@@ -264,8 +264,8 @@ async def test_what_reaches_its_deadline_while_the_sink_rests_is_given_up_in_tim
         assert len(chat.got) == before
 
 
-async def test_a_sink_that_rests_asks_for_its_next_deadline_once(harness: DispatcherHarness) -> None:
-    """However often it is woken: what is told meanwhile ends later than what was there."""
+async def test_a_waiting_sink_reads_its_next_deadline_once(harness: DispatcherHarness) -> None:
+    """However often it is woken: deliveries that come meanwhile have later deadlines."""
     asked = _Counting(harness.store.outbox, "next_deadline")
     sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR))
     first = await harness.tell("chat", deadline_at=harness.clock() + 10)
@@ -286,7 +286,7 @@ async def test_a_sink_that_rests_asks_for_its_next_deadline_once(harness: Dispat
 async def test_what_is_given_up_keeps_its_lease_until_that_is_written(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the store takes no verdict, another replica is not given what this one is giving up."""
+    """While the store accepts no result, no other replica gets the deliveries that this one gives up."""
     monkeypatch.setattr(worker, "LEASE_MARGIN", 0.1)
     sink = Scripted("chat", otherwise=RetryLater("429", after=HOUR / 2))
     first = await harness.tell("chat")
@@ -305,10 +305,10 @@ async def test_what_is_given_up_keeps_its_lease_until_that_is_written(
 
 
 @pytest.mark.parametrize("method", ["claim", "next_due"])
-async def test_an_outage_of_the_store_is_told_once_and_so_is_its_end(
+async def test_an_outage_of_the_store_is_logged_once_and_so_is_its_end(
     harness: DispatcherHarness, method: str
 ) -> None:
-    """Not once for each time that the store is asked in vain."""
+    """Not once for each failed call of the store."""
     sink = Scripted("chat")
     faulty = Faulty(harness.store.outbox, method, 20)
     with capture_logs() as log:
@@ -348,7 +348,7 @@ async def test_order_holds_through_an_outage(harness: DispatcherHarness) -> None
 async def test_a_lease_is_renewed_while_its_send_runs(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long ago it was claimed, nobody else may take what is being sent."""
+    """However long ago it was claimed, nobody else may take a delivery that is being sent."""
     monkeypatch.setattr(worker, "TIMEOUT_MARGIN", 20.0)
     monkeypatch.setattr(worker, "LEASE_MARGIN", -20.0)  # so that the lease is short, and the send is not
     held = Held()
@@ -371,7 +371,7 @@ async def test_a_lease_is_renewed_while_its_send_runs(
 async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
     harness: DispatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever slept too long stops sending, says so once, and writes nothing over what the other does."""
+    """A replica that was suspended too long stops sending, logs it once, and overwrites nothing."""
     monkeypatch.setattr(worker, "TIMEOUT_MARGIN", 20.0)
     monkeypatch.setattr(worker, "LEASE_MARGIN", -20.0)
     ended = asyncio.Event()
@@ -403,7 +403,7 @@ async def test_a_send_whose_delivery_was_taken_over_is_cut_off(
 async def test_what_an_operator_wants_sent_anew_is_sent_though_the_old_one_hangs(
     harness: DispatcherHarness,
 ) -> None:
-    """``retry --again`` in the middle of a send: the new message goes out, the old one is cut off."""
+    """``retry --again`` during a send: the new message is sent, the old send is cancelled."""
     sink = Scripted("chat", hang)
     event = await harness.tell("chat")
     async with harness.running(sink, timeout=20.0) as running:
@@ -418,7 +418,7 @@ async def test_what_an_operator_wants_sent_anew_is_sent_though_the_old_one_hangs
 
 
 async def test_what_a_claim_brings_after_the_end_is_given_back(harness: DispatcherHarness) -> None:
-    """It is not sent, holds no lease, and no doubt: another takes it at once."""
+    """It is not sent, has no lease and no unclear mark: another takes it at once."""
     event = await harness.tell("chat")
     sink, slow = Scripted("chat"), Slow(harness)
     slow.armed = True
@@ -433,10 +433,10 @@ async def test_what_a_claim_brings_after_the_end_is_given_back(harness: Dispatch
     assert (row.leased_until, row.attempts, row.unclear, row.due_at) == (None, 0, False, row.created_at)
 
 
-async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back(
+async def test_claims_that_come_after_throttling_are_given_back(
     harness: DispatcherHarness,
 ) -> None:
-    """An answer that came while the store was asked counts for what the store gave."""
+    """An outcome that came during a claim counts for the claimed deliveries."""
     held = Held()
     sink, slow = Scripted("chat", held), Slow(harness)
     await harness.tell("chat")
@@ -457,7 +457,7 @@ async def test_what_a_claim_brings_after_the_sink_asked_for_a_rest_is_given_back
 
 
 async def _fail_then_recover(harness: DispatcherHarness, *told: str) -> tuple[str, str]:
-    """A failure that chat waits to be rid of, and its recovery; with the pairs that the samples share."""
+    """A failure that waits for chat, and its recovery, with the pairs that the samples share."""
     failure = await harness.tell(*told)
     waits = (f"{failure}-chat",)
     return failure, await harness.tell("chat", event=EventType.APPLIANCE_RECOVERED, waits_for=waits)
@@ -480,8 +480,8 @@ async def test_a_recovery_follows_the_failure_to_the_fallback(harness: Dispatche
     assert len(chat.got[1].event.recoveries) == 3
 
 
-async def test_a_recovery_goes_to_no_fallback_that_was_told_no_failure(harness: DispatcherHarness) -> None:
-    """What the sink took itself concerns nobody else."""
+async def test_a_recovery_goes_to_no_fallback_that_got_no_failure(harness: DispatcherHarness) -> None:
+    """A message that the sink accepted concerns nobody else."""
     chat, mail = Scripted("chat"), Scripted("mail")
     _failure, recovery = await _fail_then_recover(harness, "chat")
     async with harness.running(chat, mail, fallback="mail"):
@@ -496,7 +496,7 @@ async def test_a_recovery_goes_to_no_fallback_that_was_told_no_failure(harness: 
 async def test_a_fallback_that_wants_no_recoveries_is_handed_none(
     harness: DispatcherHarness, second: SendOutcome
 ) -> None:
-    """Whether the sink takes its own or not."""
+    """Both if the sink accepts its own message and if not."""
     chat, mail = Scripted("chat", Rejected("too large"), second), Scripted("mail")
     failure, recovery = await _fail_then_recover(harness, "chat")
     async with harness.running(chat, mail, fallback="mail", send_resolved=False):
@@ -509,7 +509,7 @@ async def test_a_fallback_that_wants_no_recoveries_is_handed_none(
 
 
 async def test_an_interim_state_is_handed_to_no_fallback(harness: DispatcherHarness) -> None:
-    """Progress that is refused is no loss: the fallback hears of what comes after it."""
+    """Rejected progress is not lost: the fallback is notified of the next state."""
     chat, mail = Scripted("chat", Rejected("too large")), Scripted("mail")
     event = await harness.tell("chat", event=EventType.JOB_PROGRESS)
     async with harness.running(chat, mail, fallback="mail"):

@@ -1,4 +1,4 @@
-"""What a fallback is told in the place of tickets: what nobody else tells it, and each end."""
+"""A fallback's notifications instead of tickets: all that it does not get anyway, and each end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ DESK = replace(PLAN, tickets=True)
 
 @pytest.fixture
 async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DispatcherHarness]:
-    """Nothing is told yet."""
+    """A harness without events."""
     make_brisk(monkeypatch)
     async with empty_harness(tmp_path) as ready:
         yield ready
@@ -63,7 +63,7 @@ async def serve(
     sinks: dict[Scripted, SinkPolicy],
     events: tuple[Event, ...] = (FAILED, OVER),
 ) -> None:
-    """Commit these, and let the sinks take all that comes of it."""
+    """Commit these, and let the sinks accept every delivery that follows."""
     commit = PollCommit(
         controller="emea", expected_version=0, meta=ControllerMeta(), events=events, deliveries=told
     )
@@ -84,14 +84,14 @@ async def serve(
 
 
 def got(sink: Scripted) -> list[tuple[str, int]]:
-    """What was taken: each event's type with how many failures or recoveries it showed."""
+    """Return the accepted events: each type with its number of failures or recoveries."""
     return [(each.event.type.value, len(each.event.failures or each.event.recoveries)) for each in sink.got]
 
 
-async def test_who_is_told_of_a_recovery_anyhow_is_not_told_of_the_tickets_end_besides(
+async def test_a_fallback_that_gets_the_recovery_anyway_does_not_get_the_tickets_end_too(
     harness: DispatcherHarness,
 ) -> None:
-    """The usual case: chat and desk are both told, and chat is the desk's fallback."""
+    """The usual case: chat and desk are both notified, and chat is the desk's fallback."""
     desk, chat = Scripted("desk"), Scripted("chat")
     await serve(
         harness,
@@ -105,10 +105,10 @@ async def test_who_is_told_of_a_recovery_anyhow_is_not_told_of_the_tickets_end_b
     assert got(chat) == [("job.failed", every), ("appliance.recovered", every)]
 
 
-async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(
+async def test_a_fallback_that_gets_failures_anyway_does_not_get_their_dead_tickets(
     harness: DispatcherHarness,
 ) -> None:
-    """Of what its own message leaves out it is told, by one message for all tickets that were not made."""
+    """It gets failures that its own message leaves out, in one message for all missing tickets."""
     desk, chat = Scripted("desk", otherwise=NEVER), Scripted("chat")
     await serve(
         harness,
@@ -122,7 +122,7 @@ async def test_who_is_told_of_failures_anyhow_is_not_told_of_their_dead_tickets(
 
 
 async def test_a_message_for_dead_tickets_shows_what_these_would_have(harness: DispatcherHarness) -> None:
-    """Not what is outside the desk's route, or silenced; nor what has its ticket."""
+    """Not failures outside the desk's route, nor silenced ones, nor those with a ticket."""
     desk, chat = Scripted("desk", SENT, otherwise=NEVER), Scripted("chat")
     await serve(
         harness,
@@ -136,7 +136,7 @@ async def test_a_message_for_dead_tickets_shows_what_these_would_have(harness: D
 async def test_a_message_that_only_follows_does_not_take_the_place_of_the_alert(
     harness: DispatcherHarness,
 ) -> None:
-    """People are told in the place of the ticket, also where their job's message is brought up to date."""
+    """People are notified instead of a ticket, also if their job's message is updated."""
     desk, chat = Scripted("desk", NEVER), Scripted("chat")
     await serve(
         harness,
@@ -162,7 +162,7 @@ async def test_what_two_routes_show_of_an_event_is_whole_where_one_takes_over(
 
 
 async def open_ticket(message: Message, record: PartRecorder) -> SendOutcome:
-    """As a ticket preset does."""
+    """Read the ticket as a preset does."""
     await record("done", "T-1", posting=Posting(reference="1", label="T-1"))
     return SENT
 
@@ -174,10 +174,10 @@ async def open_ticket(message: Message, record: PartRecorder) -> SendOutcome:
         (EventType.JOB_FAILED, EventType.JOB_SUCCEEDED, "job:emea:1"),
     ],
 )
-async def test_a_ticket_that_the_fallback_opened_is_closed_with_no_pair_to_speak_of(
+async def test_a_ticket_that_the_fallback_opened_is_closed_without_pairs(
     harness: DispatcherHarness, begun: EventType, ended: EventType, subject: str
 ) -> None:
-    """By the end that the first desk, which takes messages again, is told."""
+    """By the end that the first desk gets once it accepts messages again."""
     opening, closing = replace(sample(begun), id="e1"), replace(sample(ended), id="e2")
     desk, other = Scripted("desk", NEVER), Scripted("other", otherwise=open_ticket)
     await serve(
@@ -196,7 +196,7 @@ async def test_a_ticket_that_the_fallback_opened_is_closed_with_no_pair_to_speak
 async def test_what_was_taken_once_and_is_sent_anew_has_no_need_of_a_fallback(
     harness: DispatcherHarness,
 ) -> None:
-    """A message that was to show who acknowledged it is refused: its news was told long ago."""
+    """An update with an acknowledgement is rejected: its event was sent long ago."""
     chat, mail = Scripted("chat"), Scripted("mail")
     sinks = {chat: replace(PLAN, fallback="mail"), mail: PLAN}
     await serve(harness, to("chat", "job:emea:1", id="e1-chat"), sinks=sinks)

@@ -1,4 +1,4 @@
-"""When the heartbeat is called, against a real HTTP server: after each whole good cycle, and never else."""
+"""The heartbeat's calls, with a real HTTP server: after each complete good cycle, and never else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from cmc_notify.telemetry import Metrics
 
 
 class Polls:
-    """As much of a store as is asked: when each controller's last good poll was committed."""
+    """A store with only the time of each controller's last good poll."""
 
     def __init__(self, *names: str) -> None:
         self.at: dict[str, float | None] = dict.fromkeys(names)
@@ -35,7 +35,7 @@ class Polls:
         return {name: ControllerMeta(last_poll_at=at) for name, at in self.at.items()}
 
     async def wait(self, asked: int) -> None:
-        """Until it was asked so often."""
+        """Wait until it was called so often."""
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(lambda: self.asked >= asked)
 
@@ -49,7 +49,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def harness(receiver: Receiver) -> AsyncIterator[SimpleNamespace]:
-    """A heartbeat of two controllers whose store was asked once."""
+    """A heartbeat of two controllers whose store was read once."""
     polls, metrics = Polls("emea", "apac"), Metrics()
     polls.at["apac"] = 5.0  # of yesterday's process
     heartbeat = Heartbeat(
@@ -81,10 +81,10 @@ async def calls(receiver: Receiver, count: int) -> None:
     assert len(receiver.requests) == count
 
 
-async def test_a_cycle_is_over_when_every_controller_was_polled(
+async def test_a_cycle_is_complete_when_every_controller_was_polled(
     harness: SimpleNamespace, receiver: Receiver
 ) -> None:
-    """However often one is polled, the call waits for the other; what was before the start does not count."""
+    """However often one is polled, the call waits for the other; polls before the start do not count."""
     for _ in range(3):
         await harness.good("emea")
     assert receiver.requests == []
@@ -100,7 +100,7 @@ async def test_a_cycle_is_over_when_every_controller_was_polled(
 
 
 async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Receiver) -> None:
-    """A poll by another replica counts; while the store can't say what was committed, nothing is called."""
+    """A poll by another replica counts; while the store fails, there is no call."""
     harness.polls.broken = True
     await harness.good("apac")
     await harness.good("emea")
@@ -122,7 +122,7 @@ async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Re
 async def test_a_call_that_fails(
     harness: SimpleNamespace, receiver: Receiver, answer: ScriptedResponse, reason: str
 ) -> None:
-    """It is told once until it works again, without the address; the next cycle calls again."""
+    """It is logged once until it works again, without the address; the next cycle calls again."""
     # aiohttp asks once more by itself where a connection is cut: for a GET that is as good.
     receiver.script.extend([answer] * (4 if answer.action == "reset" else 2))
     with structlog.testing.capture_logs() as logged:
@@ -140,7 +140,7 @@ async def test_a_call_that_fails(
 
 
 async def test_one_call_at_a_time(harness: SimpleNamespace, receiver: Receiver) -> None:
-    """While a call hangs no other begins, and polls are told on without waiting."""
+    """While a call hangs no other starts, and polls are noted without waiting."""
     receiver.script.append(ScriptedResponse(action="hang"))
     await harness.good("emea")
     await harness.good("apac")
@@ -154,7 +154,7 @@ async def test_one_call_at_a_time(harness: SimpleNamespace, receiver: Receiver) 
 
 
 async def test_nobody_there(harness: SimpleNamespace, receiver: Receiver) -> None:
-    """A service that is down is one failure more, in plain words."""
+    """A service that is down is one more failure, in plain words."""
     await receiver.stop()
     with structlog.testing.capture_logs() as logged:
         await harness.good("emea")
@@ -167,7 +167,7 @@ async def test_nobody_there(harness: SimpleNamespace, receiver: Receiver) -> Non
 
 
 async def test_an_end_in_the_middle_of_a_call(harness: SimpleNamespace, receiver: Receiver) -> None:
-    """Stopping does not wait for an answer that does not come."""
+    """A stop does not wait for a response that does not come."""
     receiver.script.append(ScriptedResponse(action="hang"))
     await harness.good("emea")
     await harness.good("apac")

@@ -1,4 +1,4 @@
-"""Replicas that share a real PostgreSQL: who polls what, when one of them dies, hangs, joins or leaves."""
+"""Replicas that share a real PostgreSQL: the leaders when one of them dies, hangs, joins or leaves."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ FOUR = ("apac", "emea", "latam", "us")
 
 
 class Wire:
-    """The store as one replica reaches it: it can be cut, hang, or leave single calls unanswered."""
+    """The store as one replica reaches it: it can be cut off, hang, or never return from single calls."""
 
     def __init__(self, store: Leadership, looked: asyncio.Event) -> None:
         self._store = store
@@ -40,49 +40,51 @@ class Wire:
         return await call()
 
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
-        """As the store's, or nothing where this replica takes nothing."""
+        """Acquire from the store, or nothing if this replica takes nothing."""
         if not self.takes:
             return None
         return await self._through(lambda: self._store.acquire(name, owner=owner, ttl=ttl))
 
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
-        """As the store's."""
+        """Call the store."""
         return await self._through(lambda: self._store.renew(fence, ttl=ttl))
 
     async def release(self, fence: Fence) -> None:
-        """As the store's."""
+        """Call the store."""
         await self._through(lambda: self._store.release(fence))
 
     async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
-        """As the store's."""
-        found = await self._through(lambda: self._store.attend(owner, names, ttl=ttl))
+        """Call the store."""
+        found = await self._through(lambda: self._store.register(owner, names, ttl=ttl))
         self._looked.set()
         return found
 
     async def unregister(self, owner: str) -> None:
-        """As the store's."""
-        await self._through(lambda: self._store.leave(owner))
+        """Call the store."""
+        await self._through(lambda: self._store.unregister(owner))
 
     async def leaders(self) -> Mapping[str, str]:
-        """As the store's."""
+        """Call the store."""
         return await self._through(self._store.leaders)
 
 
 class Replica:
-    """One process: it leads, and notes what it would poll."""
+    """One process: it leads, and notes the controllers that it would poll."""
 
     def __init__(self, fleet: "Fleet", name: str) -> None:
         self.fleet = fleet
         self.name = name
         self.wire = Wire(fleet.store.leadership, fleet.changed)
         self.metrics = Metrics()
-        self.election = LeaderElection(self.wire, owner=name, metrics=self.metrics, ttl=TTL, check_every=CHECK_EVERY)
+        self.election = LeaderElection(
+            self.wire, owner=name, metrics=self.metrics, ttl=TTL, check_every=CHECK_EVERY
+        )
         self.fences: dict[str, Fence] = {}
         self.idle = asyncio.Event()
         self.idle.set()
 
     def start_polling(self, controller: str, fence: Fence) -> None:
-        """Poll it: no one else may be doing so."""
+        """Start to poll it: no one else may poll it."""
         if self.fleet.polled_by.get(controller, self) is not self:
             self.fleet.twice.append(controller)
         self.fleet.polled_by[controller] = self
@@ -90,7 +92,7 @@ class Replica:
         self._note("lead", controller)
 
     def cancel_polling(self, controller: str) -> None:
-        """Poll it no longer."""
+        """Stop polling it."""
         self.fleet.polled_by.pop(controller)
         self._note("lose", controller)
 
@@ -105,7 +107,7 @@ class Replica:
         self.fleet.changed.set()
 
     def die(self) -> None:
-        """As SIGKILL: nothing is renewed, nothing released."""
+        """Die as by SIGKILL: nothing is renewed, nothing released."""
         assert self.election._running
         self.election._running.cancel()
         for lead in self.election._leads.values():
@@ -113,7 +115,7 @@ class Replica:
         self._poll_nothing()
 
     async def stop(self) -> None:
-        """As SIGTERM: polls end first."""
+        """Stop as by SIGTERM: polls end first."""
         self._poll_nothing()
         await self.election.stop()
 
@@ -122,7 +124,7 @@ class Replica:
             del self.fleet.polled_by[controller]
 
     def knows(self, other: str) -> bool:
-        """Whether it has seen another."""
+        """Return True if it has seen another."""
         return other in self.election._seen.candidates
 
     def gauge(self, controller: str) -> float | None:
@@ -131,7 +133,7 @@ class Replica:
 
 
 class Fleet:
-    """All replicas, and who polls what at this moment."""
+    """All replicas, and the one that polls each controller now."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -142,14 +144,14 @@ class Fleet:
         self.changed = asyncio.Event()
 
     def add(self, name: str, controllers: Collection[str] = FOUR) -> Replica:
-        """A replica that begins now."""
+        """Start a replica."""
         replica = Replica(self, name)
         self.replicas.append(replica)
         replica.election.serve(controllers, replica)
         return replica
 
     def loads(self) -> Counter[str]:
-        """How many controllers each polls."""
+        """Return the number of controllers of each replica."""
         return Counter(replica.name for replica in self.polled_by.values())
 
     async def until(self, reached: Callable[[], bool], *, within: float = 10) -> float:
@@ -169,7 +171,7 @@ class Fleet:
         return await self.until(lambda: sorted(self.loads().values()) == sorted(counts), within=within)
 
     async def rests(self) -> None:
-        """See that nothing changes hands any more, for longer than a lead lasts."""
+        """Check that no lead changes hands any more, for longer than a lead lasts."""
         before = len(self.history)
         await asyncio.sleep(TTL + 3 * CHECK_EVERY)
         assert self.history[before:] == []
@@ -190,7 +192,7 @@ async def fleet(postgresql_server: PostgresServer) -> AsyncIterator[Fleet]:
 
 
 async def test_one_replica_leads_all_at_once(fleet: Fleet) -> None:
-    """Alone it takes everything in its first look, and says so."""
+    """Alone it takes every lead in its first check, and shows it."""
     alone = fleet.add("one")
     await fleet.spread(4)
     assert [alone.election.is_leader(name) for name in FOUR] == [True] * 4
@@ -200,7 +202,7 @@ async def test_one_replica_leads_all_at_once(fleet: Fleet) -> None:
 
 
 async def test_controllers_are_spread(fleet: Fleet) -> None:
-    """Whoever joins gets a fair share, whoever leaves hands his over, and then nothing changes hands."""
+    """A replica that joins gets a fair share, one that leaves gives up its leads, and then no lead moves."""
     fleet.add("one")
     await fleet.spread(4)
     two = fleet.add("two")
@@ -214,7 +216,7 @@ async def test_controllers_are_spread(fleet: Fleet) -> None:
 
 
 async def test_no_more_is_given_than_the_share(fleet: Fleet) -> None:
-    """What was given and not yet taken counts as taken: it is waited for before more is given."""
+    """A lead given up and not yet taken counts as taken: no other is given up before."""
     one = fleet.add("one")
     await fleet.spread(4)
     two = Replica(fleet, "two")
@@ -231,7 +233,7 @@ async def test_no_more_is_given_than_the_share(fleet: Fleet) -> None:
 
 
 async def test_who_starts_together_shares(fleet: Fleet) -> None:
-    """Two replicas that begin at the same moment need no change of hands."""
+    """Two replicas that start at the same moment move no lead."""
     fleet.add("one")
     fleet.add("two")
     await fleet.spread(2, 2)
@@ -239,7 +241,7 @@ async def test_who_starts_together_shares(fleet: Fleet) -> None:
 
 
 async def test_a_dead_leader_is_replaced(fleet: Fleet) -> None:
-    """After its leads have ended, under greater fences; not before."""
+    """After its leads have expired, under greater fences; not before."""
     one = fleet.add("one")
     await fleet.spread(4)
     two = fleet.add("two")
@@ -252,7 +254,7 @@ async def test_a_dead_leader_is_replaced(fleet: Fleet) -> None:
 
 
 async def test_a_stopped_leader_is_replaced_at_once(fleet: Fleet) -> None:
-    """What it gives up nobody has to wait for."""
+    """Nobody has to wait for the leads that it gives up."""
     one = fleet.add("one")
     await fleet.spread(4)
     one.idle.clear()
@@ -265,7 +267,7 @@ async def test_a_stopped_leader_is_replaced_at_once(fleet: Fleet) -> None:
 
 
 async def test_a_poll_that_runs_comes_to_its_end_first(fleet: Fleet) -> None:
-    """A lead that is given to another is renewed until the poll is over, however long that takes."""
+    """A lead that is being given up is renewed until the poll has ended, however long that takes."""
     one = fleet.add("one")
     one.idle.clear()
     await fleet.spread(4)
@@ -277,7 +279,7 @@ async def test_a_poll_that_runs_comes_to_its_end_first(fleet: Fleet) -> None:
 
 
 async def test_a_leader_that_loses_the_store_stops_by_its_own_clock(fleet: Fleet) -> None:
-    """A store that does not answer it, though it answers others: it stops before another begins."""
+    """A store that responds to others but not to this leader: it stops before another starts."""
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)
     two = fleet.add("two", ["emea"])
@@ -293,8 +295,8 @@ async def test_a_leader_that_loses_the_store_stops_by_its_own_clock(fleet: Fleet
     assert one.election.leader("emea") == "two"
 
 
-async def test_a_leader_that_was_replaced_learns_of_it(fleet: Fleet) -> None:
-    """Where its lease is another's at the next look, it stops at once."""
+async def test_a_leader_that_was_replaced_stops(fleet: Fleet) -> None:
+    """If its lease is another's at the next check, it stops at once."""
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)
     store = fleet.store.leadership
@@ -306,8 +308,8 @@ async def test_a_leader_that_was_replaced_learns_of_it(fleet: Fleet) -> None:
     assert one.fences["emea"].token > thief.token
 
 
-async def test_an_outage_of_the_store_ends_with_everything_led_again(fleet: Fleet) -> None:
-    """While the store is away nobody leads, one line tells of it, and afterwards all goes on by itself."""
+async def test_every_controller_has_a_leader_again_after_an_outage_of_the_store(fleet: Fleet) -> None:
+    """While the store is down nobody leads, one line is logged, and afterwards all continue on their own."""
     both = [fleet.add("one"), fleet.add("two")]
     await fleet.spread(2, 2)
     with capture_logs() as log:
@@ -324,7 +326,7 @@ async def test_an_outage_of_the_store_ends_with_everything_led_again(fleet: Flee
 
 
 async def test_replicas_with_different_controllers_get_on(fleet: Fleet) -> None:
-    """As during a rolling change of the config: each controller is led by one that has it, for good."""
+    """As in a rolling change of the config: each controller keeps a leader that has it in its config."""
     fleet.add("old", ["apac", "emea", "us"])
     fleet.add("new", ["emea", "latam"])
     await fleet.until(lambda: fleet.polled_by.keys() == set(FOUR))
@@ -333,7 +335,7 @@ async def test_replicas_with_different_controllers_get_on(fleet: Fleet) -> None:
 
 
 async def test_nothing_stays_free_because_another_should_take_it(fleet: Fleet) -> None:
-    """A replica that is there and takes nothing is waited for as long as a lead lasts, but only once."""
+    """The others wait for a replica that takes nothing as long as a lead lasts, but only once."""
     idler = Replica(fleet, "idler")
     idler.wire.takes = False
     fleet.replicas.append(idler)
@@ -344,8 +346,8 @@ async def test_nothing_stays_free_because_another_should_take_it(fleet: Fleet) -
     await fleet.rests()
 
 
-async def test_a_reload_keeps_what_is_led(fleet: Fleet) -> None:
-    """The next follower polls at once under the same fence; what left the config goes, what came is taken."""
+async def test_a_reload_keeps_the_leads(fleet: Fleet) -> None:
+    """The next handler polls at once under the same fence; removed controllers go, new ones are taken."""
     one = fleet.add("one", ["apac", "emea"])
     await fleet.spread(2)
     before = one.fences["emea"]
@@ -360,7 +362,7 @@ async def test_a_reload_keeps_what_is_led(fleet: Fleet) -> None:
 
 
 async def test_who_hangs_lets_another_try(fleet: Fleet) -> None:
-    """A controller whose polls hang here goes to another replica, and does not come back at once."""
+    """A controller whose polls hang here goes to another replica, and does not return at once."""
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)
     one.election.step_down("emea")  # there is no other
@@ -375,7 +377,7 @@ async def test_who_hangs_lets_another_try(fleet: Fleet) -> None:
 async def test_the_end_does_not_wait_for_a_store_that_hangs(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A moment is allowed for giving up, and it is said that others have to wait."""
+    """The release of leads has a short limit, and the log says that others have to wait."""
     monkeypatch.setattr("cmc_notify.leadership.RELEASE_WITHIN", 0.1)
     one = fleet.add("one", ["emea"])
     await fleet.spread(1)

@@ -13,25 +13,25 @@ TTL = 2.0
 
 
 class FarStore:
-    """Each answer takes its time; ``often`` is set once every lead was renewed three times."""
+    """A slow store; ``often`` is set once every lead was renewed three times."""
 
     def __init__(self) -> None:
         self.renewed: Counter[str] = Counter()
         self.often = asyncio.Event()
 
     async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
-        """We are alone."""
+        """Return no other replica."""
         assert ttl == TTL
         return Replicas(candidates={owner: frozenset(names)}, leaders={})
 
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
-        """It is free."""
+        """Return a fence: it is free."""
         assert (owner, ttl) == ("a", TTL)
         await asyncio.sleep(0.03)
         return Fence(name, 1, owner)
 
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
-        """It is still ours."""
+        """Renew late."""
         assert ttl == TTL
         await asyncio.sleep(0.04)
         self.renewed[fence.name] += 1
@@ -40,26 +40,26 @@ class FarStore:
         return True
 
     async def release(self, fence: Fence) -> None:
-        """At the end."""
+        """Release at the end."""
         assert fence.token == 1
 
     async def unregister(self, owner: str) -> None:
-        """As well."""
+        """Unregister."""
         assert owner == "a"
 
     async def leaders(self) -> dict[str, str]:
-        """Nobody asks."""
+        """Not called."""
         return {}
 
 
 class Losses:
-    """A follower that notes what it lost."""
+    """A handler that notes the leads it lost."""
 
     def __init__(self) -> None:
         self.lost: list[str] = []
 
     def start_polling(self, controller: str, fence: Fence) -> None:
-        """What is taken."""
+        """Note a lead."""
         assert fence.name.endswith(controller)
 
     def cancel_polling(self, controller: str) -> None:
@@ -67,12 +67,12 @@ class Losses:
         self.lost.append(controller)
 
     async def finish_polling(self, controller: str) -> None:
-        """Nothing is given back."""
+        """Not called."""
         raise AssertionError(f"nobody else could poll {controller}")
 
 
 async def test_many_leads_are_kept_over_a_store_that_is_far_away() -> None:
-    """To renew or take one after the other would take longer than a lead lasts; none is lost for that."""
+    """To renew one after another would take longer than a lead lasts; yet none is lost."""
     store, losses = FarStore(), Losses()
     election = LeaderElection(store, owner="a", metrics=Metrics(), ttl=TTL, check_every=0.1)
     election.serve(NAMES, losses)

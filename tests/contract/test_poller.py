@@ -1,4 +1,4 @@
-"""The poller against a controller over HTTP and a real store: what it asks, commits and survives."""
+"""The poller with a controller over HTTP and a real store: its requests, commits and failures."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ def old_jobs(harness: PollerHarness, count: int, **fields: Any) -> None:
 
 
 async def beyond_the_lists(harness: PollerHarness, *, after: float) -> None:
-    """Time passes and so many younger jobs come that no filtered list shows a finished one of before."""
+    """Let time pass and add so many younger jobs that no filtered list shows an older finished one."""
     for _ in range(25):
         finished(harness, "Success", creation_time=int(harness.sim.now) + 3000)
     await harness.poll(after=after)
@@ -52,7 +52,7 @@ async def beyond_the_lists(harness: PollerHarness, *, after: float) -> None:
 # --- a job's life -----------------------------------------------------------------------------------------
 
 
-async def test_a_jobs_life_is_told_as_the_polls_saw_it(harness: PollerHarness) -> None:
+async def test_a_jobs_life_is_announced_as_the_polls_saw_it(harness: PollerHarness) -> None:
     """Queued, started, failing, the end; and nothing where nothing changed."""
     job = harness.sim.jobs.add(feature_ids=[3])
     assert await harness.poll() == ["4101 job.queued"]
@@ -69,7 +69,7 @@ async def test_a_jobs_life_is_told_as_the_polls_saw_it(harness: PollerHarness) -
 
 
 async def test_a_restart_in_between_changes_nothing(harness: PollerHarness) -> None:
-    """All that a poller knows stands in the store: nothing is told twice, what happened meanwhile is told."""
+    """All that a poller knows is in the store: nothing is announced twice, and no change is missed."""
     job = harness.sim.jobs.add(feature_ids=[3])
     assert await harness.poll() == ["4101 job.queued"]
     harness.restart()
@@ -84,8 +84,8 @@ async def test_a_restart_in_between_changes_nothing(harness: PollerHarness) -> N
     assert await harness.poll() == ["4102 appliance.recovered", "4102 job.succeeded"]
 
 
-async def test_a_held_failure_survives_a_restart(harness: PollerHarness) -> None:
-    """The settle time goes on, and the text is told by the poller that comes after."""
+async def test_a_settling_failure_survives_a_restart(harness: PollerHarness) -> None:
+    """The settle time continues, and the next poller announces the text."""
     finished(harness, "Failed", FAIL, Row("V2", 3, "Running"))
     assert await harness.poll() == []
     harness.restart()
@@ -97,7 +97,7 @@ async def test_a_held_failure_survives_a_restart(harness: PollerHarness) -> None
 
 
 async def test_details_that_come_late_are_found_by_id(harness: PollerHarness) -> None:
-    """A job is looked up for ten minutes after it was told without its details."""
+    """A job is looked up for ten minutes after it was announced without its details."""
     job = finished(harness, "Failed")
     await harness.poll()
     assert await harness.poll(after=60) == ["4101 job.failed"]
@@ -109,7 +109,7 @@ async def test_details_that_come_late_are_found_by_id(harness: PollerHarness) ->
 
 
 async def test_a_reused_id_is_another_job(harness: PollerHarness) -> None:
-    """The old one is gone, the new one is new, and its success still ends what the old one left."""
+    """The old job vanished, the new one is new, and its success still closes the old one's failures."""
     old = finished(harness, "Failed", FAIL, job_id=7, ago=5)
     assert await harness.poll() == ["7 job.failed"]
     old.purge()
@@ -118,7 +118,7 @@ async def test_a_reused_id_is_another_job(harness: PollerHarness) -> None:
 
 
 async def test_an_open_job_whose_id_went_to_another_is_gone(harness: PollerHarness) -> None:
-    """By its id comes another job, so the first one vanished."""
+    """Its id returns another job, so the first one vanished."""
     old = harness.sim.jobs.add(job_id=7)
     await harness.poll()
     old.purge()
@@ -126,8 +126,8 @@ async def test_an_open_job_whose_id_went_to_another_is_gone(harness: PollerHarne
     assert sorted(await harness.poll()) == ["7 job.queued", "7 job.vanished"]
 
 
-async def test_an_open_job_that_is_gone_is_told_once(harness: PollerHarness) -> None:
-    """404 by id; afterwards nobody asks for it any more."""
+async def test_an_open_job_that_is_gone_is_announced_once(harness: PollerHarness) -> None:
+    """404 by id; afterwards it is not requested any more."""
     job = harness.sim.jobs.add()
     await harness.poll()
     job.purge()
@@ -137,7 +137,7 @@ async def test_an_open_job_that_is_gone_is_told_once(harness: PollerHarness) -> 
 
 
 async def test_a_job_that_comes_back_is_followed_again(harness: PollerHarness) -> None:
-    """Also where it looks exactly as before."""
+    """Also if it is exactly as before."""
     job = harness.sim.jobs.add()
     await harness.poll()
     job.purge()
@@ -150,8 +150,8 @@ async def test_a_job_that_comes_back_is_followed_again(harness: PollerHarness) -
     assert await harness.poll() == ["4101 job.canceled"]
 
 
-async def test_a_job_that_looks_as_it_did_before_has_changed_all_the_same(harness: PollerHarness) -> None:
-    """Failed, running and failed again to the letter: the second failure is new."""
+async def test_a_job_with_the_same_bytes_as_before_has_changed_all_the_same(harness: PollerHarness) -> None:
+    """Failed, running and failed again with the same bytes: the second failure is new."""
     job = harness.sim.jobs.add(feature_ids=[3])
     job.start()
     told = []
@@ -184,7 +184,7 @@ async def test_a_job_that_nobody_watches_any_more_is_still_known(harness: Poller
     ],
 )
 async def test_the_first_run_rule(tmp_path: Path, rule: str, told: list[str]) -> None:
-    """What was there at the start is told by the rule; what comes later always is, recoveries if told."""
+    """Jobs of the first list are announced by the rule, later ones always, recoveries if announced."""
     async with polling(tmp_path, first_run=rule) as harness:
         finished(harness, "Failed", FAIL, job_id=1, ago=9000)
         finished(harness, "Failed", FAIL._replace(serial="V2"), job_id=2, ago=60)
@@ -211,8 +211,8 @@ async def test_a_first_list_that_fails_is_no_first_run(tmp_path: Path) -> None:
         assert harness.result.ok
 
 
-async def test_a_whole_past_is_told_once_and_then_left_alone(tmp_path: Path) -> None:
-    """After a first run that tells all, the next poll asks three lists and no job of the past."""
+async def test_a_whole_past_is_announced_once_and_then_not_requested(tmp_path: Path) -> None:
+    """After a first run that announces all, the next poll requests three lists and no old job."""
     async with polling(tmp_path) as harness:
         old_jobs(harness, 40)
         assert len(await harness.poll()) == 40
@@ -226,7 +226,7 @@ async def test_a_whole_past_is_told_once_and_then_left_alone(tmp_path: Path) -> 
 
 
 async def test_an_unchanged_controller_costs_three_lists(harness: PollerHarness) -> None:
-    """Queued, InProgress, new; by id only what none of them shows; and nothing is decoded or told."""
+    """Queued, InProgress, new; by id only jobs in none of them; and nothing is decoded or announced."""
     old_jobs(harness, 25)
     harness.sim.jobs.add()
     await harness.poll()
@@ -238,8 +238,8 @@ async def test_an_unchanged_controller_costs_three_lists(harness: PollerHarness)
     assert [line["decoded"] for line in log if line["event"] == "poll.done"] == [0]
 
 
-async def test_what_fell_out_of_the_lists_is_looked_up_by_id(harness: PollerHarness) -> None:
-    """A job that ran for long and ended is in no filtered list any more."""
+async def test_a_job_missing_from_the_lists_is_looked_up_by_id(harness: PollerHarness) -> None:
+    """A job that ran for a long time and ended is in no filtered list any more."""
     job = harness.sim.jobs.add()
     job.start()
     await harness.poll()
@@ -251,7 +251,7 @@ async def test_what_fell_out_of_the_lists_is_looked_up_by_id(harness: PollerHarn
 
 
 async def test_a_full_list_comes_round(tmp_path: Path) -> None:
-    """Every full_sync, and it finds what the filters can't show."""
+    """Every full_sync, and it finds jobs that the filters can't show."""
     async with polling(tmp_path, full_sync="1h") as harness:
         await harness.poll()
         for _ in range(25):
@@ -293,8 +293,8 @@ async def test_filters_are_proven_and_nothing_is_lost_whatever_they_do(
             assert await harness.requests() == ["full"]
 
 
-async def test_a_proof_that_fails_leaves_the_full_list_standing(tmp_path: Path) -> None:
-    """What the list showed is told, and the filters are proven in the next poll."""
+async def test_a_proof_that_fails_keeps_the_full_list(tmp_path: Path) -> None:
+    """The jobs of the list are announced, and the filters are proven in the next poll."""
     async with polling(tmp_path) as harness:
         harness.sim.jobs.add()
         harness.sim.fail_next("500", path="job_status")
@@ -308,7 +308,7 @@ async def test_a_proof_that_fails_leaves_the_full_list_standing(tmp_path: Path) 
 
 
 async def test_a_malformed_job_blinds_nobody(harness: PollerHarness) -> None:
-    """It is logged and on record with its id, the others go through, and it is told once it can be read."""
+    """It is logged and stored with its id; the others are committed; it is announced once it can be read."""
     harness.sim.jobs.add_raw(b'"nonsense"')
     bad = harness.sim.jobs.add(overrides={"feature_ids": 7, "detailed_status": "x", "job_status": {"a": 1}})
     good = harness.sim.jobs.add()
@@ -332,7 +332,7 @@ async def test_a_malformed_job_blinds_nobody(harness: PollerHarness) -> None:
 
 
 async def test_an_open_job_that_can_not_be_read_for_a_while_is_not_gone(harness: PollerHarness) -> None:
-    """It is told when it is readable again."""
+    """It is announced when it is readable again."""
     job = harness.sim.jobs.add()
     await harness.poll()
     job.override(detailed_status="x")
@@ -347,7 +347,7 @@ async def test_an_open_job_that_can_not_be_read_for_a_while_is_not_gone(harness:
 async def test_a_look_up_that_fails_delays_its_job_only(
     harness: PollerHarness, fault: Any, count: int
 ) -> None:
-    """The poll is good, the other job is told now and this one by the next poll."""
+    """The poll succeeds; the other job is announced now, this one by the next poll."""
     one, other = harness.sim.jobs.add(), harness.sim.jobs.add()
     for job in (one, other):
         job.start()
@@ -371,7 +371,7 @@ async def test_a_list_that_fails_commits_nothing(harness: PollerHarness) -> None
     assert await harness.poll() == ["4101 job.queued"]
 
 
-async def test_an_outage_is_told_once_and_so_is_its_end(harness: PollerHarness) -> None:
+async def test_an_outage_is_announced_once_and_so_is_its_end(harness: PollerHarness) -> None:
     """After unreachable_after failed polls, also over a restart; since when, and the recovery too."""
     with harness.sim.outage("503"):
         assert await harness.poll() == []
@@ -389,7 +389,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(harness: PollerHarness) 
 
 
 async def test_a_restart_does_not_shorten_an_outage(harness: PollerHarness) -> None:
-    """Since when is the first failed poll, though the bridge was restarted before it was worth telling."""
+    """Since is the first failed poll, though the bridge was restarted before the outage was announced."""
     with harness.sim.outage("503"):
         assert await harness.poll() == []
         began = harness.sim.now
@@ -402,16 +402,16 @@ async def test_a_restart_does_not_shorten_an_outage(harness: PollerHarness) -> N
     assert (await harness.meta()).failing_since is None
 
 
-async def test_refused_credentials_are_told_at_once_and_once(harness: PollerHarness) -> None:
-    """An operator must act, so nothing is waited for."""
+async def test_refused_credentials_are_announced_at_once_and_once(harness: PollerHarness) -> None:
+    """An operator must act, so it is announced at once."""
     with harness.sim.outage("401"):
         assert await harness.poll() == ["- controller.unauthorized"]
         assert await harness.poll() == []
     assert await harness.poll() == ["- controller.recovered"]
 
 
-async def test_a_held_failure_is_told_in_time_during_an_outage(harness: PollerHarness) -> None:
-    """What is known of it does not wait for the controller, and is not told again afterwards."""
+async def test_a_settling_failure_is_announced_in_time_during_an_outage(harness: PollerHarness) -> None:
+    """Its known details do not wait for the controller, and are not announced again afterwards."""
     finished(harness, "Failed", FAIL, Row("V2", 3, "Running"))
     assert await harness.poll() == []
     with harness.sim.outage("503"):
@@ -428,7 +428,7 @@ async def test_a_held_failure_is_told_in_time_during_an_outage(harness: PollerHa
 
 
 async def test_of_two_pollers_one_commits_and_the_other_reads_again(harness: PollerHarness) -> None:
-    """A stale snapshot writes nothing; the second poller goes on at once from what the first one told."""
+    """A stale snapshot writes nothing; the second poller continues at once from the first one's commit."""
     second = harness.new_poller()
     assert (await second.poll()).ok
     harness.sim.jobs.add()
@@ -442,8 +442,8 @@ async def test_of_two_pollers_one_commits_and_the_other_reads_again(harness: Pol
     assert await harness.poll() == []
 
 
-async def test_a_failure_closed_by_hand_is_no_failed_poll(harness: PollerHarness) -> None:
-    """The poll that it overtakes counts as superseded, and what it had found is told all the same."""
+async def test_a_failure_closed_by_hand_does_not_fail_the_poll(harness: PollerHarness) -> None:
+    """The poll that it supersedes counts so, and its changes are announced all the same."""
     finished(harness, "Failed", FAIL)
     assert await harness.poll() == ["4101 job.failed"]
     [incident] = await harness.store.ledger.failures()
@@ -461,7 +461,7 @@ async def test_a_failure_closed_by_hand_is_no_failed_poll(harness: PollerHarness
 async def test_a_poll_overtaken_again_and_again_ends(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two attempts, then the interval: a store that always refuses must not be asked without end."""
+    """Two attempts, then the interval: a store that always refuses is not called without end."""
     attempts = 0
 
     async def refuse(_commit: PollCommit) -> int:
@@ -476,10 +476,10 @@ async def test_a_poll_overtaken_again_and_again_ends(
     assert harness.result.busy
 
 
-async def test_a_poller_that_never_gets_through_is_told_as_an_error(
+async def test_a_poller_that_is_always_superseded_is_logged_as_an_error(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other commits may overtake a poll now and then; three polls in a row tell the reason."""
+    """Other commits may supersede a poll sometimes; after three polls in a row the reason is logged."""
 
     async def refuse(_commit: PollCommit) -> int:
         raise StaleSnapshot("a change was already told")
@@ -504,7 +504,7 @@ async def test_a_poller_that_never_gets_through_is_told_as_an_error(
 
 
 async def test_every_commit_carries_the_fence(harness: PollerHarness) -> None:
-    """Of a good poll and of a failed one: once another leads, neither writes anything."""
+    """Of a good poll and a failed one: once another replica leads, neither writes anything."""
     leaders = harness.store.leadership
     old = await leaders.acquire("poll:emea", owner="a", ttl=0)
     assert old
@@ -526,7 +526,7 @@ async def test_every_commit_carries_the_fence(harness: PollerHarness) -> None:
 
 
 async def test_a_new_lead_begins_with_what_the_store_knows(harness: PollerHarness) -> None:
-    """Under another fence the poller trusts nothing that it remembers: it reads the store, and all jobs."""
+    """Under another fence the poller does not trust its memory: it reads the store, and all jobs."""
     fence = await harness.store.leadership.acquire("poll:emea", owner="a", ttl=0)
     assert (await harness.poller.poll(fence)).ok
     other = harness.new_poller()
@@ -544,7 +544,7 @@ async def test_a_new_lead_begins_with_what_the_store_knows(harness: PollerHarnes
 
 
 async def test_what_is_forgotten_shows_in_no_metric(harness: PollerHarness) -> None:
-    """A replica that stands by says nothing of the controller: another knows."""
+    """A standby replica shows no metric of the controller: the leader does."""
     harness.sim.jobs.add()
     await harness.poll()
     counted = harness.metrics.registry.get_sample_value
@@ -559,7 +559,7 @@ async def test_what_is_forgotten_shows_in_no_metric(harness: PollerHarness) -> N
 async def test_a_poll_that_fails_as_its_lead_is_lost_writes_nothing(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that times out swallows the cancellation: the poll ends by itself, and is no failure."""
+    """A request that times out hides the cancellation: the poll ends on its own, and is not a failure."""
 
     async def lose(*_arguments: object, **_more: object) -> None:
         harness.poller.forget()
@@ -580,13 +580,13 @@ async def test_a_poll_that_fails_as_its_lead_is_lost_writes_nothing(
 
 
 async def never(*_arguments: object, **_more: object) -> None:
-    """Does not come back."""
+    """Never return."""
     await asyncio.Event().wait()
 
 
 @contextmanager
 def impatient(poller: Poller) -> Iterator[None]:
-    """Its watchdog waits for a moment only: what hangs here hangs for ever, and the rest has time enough."""
+    """The watchdog waits for a moment only: a hang here is for ever, and all else has enough time."""
     patient = poller._settings
     poll = patient.poll.model_copy(update={"watchdog": 0.2})
     poller._settings = patient.model_copy(update={"poll": poll})
@@ -594,10 +594,10 @@ def impatient(poller: Poller) -> Iterator[None]:
     poller._settings = patient
 
 
-async def test_a_poll_that_hangs_is_ended_and_told_like_a_failed_one(
+async def test_a_poll_that_hangs_is_ended_and_announced_like_a_failed_one(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends with the watchdog, counts, is told as unreachable in time with that reason, and comes again."""
+    """The watchdog ends it; it counts, is announced as unreachable with that reason, and is repeated."""
     told: list[Event] = []
     with impatient(harness.poller), monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(harness.poller._source, "list_jobs", never)
@@ -617,7 +617,7 @@ async def test_a_poll_that_hangs_is_ended_and_told_like_a_failed_one(
 
 
 async def test_a_controller_that_trickles_makes_a_poll_hang(tmp_path: Path) -> None:
-    """Its answer comes byte by byte, within the time for one request, and yet too late."""
+    """Its response comes byte by byte, within the time-out of one request, and yet too late."""
     async with polling(tmp_path, timeout=20) as harness:
         harness.sim.faults.slow_for = 2
         with harness.sim.outage("slow"), impatient(harness.poller):
@@ -631,7 +631,7 @@ async def test_a_controller_that_trickles_makes_a_poll_hang(tmp_path: Path) -> N
 async def test_a_store_that_hangs_hangs_no_poll(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """While it is read or written: the poll ends, is no fault of the controller, and comes again."""
+    """During a read or a write: the poll ends, does not count against the controller, and is repeated."""
     harness.restart()
     harness.sim.jobs.add()
     with impatient(harness.poller), monkeypatch.context() as patch:
@@ -646,7 +646,7 @@ async def test_a_store_that_hangs_hangs_no_poll(
 async def test_the_end_of_a_hung_poll_does_not_wait_for_a_store_that_hangs(
     harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Controller and store hang: the poll ends, in the watchdog's time and that of what follows it."""
+    """Controller and store hang: the poll ends within the times of the watchdog and of the commit."""
     with impatient(harness.poller), monkeypatch.context() as patch:
         patch.setattr("cmc_notify.poller.poller.FAILURE_COMMIT_TIMEOUT", 0.2)
         patch.setattr(harness.poller._source, "list_jobs", never)
@@ -670,7 +670,7 @@ async def test_an_unknown_status_is_reported_and_stops_nothing(harness: PollerHa
 async def test_nothing_that_an_operator_wants_removed_is_stored(
     harness: PollerHarness, tmp_path: Path
 ) -> None:
-    """The database file does not hold it in any table."""
+    """It is in no table of the database file."""
     harness.poller = harness.new_poller(redact=(re.compile(r"community \S+"),))
     finished(
         harness, "Failed", FAIL._replace(error_text="bad community s3cret here"), Row("V2", 3, "Running")

@@ -22,7 +22,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[PollerHarness]:
 
 
 async def silence(harness: PollerHarness, name: str = "s1", seconds: float = 3600, **asked: Any) -> None:
-    """Somebody adds one, beside the poller."""
+    """Add a silence by hand, while the poller runs."""
     now = harness.sim.now
     await harness.store.silences.add(
         Silence(id=name, starts_at=now, ends_at=now + seconds, created_by="ops", created_at=now, **asked)
@@ -40,7 +40,7 @@ async def told(harness: PollerHarness) -> list[str]:
 
 
 async def test_a_silence_counts_from_the_next_poll_on_and_its_end_too(harness: PollerHarness) -> None:
-    """Added and expired beside the poller; what failed meanwhile is open, and nobody was told."""
+    """Added and expired while the poller runs; a failure meanwhile is open, and nobody was notified."""
     job = harness.sim.jobs.add(feature_ids=[3])
     assert await told(harness) == ["job.queued pending"]
     await silence(harness, serials=("V1",))
@@ -61,7 +61,7 @@ async def test_a_silence_counts_from_the_next_poll_on_and_its_end_too(harness: P
 
 
 async def test_a_silence_until_the_job_ends_is_written_off_with_its_end(harness: PollerHarness) -> None:
-    """In the commit that tells the end, so that a rerun is told also after a restart."""
+    """In the commit with the end, so that a rerun is announced also after a restart."""
     job = harness.sim.jobs.add(feature_ids=[3])
     await told(harness)
     [(_, state)] = await harness.store.ledger.jobs()
@@ -73,10 +73,10 @@ async def test_a_silence_until_the_job_ends_is_written_off_with_its_end(harness:
     assert await harness.store.silences.list_silences(now=harness.sim.now) == []
 
 
-async def test_the_end_of_an_outage_is_told_to_nobody_where_nobody_was_told_of_it(
+async def test_the_end_of_an_outage_notifies_nobody_if_its_start_notified_nobody(
     harness: PollerHarness,
 ) -> None:
-    """Though the silence is over by then; also over a restart."""
+    """Though the silence has ended by then; also after a restart."""
     await silence(harness, seconds=100, controllers=("emea",))
     with harness.sim.outage("503"):
         await harness.poll()
@@ -87,7 +87,7 @@ async def test_the_end_of_an_outage_is_told_to_nobody_where_nobody_was_told_of_i
     assert (await harness.meta()).silenced_by is None
 
 
-async def test_the_end_of_an_outage_is_told_where_it_was_told_whatever_is_silenced_meanwhile(
+async def test_the_end_of_an_outage_notifies_those_notified_of_it_whatever_is_silenced_meanwhile(
     harness: PollerHarness,
 ) -> None:
     """Recovery follows the opening."""
@@ -99,8 +99,10 @@ async def test_the_end_of_an_outage_is_told_where_it_was_told_whatever_is_silenc
 
 
 @pytest.mark.parametrize("first", ["silenced", "pending"])
-async def test_an_outage_that_was_told_at_all_has_its_end_told(harness: PollerHarness, first: str) -> None:
-    """Refused credentials and then no answer are two events of one outage; one of them was silenced."""
+async def test_an_outage_that_notified_anybody_has_its_end_notified(
+    harness: PollerHarness, first: str
+) -> None:
+    """Refused credentials and then no response are two events of one outage; one of them was silenced."""
     if first == "silenced":
         await silence(harness, seconds=20, controllers=("emea",))
     with harness.sim.outage("401"):
@@ -113,8 +115,8 @@ async def test_an_outage_that_was_told_at_all_has_its_end_told(harness: PollerHa
     assert await told(harness) == ["controller.recovered pending"]
 
 
-async def test_other_silences_leave_the_controllers_own_outage_told(harness: PollerHarness) -> None:
-    """Whoever silenced its jobs or appliances still wants to know that nobody watches them."""
+async def test_other_silences_do_not_hide_the_controllers_own_outage(harness: PollerHarness) -> None:
+    """People who silenced its jobs or appliances still want to know that nobody watches them."""
     await silence(harness, "s1", serials=("*",))
     await silence(harness, "s2", controllers=("emea",), jobs=(1,))
     with harness.sim.outage("503"):

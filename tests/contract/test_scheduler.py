@@ -1,4 +1,4 @@
-"""The scheduler with the real APScheduler and pollers that answer as a script says."""
+"""The scheduler with the real APScheduler and pollers that follow a script."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ FAILED = PollResult(ok=False, busy=False)
 
 
 class Scripted:
-    """Stands where a poller does; notes when it was asked, and how many at once."""
+    """A stand-in for a poller; it notes its calls, and how many run at once."""
 
     def __init__(self, *script: PollResult | BaseException, otherwise: PollResult = IDLE) -> None:
         self.name = "emea"
@@ -80,7 +80,7 @@ def begin(scheduler: Scheduler, poller: Scripted, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("soon", [BUSY, FAILED])
-async def test_it_asks_again_soon_while_jobs_are_open_or_a_poll_failed(
+async def test_it_polls_again_soon_while_jobs_are_open_or_a_poll_failed(
     scheduler: Scheduler, soon: PollResult
 ) -> None:
     """``interval`` holds then, and ``idle_interval`` otherwise; either at most a tenth early."""
@@ -94,7 +94,7 @@ async def test_it_asks_again_soon_while_jobs_are_open_or_a_poll_failed(
 
 
 async def test_two_polls_of_one_controller_never_overlap(scheduler: Scheduler) -> None:
-    """The next poll is not begun before the last one has ended, however long that takes."""
+    """The next poll does not start before the last one has ended, however long that takes."""
     poller = Scripted(otherwise=BUSY)
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="10ms", idle_interval="10ms")
@@ -110,14 +110,14 @@ async def test_two_polls_of_one_controller_never_overlap(scheduler: Scheduler) -
 async def test_a_poll_that_raises_does_not_end_the_polling(
     scheduler: Scheduler, error: BaseException
 ) -> None:
-    """Whatever comes out of a poll, the next one comes after ``interval``."""
+    """Whatever a poll raises, the next one comes after ``interval``."""
     poller = Scripted(error)
     begin(scheduler, poller, interval="20ms", idle_interval="20ms")
     await poller.polls(3)
 
 
 async def test_a_slow_controller_delays_no_other(scheduler: Scheduler) -> None:
-    """Each controller is polled by itself."""
+    """Each controller has its own polls."""
     slow, quick = Scripted(), Scripted(otherwise=BUSY)
     slow.name, slow.lasts = "slow", asyncio.Event()
     scheduler.poll(cast("Poller", slow), PollSettings())
@@ -131,7 +131,7 @@ async def test_a_slow_controller_delays_no_other(scheduler: Scheduler) -> None:
 async def test_stop_ends_a_poll_that_runs_and_begins_no_other(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After stop nothing of the poll runs any more, and nobody reports an error of it."""
+    """After stop no part of the poll runs any more, and no error of it is reported."""
     poller = Scripted()
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="10ms", idle_interval="10ms")
@@ -147,7 +147,7 @@ async def test_stop_ends_a_poll_that_runs_and_begins_no_other(
 async def test_an_end_in_the_moment_of_a_beginning_is_no_error(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A poll that is due in the very turn of the loop in which all ends is neither begun nor reported."""
+    """A poll that is due in the same turn of the loop as the stop is neither started nor reported."""
     poller = Scripted()
     ending = asyncio.create_task(scheduler.stop())
     begin(scheduler, poller)
@@ -159,7 +159,7 @@ async def test_an_end_in_the_moment_of_a_beginning_is_no_error(
 
 
 async def test_a_scheduler_that_was_never_started_can_be_stopped(scheduler: Scheduler) -> None:
-    """A start that failed half-way ends without another error."""
+    """A start that failed half-way stops without another error."""
     poller = Scripted()
     scheduler.poll(cast("Poller", poller), PollSettings())
     scheduler.start_polling("emea", None)
@@ -167,7 +167,7 @@ async def test_a_scheduler_that_was_never_started_can_be_stopped(scheduler: Sche
     assert not poller.times
 
 
-async def test_a_chore_comes_again_also_after_it_failed(scheduler: Scheduler) -> None:
+async def test_a_task_runs_again_also_after_it_failed(scheduler: Scheduler) -> None:
     """First after ``first`` seconds, then at its interval, whatever it raises."""
     ran: list[float] = []
     often = asyncio.Event()
@@ -189,7 +189,7 @@ async def test_a_chore_comes_again_also_after_it_failed(scheduler: Scheduler) ->
 async def test_a_clock_that_is_set_back_stops_no_polls(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was planned by the old time of day comes as soon as it would have."""
+    """A poll planned by the old clock comes as soon as planned."""
     monkeypatch.setattr(module, "CLOCK_CHECK_EVERY", 0.05)
     poller = Scripted(otherwise=BUSY)
     begin(scheduler, poller, interval=0.2, timeout=0.1)
@@ -228,7 +228,7 @@ def fence(token: int) -> Fence:
     return Fence("poll:emea", token, "me")
 
 
-async def test_without_a_lead_nothing_is_asked(scheduler: Scheduler) -> None:
+async def test_without_a_lead_nothing_is_requested(scheduler: Scheduler) -> None:
     """A controller that is polled elsewhere gets no request from here."""
     standby, leader = Scripted(), Scripted(otherwise=BUSY)
     standby.name = "apac"
@@ -239,7 +239,7 @@ async def test_without_a_lead_nothing_is_asked(scheduler: Scheduler) -> None:
 
 
 async def test_a_lead_that_begins_polls_at_once_under_its_fence(scheduler: Scheduler) -> None:
-    """Not after the idle interval, and each poll carries the fence of that lead."""
+    """Not after the idle interval, and each poll has the fence of that lead."""
     poller = Scripted()
     begin(scheduler, poller, idle_interval="1h")
     await poller.polls(1)
@@ -252,7 +252,7 @@ async def test_a_lead_that_begins_polls_at_once_under_its_fence(scheduler: Sched
 async def test_a_lead_that_is_lost_ends_the_poll_that_runs(
     scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The poll is cancelled without an error, nothing is remembered, and no other poll comes."""
+    """The poll is cancelled without an error, the memory is cleared, and no other poll comes."""
     poller = Scripted(otherwise=BUSY)
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="5ms")
@@ -279,7 +279,7 @@ async def test_a_lead_that_is_lost_between_polls_ends_them(scheduler: Scheduler)
 
 
 async def test_a_lead_that_is_given_up_lets_the_poll_that_runs_end(scheduler: Scheduler) -> None:
-    """``rest`` comes back when the poll is over; no other is begun, and nothing is remembered."""
+    """``finish_polling`` returns after the poll; no other starts, and the memory is cleared."""
     poller = Scripted(otherwise=BUSY)
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="5ms")
@@ -318,15 +318,15 @@ async def test_a_lead_regained_waits_for_the_last_poll_of_the_lost_one(scheduler
 
 
 async def test_what_is_not_polled_can_be_lost(scheduler: Scheduler) -> None:
-    """A controller that left the config, or was not led yet, makes no trouble."""
+    """A controller that left the config, or that it does not lead yet, causes no error."""
     scheduler.poll(cast("Poller", Scripted()), PollSettings())
     for name in ("emea", "gone"):
         scheduler.cancel_polling(name)
         await scheduler.finish_polling(name)
 
 
-async def test_a_poll_that_hung_is_told_to_whoever_spreads_the_leads() -> None:
-    """By the controller's name; other polls are not."""
+async def test_a_poll_that_hung_is_reported() -> None:
+    """By the controller's name; other polls are not reported."""
     told: list[str] = []
     scheduler = Scheduler(told.append)
     poller = Scripted(BUSY, PollResult(ok=False, busy=True, hung=True), BUSY)

@@ -1,4 +1,4 @@
-"""How the bridge waits for its store: patiently, and without filling the log."""
+"""The bridge's wait for its store: with patience, and without filling the log."""
 
 import asyncio
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from cmc_notify.errors import StoreError, StoreLocked, StoreUnavailable
 
 
 class Stores:
-    """Answers each try with what the test planned, then with a store."""
+    """Gives each try the planned result, then a store."""
 
     def __init__(self, *refusals: StoreError) -> None:
         self.refusals = list(refusals)
@@ -42,7 +42,7 @@ class Stores:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What is waited between tries, in no time."""
+    """The waits between tries, which pass at once."""
     waited: list[float] = []
     sleep = asyncio.sleep
 
@@ -60,10 +60,10 @@ def serve(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> StoreOpener:
     return StoreOpener(lambda: 0.0)
 
 
-async def test_it_waits_longer_each_time_and_tells_a_reason_once(
+async def test_it_waits_longer_each_time_and_logs_a_reason_once(
     waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From half a second to five; a line when the reason is another, none when it stays the same."""
+    """From half a second to five; one line when the reason changes, none while it stays the same."""
     full, gone = "disk full", "no connection"
     stores = Stores(*(StoreUnavailable(reason) for reason in [full] * 4 + [gone] * 2 + [full]))
     begun = serve(stores, monkeypatch)
@@ -76,7 +76,7 @@ async def test_it_waits_longer_each_time_and_tells_a_reason_once(
 
 
 async def test_the_log_is_reminded_of_what_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who reads the end of the log finds the reason there, however long ago it began."""
+    """The end of the log shows the reason, however long ago it began."""
     monkeypatch.setattr(store_startup, "REMIND_EVERY", 0.0)
     with structlog.testing.capture_logs() as logged:
         await serve(Stores(*[StoreUnavailable("away")] * 3), monkeypatch).open(lambda: "x")
@@ -84,7 +84,7 @@ async def test_the_log_is_reminded_of_what_lasts(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("error", [StoreLocked("held by process 7"), StoreError("written by a newer one")])
-async def test_what_waiting_does_not_mend_is_raised(
+async def test_an_error_that_waiting_does_not_fix_is_raised(
     error: StoreError, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another holder, a newer schema: the start ends, also after it has waited for something else."""
@@ -95,7 +95,7 @@ async def test_what_waiting_does_not_mend_is_raised(
 
 
 async def test_a_store_that_fails_as_soon_as_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was opened is closed again before the next try, which its lock would else refuse."""
+    """An opened store is closed before the next try, which its lock would otherwise refuse."""
     stores = Stores()
     stores.secret_fails = True
     await serve(stores, monkeypatch).open(lambda: "x")
@@ -105,7 +105,7 @@ async def test_a_store_that_fails_as_soon_as_it_is_open(monkeypatch: pytest.Monk
 async def test_a_reload_that_names_another_store_while_this_one_opens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The store of the newest config is used, and the other one let go."""
+    """The store of the newest config is used, and the other one is closed."""
     stores = Stores()
     urls = iter(["old", "new", "new", "new"])
     opened = await serve(stores, monkeypatch).open(lambda: next(urls))
@@ -115,7 +115,7 @@ async def test_a_reload_that_names_another_store_while_this_one_opens(
 async def test_a_reload_that_names_no_store_does_not_end_the_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What would end a start is told, and the next reload can correct it."""
+    """An error that would end a start is logged, and the next reload can fix it."""
     stores = Stores(StoreUnavailable("away"), StoreError("no such option"), StoreLocked("held"))
     urls = iter(["old", "bad", "taken", "good", "good"])
     opened = await serve(stores, monkeypatch).open(lambda: next(urls))
@@ -123,7 +123,7 @@ async def test_a_reload_that_names_no_store_does_not_end_the_waiting(
 
 
 async def test_a_first_try_that_works_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ordinary start has no line of waiting."""
+    """A normal start logs no wait."""
     with structlog.testing.capture_logs() as logged:
         assert (await serve(Stores(), monkeypatch).open(lambda: "x")).url == "x"
     assert logged == []

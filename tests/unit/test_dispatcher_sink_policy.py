@@ -1,4 +1,4 @@
-"""What a fallback gets in place of a delivery that is given up."""
+"""The fallback's delivery for a delivery that is given up."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from cmc_notify.ports import Claim, Delivery
 
 PLAN = SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(deadline=60))
 DESK = SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(), fallback="chat", tickets=True)
-INCIDENT = "failure:emea:V1:3"
+FAILURE = "failure:emea:V1:3"
 JOB = "job:emea:42-1"
 
 
 def instead(
     kind: EventType, plan: SinkPolicy = DESK, fallback: SinkPolicy = PLAN, **of: Any
 ) -> NewDelivery | None:
-    """The fallback's delivery in place of one of an event of this type."""
+    """Return the fallback's delivery for one with an event of this type."""
     given: dict[str, Any] = {
         "id": "e1-desk",
         "key": "e1-desk",
@@ -38,8 +38,8 @@ def instead(
     return fallback_delivery(Claim(Delivery(**given | of), sample(kind)), plan, fallback, now=100.0)
 
 
-def test_it_tells_the_same_event_of_the_same_subject() -> None:
-    """With a deadline of its own."""
+def test_it_has_the_same_event_and_the_same_subject() -> None:
+    """With its own deadline."""
     copy = instead(EventType.JOB_FAILED, shown=(1,))
     assert copy is not None
     assert (copy.id, copy.subject, copy.ordering_key) == ("e1-chat-for-desk", JOB, JOB)
@@ -47,16 +47,16 @@ def test_it_tells_the_same_event_of_the_same_subject() -> None:
 
 
 def test_one_message_stands_for_the_tickets_of_single_incidents() -> None:
-    """Each that is given up asks for the same one: the store writes it once."""
-    one = instead(EventType.JOB_FAILED, id="e1-desk-0a", subject=INCIDENT, shown=(0,))
+    """Each that is given up gives the same one: the store writes it once."""
+    one = instead(EventType.JOB_FAILED, id="e1-desk-0a", subject=FAILURE, shown=(0,))
     two = instead(EventType.JOB_FAILED, id="e1-desk-0b", subject="failure:emea:V2:3", shown=(1,))
     assert one is not None
     assert two is not None
     assert (one.subject, one.shown) == (two.subject, two.shown) == ("event:e1", None)
 
 
-def test_the_end_of_each_ticket_is_told_apart() -> None:
-    """People are told, where a ticket would have been closed: each with what it was about."""
+def test_each_ticket_has_an_end_of_its_own() -> None:
+    """People are notified, where a ticket would have been closed, each with its own subject."""
     copies = [
         instead(
             EventType.APPLIANCE_RECOVERED,
@@ -75,13 +75,14 @@ def test_the_end_of_each_ticket_is_told_apart() -> None:
 
 
 def test_another_ticketing_system_gets_the_ticket_itself() -> None:
-    """Subject, purpose and what is shown stay."""
+    """Subject, purpose and the shown failures stay."""
     copy = instead(
-        EventType.JOB_FAILED, fallback=SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(), tickets=True),
-        subject=INCIDENT, shown=(0,),
+        EventType.JOB_FAILED,
+        fallback=SinkPolicy(timeout=1, concurrency=1, retry=RetryPolicy(), tickets=True),
+        subject=FAILURE, shown=(0,),
     )  # fmt: skip
     assert copy is not None
-    assert (copy.subject, copy.shown) == (INCIDENT, (0,))
+    assert (copy.subject, copy.shown) == (FAILURE, (0,))
 
 
 @pytest.mark.parametrize(
@@ -94,5 +95,5 @@ def test_another_ticketing_system_gets_the_ticket_itself() -> None:
 def test_what_would_only_have_brought_something_up_to_date_is_no_loss(
     kind: EventType, given: dict[str, Any]
 ) -> None:
-    """The fallback has nothing there to bring up to date."""
+    """The fallback has no message there to update."""
     assert instead(kind, **given) is None

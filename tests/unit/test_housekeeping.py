@@ -1,4 +1,4 @@
-"""What the housekeeper says, and that a store that fails does not stop it."""
+"""The housekeeper's log, and that a store that fails does not stop it."""
 
 from collections.abc import Collection, Mapping
 from typing import TypeVar
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Answers as told; notes what it was asked."""
+    """A store with fixed results that notes its calls."""
 
     def __init__(self, ended: Mapping[str, int], *, broken: bool = False) -> None:
         self.ended = ended
@@ -41,7 +41,7 @@ def housekeeper(store: Store) -> Housekeeper:
 
 
 async def test_each_removed_sink_is_named_with_its_dead_letters() -> None:
-    """One warning per sink, which says how to have them sent; nothing is said where there are none."""
+    """One warning per sink, with the way to send them; none if there are none."""
     store = Store({"pager": 3, "old_mail": 1})
     with capture_logs() as log:
         await housekeeper(store).end_unserved()
@@ -55,7 +55,7 @@ async def test_each_removed_sink_is_named_with_its_dead_letters() -> None:
 
 
 async def test_what_is_older_than_the_retention_is_forgotten() -> None:
-    """Counted from now, and told with its number."""
+    """Counted from now, and logged with the number."""
     store = Store({})
     with capture_logs() as log:
         await housekeeper(store).delete_old()

@@ -1,4 +1,4 @@
-"""The event loop's lateness is measured, and told where it is long."""
+"""The event loop's delay is measured, and logged if it is long."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from cmc_notify.telemetry import Metrics
 
 
 def measured(metrics: Metrics) -> tuple[float, float]:
-    """How many looks there were, and the sum of their lateness in seconds."""
+    """Return the number of measurements, and the sum of their delays in seconds."""
     samples = {
         sample.name: sample.value
         for metric in metrics.registry.collect()
@@ -23,7 +23,7 @@ def measured(metrics: Metrics) -> tuple[float, float]:
 
 
 async def looks(metrics: Metrics, count: int) -> None:
-    """Wait for so many looks more."""
+    """Wait for so many more measurements."""
     before, _ = measured(metrics)
     async with asyncio.timeout(10):
         while measured(metrics)[0] < before + count:  # noqa: ASYNC110  a metric tells nobody
@@ -31,10 +31,8 @@ async def looks(metrics: Metrics, count: int) -> None:
 
 
 @pytest.mark.parametrize(("log_every", "told"), [(60.0, 1), (0.0, 3)])
-async def test_a_loop_that_stands_still(
-    monkeypatch: pytest.MonkeyPatch, log_every: float, told: int
-) -> None:
-    """Each stall is in the metric; the log tells the first, and more only after a while."""
+async def test_a_loop_that_stands_still(monkeypatch: pytest.MonkeyPatch, log_every: float, told: int) -> None:
+    """Each stall is in the metric; the first is logged, and others only after a while."""
     monkeypatch.setattr(loop_monitor, "LOG_EVERY", log_every)
     metrics = Metrics()
     watching = asyncio.create_task(monitor_loop(metrics, check_every=0.01, late=0.25))

@@ -1,4 +1,4 @@
-"""Taking in an answer of the controller that holds many new jobs."""
+"""Adding a controller's response with many new jobs."""
 
 import asyncio
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 
 async def test_others_get_their_turn_while_many_jobs_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece of the work is followed by a breath, and the jobs are all there in their order."""
+    """Other tasks run after each slice of the work, and all jobs are there in their order."""
     monkeypatch.setattr(time_slices, "SLICE", 0.0)
     turns = 0
 

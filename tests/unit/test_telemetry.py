@@ -1,4 +1,4 @@
-"""Logs and metrics: one pipe, one format, no secrets, no global registry."""
+"""Logs and metrics: one stream, one format, no secrets, no global registry."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def test_a_line_names_time_level_logger_and_fields() -> None:
 
 
 def test_libraries_use_the_same_pipe() -> None:
-    """A record of the standard library's logging leaves as the same kind of line."""
+    """A record of the standard library's logging becomes the same kind of line."""
     stream = io.StringIO()
     configure_logging("json", "info", stream)
     logging.getLogger("apscheduler.scheduler").warning("run of job %s missed", "poll")
@@ -100,7 +100,7 @@ def test_lines_below_the_level_are_dropped(level: Level, shown: int) -> None:
     ],
 )
 def test_no_secret_is_logged(style: Style, fields: dict[str, object]) -> None:
-    """Values under telling keys go, and so do credentials inside texts; the line itself stays."""
+    """Values under secret keys are removed, and credentials inside texts too; the line itself stays."""
     stream = io.StringIO()
     configure_logging(style, "info", stream)
     structlog.get_logger("cmc_notify.x").info("asked", **fields)
@@ -120,7 +120,7 @@ def test_keys_that_only_sound_alike_stay() -> None:
 
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_an_exception_is_logged_without_local_variables(style: Style) -> None:
-    """A traceback says where and what; the values of variables and a secret in its text stay out."""
+    """A traceback shows place and error, not the values of variables, nor a secret in its text."""
     stream = io.StringIO()
     configure_logging(style, "info", stream)
     local = "swordfish" * 2
@@ -163,7 +163,7 @@ def test_warnings_of_python_use_the_pipe() -> None:
 
 
 def test_a_reload_changes_level_and_format() -> None:
-    """Configuring again replaces the pipe, also for loggers made before."""
+    """Configuring again replaces the stream, also for loggers made before."""
     first, second = io.StringIO(), io.StringIO()
     configure_logging("json", "info", first)
     log = structlog.get_logger("cmc_notify.x")
@@ -177,7 +177,7 @@ def test_a_reload_changes_level_and_format() -> None:
 
 
 def test_metrics_render_with_prefix_labels_and_version() -> None:
-    """What is counted is in the Prometheus text, under the promised names."""
+    """Counted values are in the Prometheus text, under the documented names."""
     metrics = Metrics("1.2.3")
     metrics.polls_total.labels("emea", "ok").inc()
     metrics.poll_seconds.labels("emea").observe(0.2)
@@ -202,8 +202,8 @@ def test_every_bridge_has_its_own_registry() -> None:
     assert "cmc_notify" not in " ".join(metric.name for metric in REGISTRY.collect())
 
 
-def test_each_reason_of_an_outage_is_told_once_and_few_of_many() -> None:
-    """A new reason is told, a known one is not, and one that never repeats fills no log."""
+def test_each_reason_of_an_outage_is_logged_once_and_few_of_many() -> None:
+    """A new reason is logged, a known one is not, and one that never repeats does not fill the log."""
     reasons = LoggedReasons()
     assert [reasons.is_new(each) for each in ("broken", "refused", "broken")] == [True, True, False]
     assert sum(reasons.is_new(f"port {number}") for number in range(100)) == LoggedReasons.MOST - 2
