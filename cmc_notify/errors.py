@@ -4,30 +4,30 @@
 
     CmcNotifyError
     ├── ConfigError            the config, a template or a route is wrong (exit code 2)
-    ├── ControllerError        a controller could not be asked
-    │   ├── ControllerUnreachable   no usable answer: network, time-out, 5xx, broken body
+    ├── ControllerError        a request to a controller failed
+    │   ├── ControllerUnreachable   no usable response: network, time-out, 5xx, broken body
     │   ├── Unauthorized            credentials refused, after one renewal
-    │   └── JobNotFound             the controller answers 404 for a job
-    ├── MalformedJob           one job of an otherwise good answer can't be read
+    │   └── JobNotFound             the controller returns 404 for a job
+    ├── MalformedJob           one job of an otherwise good response can't be read
     ├── StoreError             the store can't be used
     │   ├── StoreLocked             another process holds the SQLite store
     │   ├── StoreUnavailable        disk full, read-only, corrupt, connection lost
     │   └── StaleSnapshot           another poller committed since the snapshot was read
-    │       └── LeadershipLost                 another replica leads by now
+    │       └── LeadershipLost          another replica is the leader now
     └── TemplateError          a template failed; carries its name and line
 
-Foreign exceptions are translated where they enter, with ``raise … from``. No message holds a secret.
+Foreign exceptions are translated where they enter, with ``raise … from``. No message contains a secret.
 """
 
 
 class CmcNotifyError(Exception):
-    """The root: catch this to catch whatever the bridge raises on purpose."""
+    """The root: catch this to catch every error that the bridge raises on purpose."""
 
 
 class ConfigError(CmcNotifyError):
     """The config, a template or a route is wrong.
 
-    ``problems`` lists one line each: place (file, key path or line), what is wrong, and the remedy.
+    ``problems`` lists one line each: place (file, key path or line), what is wrong, and what to write.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -36,23 +36,23 @@ class ConfigError(CmcNotifyError):
 
 
 class ControllerError(CmcNotifyError):
-    """A controller could not be asked, or refused."""
+    """A request to a controller failed, or the controller refused it."""
 
 
 class ControllerUnreachable(ControllerError, ConnectionError):
-    """No usable answer: network, time-out, 5xx, a broken or oversized body."""
+    """No usable response: network, time-out, 5xx, a broken or oversized body."""
 
 
 class Unauthorized(ControllerError, PermissionError):
-    """The controller refuses the credentials, also after signing in again; an operator must act."""
+    """The controller refuses the credentials, even after a new sign-in; an operator must act."""
 
 
 class JobNotFound(ControllerError, LookupError):
-    """The controller answers 404 for a job's id."""
+    """The controller returns 404 for a job's id."""
 
 
 class MalformedJob(CmcNotifyError, ValueError):
-    """One job of an otherwise good answer can't be read. ``job_id`` is None where even that is missing."""
+    """One job of an otherwise good response can't be read. ``job_id`` is None if even that is missing."""
 
     def __init__(self, message: str, job_id: int | None = None) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class StoreLocked(StoreError):
 
 
 class StoreUnavailable(StoreError, OSError):
-    """The database refuses work for now: disk full, read-only, corrupt, connection lost."""
+    """The database can't work now: disk full, read-only, corrupt, connection lost."""
 
 
 class StaleSnapshot(StoreError):
@@ -76,7 +76,7 @@ class StaleSnapshot(StoreError):
 
 
 class LeadershipLost(StaleSnapshot):
-    """Another replica polls this controller by now; nothing of this poll was written."""
+    """Another replica is this controller's leader now; nothing of this poll was written."""
 
 
 class TemplateError(CmcNotifyError):

@@ -105,7 +105,7 @@ class Heartbeat:
         except OSError as error:
             return os_error_text(getattr(error, "os_error", error))
         except aiohttp.ClientConnectionError:
-            return "the connection broke off"
+            return "the connection was lost"
         except (aiohttp.ClientError, ValueError) as error:
             return type(error).__name__  # its text could contain the address
 

@@ -212,7 +212,7 @@ class Transport:
             case aiohttp.ClientConnectorError():
                 reason = _unconnected(error)
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
-                reason = "the connection broke off before the response was complete"
+                reason = "the connection was lost before the response was complete"
             case OSError():
                 reason = os_error_text(error)
             case _:

@@ -1,7 +1,8 @@
-"""From two looks at a job to what must be told of it.
+"""The changes of a job between two observations, and the events that announce them.
 
-``look`` compares what the snapshot remembers with what the controller shows now; ``expire`` is for what
-time alone brings about; ``vanish`` for a job that is gone. All are plain functions of their arguments.
+``compare`` compares the stored state with the job that the controller shows now. ``check_deadlines`` finds
+the changes that time alone brings. ``mark_vanished`` is for a job that the controller no longer has. All are
+pure functions of their arguments.
 """
 
 from collections.abc import Mapping
@@ -25,33 +26,33 @@ _NO_PAIRS: frozenset[Pair] = frozenset()
 
 
 class PollPolicy(Struct, frozen=True, kw_only=True):
-    """What an operator decided about a controller. Seconds throughout."""
+    """An operator's settings for a controller. All times are in seconds."""
 
     settle: float = 60.0
     watch: float = 600.0
-    """How much longer a job that just finished, or was told without its details, is looked up for more."""
+    """The time for which a job is still looked up after it finished or was announced without its details."""
     overdue: Mapping[str, float] = msgspec.field(default_factory=dict)
     first_run: FirstRun | None = None
     """Set until the controller's first full list is committed."""
     progress: bool = False
-    """Whether any sink updates messages in place and so wants ``job.progress``."""
+    """True if any sink updates messages in place and so needs ``job.progress``."""
 
 
 class EventDraft(Struct, frozen=True, kw_only=True):
-    """An event to be, before it has names, an id and receivers."""
+    """A future event, before it has names, an id and recipients."""
 
     type: EventType
     previous_status: str | None = None
     pairs: frozenset[Pair] = _NO_PAIRS
-    """The failed pairs that it tells."""
+    """The failed pairs in it."""
     new: frozenset[Pair] = _NO_PAIRS
-    """Those of ``pairs`` that nothing has told before."""
+    """Those of ``pairs`` that no event has announced before."""
     details_pending: bool = False
     reason: str | None = None
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A job's next state and what is told of it, in order. ``job`` holds the error texts."""
+    """A job's next state and its events, in order. ``job`` holds the error texts."""
 
     state: JobState
     job: Job
@@ -61,25 +62,27 @@ class Change(Struct, frozen=True, kw_only=True):
 def compare(
     old: JobState | None, job: Job, *, uid: str, now: float, controller_now: float, policy: PollPolicy
 ) -> list[Change]:
-    """What changed since ``old``: no change at all, one, or two (the end of an unfinished telling first).
+    """Return the changes since ``old``: none, one or two (the end of a run that was settling comes first).
 
     ``controller_now`` is the controller's clock, for the first-run rule and for ``overdue``.
     """
     if old is None:
-        return [_first_look(job, uid=uid, now=now, controller_now=controller_now, policy=policy)]
+        return [_first_observation(job, uid=uid, now=now, controller_now=controller_now, policy=policy)]
     if _is_rerun(old, job):
         ended = check_deadlines(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
         before = ended.state if ended else old
         rerun = _rerun(before, job, now=now, controller_now=controller_now, policy=policy)
         return [ended, rerun] if ended else [rerun]
-    change = _same_run(old, _fill(old.job, job), now=now, controller_now=controller_now, policy=policy)
+    change = _same_run(
+        old, _keep_known_times(old.job, job), now=now, controller_now=controller_now, policy=policy
+    )
     return [change] if _differs(old, change) else []
 
 
 def check_deadlines(
     old: JobState, *, now: float, controller_now: float, policy: PollPolicy, settle_now: bool = False
 ) -> Change | None:
-    """What is due by time alone, without a new look: an overdue warning, the end of settling."""
+    """Return a change that is due by time alone, or None: an overdue warning, or the end of settling."""
     if old.settle_until is not None and (settle_now or now >= old.settle_until):
         return _same_run(
             replace(old, settle_until=now), old.job, now=now, controller_now=controller_now, policy=policy
@@ -87,12 +90,15 @@ def check_deadlines(
     warning = _overdue(old, old.job, now=now, controller_now=controller_now, policy=policy)
     if warning is None:
         return None
-    state = replace(old, revision=old.revision + 1, overdue_told=True)
+    state = replace(old, revision=old.revision + 1, overdue_announced=True)
     return Change(state=state, job=old.job, drafts=(warning,))
 
 
 def mark_vanished(old: JobState, *, now: float, controller_now: float, policy: PollPolicy) -> Change:
-    """The controller no longer has the job: an open one is told as such, a settling one gets its end."""
+    """Return the change for a job that the controller no longer has.
+
+    An open job gets ``job.vanished``, a settling one its final event.
+    """
     if old.settle_until is not None:
         ended = check_deadlines(old, now=now, controller_now=controller_now, policy=policy, settle_now=True)
         assert ended is not None
@@ -102,9 +108,11 @@ def mark_vanished(old: JobState, *, now: float, controller_now: float, policy: P
     return Change(state=state, job=old.job, drafts=() if old.job.finished else (gone,))
 
 
-def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy: PollPolicy) -> Change:
+def _first_observation(
+    job: Job, *, uid: str, now: float, controller_now: float, policy: PollPolicy
+) -> Change:
     blank = JobState(uid=uid, job=replace(job, status="", rows=()), revision=0)
-    if _announced(job, controller_now, policy.first_run):
+    if _is_announced(job, controller_now, policy.first_run):
         change = _same_run(blank, job, now=now, controller_now=controller_now, policy=policy)
         if job.status == Status.QUEUED:
             return replace(change, drafts=(EventDraft(type=EventType.JOB_QUEUED), *change.drafts))
@@ -114,14 +122,14 @@ def _first_look(job: Job, *, uid: str, now: float, controller_now: float, policy
         revision=1,
         job=compact(job),
         silent=frozenset(job.failed_pairs()),
-        told_final=job.status if job.finished else None,
+        announced_final=job.status if job.finished else None,
         started_at=now if job.status == Status.IN_PROGRESS else None,
     )
     late = _overdue(state, job, now=now, controller_now=controller_now, policy=policy)
-    return Change(state=replace(state, overdue_told=late is not None), job=job)
+    return Change(state=replace(state, overdue_announced=late is not None), job=job)
 
 
-def _announced(job: Job, controller_now: float, rule: FirstRun | None) -> bool:
+def _is_announced(job: Job, controller_now: float, rule: FirstRun | None) -> bool:
     match rule:
         case None | "all":
             return True
@@ -134,11 +142,11 @@ def _announced(job: Job, controller_now: float, rule: FirstRun | None) -> bool:
 
 
 def _is_rerun(old: JobState, job: Job) -> bool:
-    """Queued or running again after its end, or ended again at another known time.
+    """Return True if it is queued or running again after its end, or ended again at another known time.
 
-    A time that was unknown and is now filled in is no rerun: details may come after the status.
+    A time that was unknown and is known now does not make a rerun: details may come after the status.
     """
-    if not (old.job.finished or old.told_final):
+    if not (old.job.finished or old.announced_final):
         return False
     if job.status in (Status.QUEUED, Status.IN_PROGRESS):
         return True
@@ -159,7 +167,7 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
         progress_due=old.progress_due,
         ticketed=old.ticketed,
     )
-    if job.creation_time is None:  # part of the job's name, so it holds for every run
+    if job.creation_time is None:  # it names the job, so it is the same for every run
         job = replace(job, creation_time=old.job.creation_time)
     change = _same_run(fresh, job, now=now, controller_now=controller_now, policy=policy)
     reopened = EventDraft(type=EventType.JOB_REOPENED, previous_status=old.job.status)
@@ -169,20 +177,20 @@ def _rerun(old: JobState, job: Job, *, now: float, controller_now: float, policy
 def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, policy: PollPolicy) -> Change:
     state = _next_state(old, job, now=now)
     drafts = _running_drafts(old, state, job, policy)
-    ends = job.finished and old.told_final != job.status
-    if ends and job.status == Status.FAILED and _unsettled(job):
+    ends = job.finished and old.announced_final != job.status
+    if ends and job.status == Status.FAILED and _details_pending(job):
         due = old.settle_until if old.settle_until is not None else now + policy.settle
         if now < due:
             state = replace(state, job=job, settle_until=due)
             return Change(state=state, job=job, drafts=tuple(drafts))
 
     failed = frozenset(job.failed_pairs())
-    newly = failed - state.told - state.silent
-    carried_by_end = ends and job.status == Status.FAILED
-    told = state.told
-    if newly and not carried_by_end:
+    newly = failed - state.announced - state.silent
+    final_has_them = ends and job.status == Status.FAILED
+    announced = state.announced
+    if newly and not final_has_them:
         drafts.append(_draft(EventType.APPLIANCE_FAILED, state, pairs=newly, new=newly))
-        told |= newly
+        announced |= newly
     if warning := _overdue(state, job, now=now, controller_now=controller_now, policy=policy):
         drafts.append(warning)
     if ends:
@@ -191,23 +199,23 @@ def _same_run(old: JobState, job: Job, *, now: float, controller_now: float, pol
                 _FINAL[Status(job.status)],
                 state,
                 pairs=failed,
-                new=failed - told,
-                details_pending=carried_by_end and _unsettled(job),
+                new=failed - announced,
+                details_pending=final_has_them and _details_pending(job),
             )
         )
     state = replace(
         state,
-        told=told | failed if ends else told,
+        announced=announced | failed if ends else announced,
         silent=_NO_PAIRS if ends else state.silent,
-        told_final=job.status if ends else old.told_final,
+        announced_final=job.status if ends else old.announced_final,
         watch_until=_watch_until(job, now, controller_now, policy) if ends else old.watch_until,
-        overdue_told=old.overdue_told or warning is not None,
+        overdue_announced=old.overdue_announced or warning is not None,
     )
     return Change(state=state, job=job, drafts=tuple(drafts))
 
 
 def _next_state(old: JobState, job: Job, *, now: float) -> JobState:
-    """What was seen, before anything of it is told: a pair seen otherwise may be told again."""
+    """Return the observed state, before its events. A pair seen not failed may be announced again later."""
     outcomes = job.outcomes()
 
     def still(pairs: frozenset[Pair]) -> frozenset[Pair]:
@@ -219,7 +227,7 @@ def _next_state(old: JobState, job: Job, *, now: float) -> JobState:
         old,
         revision=old.revision + 1,
         job=compact(job),
-        told=still(old.told),
+        announced=still(old.announced),
         silent=still(old.silent),
         previous_status=(old.job.status or None) if changed else old.previous_status,
         started_at=now if started else old.started_at,
@@ -255,8 +263,8 @@ def _draft(
     )
 
 
-def _fill(old: Job, job: Job) -> Job:
-    """Keep the times that were known in this run where the controller leaves them out now."""
+def _keep_known_times(old: Job, job: Job) -> Job:
+    """Keep the known times of this run that the controller leaves out now."""
 
     def known(after: int | None, before: int | None) -> int | None:
         return before if after is None else after
@@ -269,16 +277,16 @@ def _fill(old: Job, job: Job) -> Job:
     )
 
 
-def _unsettled(job: Job) -> bool:
-    """Failed, yet without all its details: rows without result, or neither rows nor a pre-push error."""
+def _details_pending(job: Job) -> bool:
+    """Return True if details are missing: a row has no result, or there are neither rows nor an error."""
     return job.unfinished_rows or (not job.rows and not job.error_text)
 
 
 def _watch_until(job: Job, now: float, controller_now: float, policy: PollPolicy) -> float | None:
-    """None for what ended long ago: a whole past that is told at a first run is not looked up again."""
+    """Return None for a job that ended long ago: old jobs of a first run are not looked up again."""
     ended = job.completion_time
-    pending = job.status == Status.FAILED and _unsettled(job)
-    if ended is not None and controller_now - ended > policy.watch and not pending:
+    incomplete = job.status == Status.FAILED and _details_pending(job)
+    if ended is not None and controller_now - ended > policy.watch and not incomplete:
         return None
     return now + policy.watch
 
@@ -287,7 +295,7 @@ def _overdue(
     state: JobState, job: Job, *, now: float, controller_now: float, policy: PollPolicy
 ) -> EventDraft | None:
     limit = policy.overdue.get((job.operation or "").lower())
-    if limit is None or state.overdue_told or job.status != Status.IN_PROGRESS:
+    if limit is None or state.overdue_announced or job.status != Status.IN_PROGRESS:
         return None
     running = now - state.started_at if state.started_at is not None else 0.0
     if job.push_time is not None:
@@ -296,7 +304,7 @@ def _overdue(
 
 
 def compact(job: Job) -> Job:
-    """The job as the snapshot keeps it: rows without their texts."""
+    """Return the job as the snapshot keeps it: rows without their texts."""
     if not any(row.error_text for row in job.rows):
         return job
     return replace(job, rows=tuple(replace(row, error_text=None) for row in job.rows))

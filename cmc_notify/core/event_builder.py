@@ -1,6 +1,6 @@
-"""From changes to events, and from events to deliveries: what one poll writes.
+"""The events and deliveries that one poll writes, built from its changes.
 
-Everything here is decided before the store is touched, so that snapshot, events, deliveries and incidents
+Everything is decided here before the store is touched, so that snapshot, events, deliveries and failures
 can be committed in one transaction.
 """
 
@@ -23,8 +23,8 @@ from cmc_notify.core.recipients import (
     delivery_to_nobody,
 )
 from cmc_notify.core.routing import Route
-from cmc_notify.core.silences import Silence, ending
-from cmc_notify.core.ticketing import Recipient, job_subject, scope_of
+from cmc_notify.core.silences import Silence, silences_ended_by
+from cmc_notify.core.ticketing import Recipient, job_subject, push_scope
 
 _BEFORE_RECOVERIES = frozenset(
     {
@@ -35,12 +35,12 @@ _BEFORE_RECOVERIES = frozenset(
         EventType.APPLIANCE_FAILED,
     }
 )
-_RETELL = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_CANCELED, EventType.JOB_FAILED})
-"""The final events: each holds every failed pair, told before or not."""
+_FINAL = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_CANCELED, EventType.JOB_FAILED})
+"""The final events: each holds every failed pair, whether announced before or not."""
 
 
 class EventBuilder:
-    """Collects what one poll of one controller has to write. Used once, then thrown away."""
+    """Collects what one poll of one controller has to write. It is used for one poll only."""
 
     def __init__(
         self,
@@ -55,8 +55,9 @@ class EventBuilder:
         stored_job: Callable[[str], JobState | None] = lambda _uid: None,
         controller_now: float | None = None,
     ) -> None:
-        """``stored_job(uid)`` gives the state of a job that this poll does not change. ``controller_now`` is
-        by the controller's clock.
+        """``stored_job(uid)`` returns the state of a job that this poll does not change.
+
+        ``controller_now`` is on the controller's clock.
         """
         self._controller = controller
         self._now = now
@@ -72,11 +73,11 @@ class EventBuilder:
         self.event_uids: dict[str, tuple[str, int]] = {}
         self.states: dict[str, JobState] = {}
         self.ended_silences: dict[str, None] = {}
-        """Those that end with a job which ended."""
+        """Ids of the silences that end because their job ended."""
 
     @property
     def silenced(self) -> Mapping[str, str]:
-        """By event, the silences that kept it from everybody, in words."""
+        """By event id, a description of the silences that hid it from every sink."""
         return self._recipients.silenced
 
     @property
@@ -85,9 +86,9 @@ class EventBuilder:
         return self._failures.changed
 
     def add_changes(self, changes: Iterable[Sequence[Change]]) -> None:
-        """Tell changes in the order in which the jobs spoke, and those of one job as they came."""
+        """Add the events of changes in the order of ``Job.order``, those of one job in the given order."""
         for change in _in_order(changes):
-            self._announce_change(change)
+            self._add_change(change)
 
     def add_controller_event(
         self,
@@ -97,27 +98,28 @@ class EventBuilder:
         since: float | None = None,
         silenced_by: str | None = None,
     ) -> str | None:
-        """Tell that the controller itself is lost, refuses us, or is back; returns what silenced that.
+        """Add an event about the controller itself: unreachable, unauthorized or recovered.
 
-        ``silenced_by`` is what silenced all that was told of the outage, so that its end isn't told either.
+        ``silenced_by`` is what silenced every event of the outage: then its end is silenced too. Returns a
+        description of the silences that hid the event, or None.
         """
-        event = self._made(kind, None, 0, reason=reason, since=rfc3339(since))
-        self._write(event, None, self._recipients.of_controller(event, silenced_by))
+        event = self._new_event(kind, None, 0, reason=reason, since=rfc3339(since))
+        self._write(event, None, self._recipients.for_controller(event, silenced_by))
         return self.silenced.get(event.id)
 
-    def _announce_change(self, change: Change) -> None:
-        state = self._keep(change.state)
+    def _add_change(self, change: Change) -> None:
+        state = self._set_state(change.state)
         early = [draft for draft in change.drafts if draft.type in _BEFORE_RECOVERIES]
         for draft in early:
-            self._tell(draft, change)
-        self._failures.moved(state)
+            self._add_event(draft, change)
+        self._failures.update_order(state)
         self._recover(self._failures.recovered(state), state.uid, change.job)
         for draft in change.drafts:
             if draft not in early:
-                self._tell(draft, change)
+                self._add_event(draft, change)
 
-    def _keep(self, state: JobState) -> JobState:
-        """Note the state to be written. What this poll has told of the job before stays noted in it."""
+    def _set_state(self, state: JobState) -> JobState:
+        """Set the state to be written; keep what this poll has already noted in it."""
         before = self.states.get(state.uid)
         if before is not None:
             state = replace(
@@ -129,40 +131,44 @@ class EventBuilder:
         self.states[state.uid] = state
         return state
 
-    def _tell(self, draft: EventDraft, change: Change) -> None:
+    def _add_event(self, draft: EventDraft, change: Change) -> None:
         uid, job = change.state.uid, change.job
-        event = self._event(draft.type, uid, job, draft=draft)
+        event = self._job_event(draft.type, uid, job, draft=draft)
         ended: list[TrackedFailure] = []
-        if draft.type is EventType.JOB_SUCCEEDED:  # it ends what no pair speaks of, too
-            ended = self._failures.recovered_whole(self.states[uid], scope_of(job))
+        if draft.type is EventType.JOB_SUCCEEDED:  # it ends pre-push failures, which have no pair, too
+            ended = self._failures.recovered_prepush(self.states[uid], push_scope(job))
             self._failures.close(ended, self.states[uid], now=self._now)
-        addresses = self._recipients.of_job(event, self.states[uid], self._failures, ended)
-        if draft.type is EventType.JOB_PROGRESS and not addresses:
-            return  # nobody shows it, so it is no news
-        told = self._write(event, uid, addresses)
+        recipients = self._recipients.for_job(event, self.states[uid], self._failures, ended)
+        if draft.type is EventType.JOB_PROGRESS and not recipients:
+            return  # no sink shows it, so there is nothing to announce
+        notified = self._write(event, uid, recipients)
         if draft.pairs:
-            self._fail(event, uid, told, retold=draft.type in _RETELL)
-            # Who is shown none of the pairs, for they are silenced, has a ticket for the job's own error.
-            told = [replace(each, shown=None) for each in told if each.ticket and each.shown == ()]
+            self._add_failures(event, uid, notified, repeats=draft.type in _FINAL)
+            # A sink that is shown no pair, as all are silenced, has a ticket for the job's own error.
+            notified = [replace(each, shown=None) for each in notified if each.ticket and each.shown == ()]
         if draft.type is EventType.JOB_FAILED:
-            self._failures.fail_whole(event, self.states[uid], scope_of(job), now=self._now, told=told)
+            self._failures.add_prepush(
+                event, self.states[uid], push_scope(job), now=self._now, notified=notified
+            )
 
-    def _fail(self, event: Event, uid: str, told: Sequence[Notified], *, retold: bool) -> None:
-        overtaken = self._failures.fail(event, self.states[uid], now=self._now, told=told, retold=retold)
-        for later_uid, incidents in overtaken.items():
+    def _add_failures(self, event: Event, uid: str, notified: Sequence[Notified], *, repeats: bool) -> None:
+        overtaken = self._failures.add_failures(
+            event, self.states[uid], now=self._now, notified=notified, repeats=repeats
+        )
+        for later_uid, ended in overtaken.items():
             if (later := self.states.get(later_uid) or self._stored_job(later_uid)) is not None:
-                raised = self._keep(replace(later, revision=later.revision + 1))
-                self._recover(incidents, later_uid, raised.job)
+                raised = self._set_state(replace(later, revision=later.revision + 1))
+                self._recover(ended, later_uid, raised.job)
 
-    def _recover(self, incidents: Sequence[TrackedFailure], uid: str, job: Job) -> None:
-        if not incidents:
+    def _recover(self, ended: Sequence[TrackedFailure], uid: str, job: Job) -> None:
+        if not ended:
             return
-        self._failures.close(incidents, self.states[uid], now=self._now)
-        recoveries = tuple(recovery(incident, self._names) for incident in incidents)
-        event = self._event(EventType.APPLIANCE_RECOVERED, uid, job, recoveries=recoveries)
-        self._write(event, uid, self._recipients.of_recovery(uid, incidents, self._failures))
+        self._failures.close(ended, self.states[uid], now=self._now)
+        recoveries = tuple(recovery(failure, self._names) for failure in ended)
+        event = self._job_event(EventType.APPLIANCE_RECOVERED, uid, job, recoveries=recoveries)
+        self._write(event, uid, self._recipients.for_recovery(uid, ended, self._failures))
 
-    def _event(
+    def _job_event(
         self,
         kind: EventType,
         uid: str,
@@ -171,9 +177,9 @@ class EventBuilder:
         draft: EventDraft | None = None,
         recoveries: tuple[Recovery, ...] = (),
     ) -> Event:
-        """An event about a job."""
+        """Return a new event about a job."""
         state = self.states[uid]
-        return self._made(
+        return self._new_event(
             kind,
             uid,
             state.revision,
@@ -188,7 +194,7 @@ class EventBuilder:
             recoveries=recoveries,
         )
 
-    def _made(self, kind: EventType, uid: str | None, revision: int, **about: Any) -> Event:
+    def _new_event(self, kind: EventType, uid: str | None, revision: int, **about: Any) -> Event:
         return Event(
             id=event_id(self._now, len(self.events), self._controller, uid, revision, kind),
             type=kind,
@@ -198,8 +204,11 @@ class EventBuilder:
             **about,
         )
 
-    def _write(self, event: Event, uid: str | None, addresses: Sequence[Recipient]) -> list[Notified]:
-        """Note event and deliveries to be written, and of the job who shows it; returns who is told what."""
+    def _write(self, event: Event, uid: str | None, recipients: Sequence[Recipient]) -> list[Notified]:
+        """Note the event and its deliveries, and in the job's state which sinks show it.
+
+        Returns the deliveries that notify people.
+        """
         self.events.append(event)
         if uid is None:
             subject = controller_subject(self._controller)
@@ -207,34 +216,38 @@ class EventBuilder:
             subject = job_subject(self._controller, uid)
             state = self.states[uid]
             self.event_uids[event.id] = (uid, state.revision)
-            self.states[uid] = self._recipients.noted(state, event, addresses)
-        self.ended_silences.update((each.id, None) for each in ending(event, self._silences, subject=subject))
-        interim = event.type is EventType.JOB_PROGRESS  # hundreds a job, and who shows it follows all of them
-        if not addresses or (event.id in self.silenced and not interim):
+            self.states[uid] = self._recipients.state_after(state, event, recipients)
+        self.ended_silences.update(
+            (each.id, None) for each in silences_ended_by(event, self._silences, subject=subject)
+        )
+        interim = (
+            event.type is EventType.JOB_PROGRESS
+        )  # hundreds for a job; the sinks that show it get them all
+        if not recipients or (event.id in self.silenced and not interim):
             self.deliveries.append(delivery_to_nobody(event, subject, self._now, self.silenced.get(event.id)))
         due = self.states[uid].progress_due if uid and event.type is EventType.JOB_PROGRESS else self._now
         self.deliveries += [
-            delivery_to(address, event, subject, self._sinks[address.sink], now=self._now, due_at=due)
-            for address in addresses
+            delivery_to(recipient, event, subject, self._sinks[recipient.sink], now=self._now, due_at=due)
+            for recipient in recipients
         ]
         return [
             Notified(
-                sink=address.sink,
-                delivery=delivery_id(address, event, subject),
-                shown=address.shown,
-                ticket=address.subject if self._sinks[address.sink].tickets else None,
+                sink=recipient.sink,
+                delivery=delivery_id(recipient, event, subject),
+                shown=recipient.shown,
+                ticket=recipient.subject if self._sinks[recipient.sink].tickets else None,
             )
-            for address in addresses
-            if address.purpose is Purpose.NOTIFY
+            for recipient in recipients
+            if recipient.purpose is Purpose.NOTIFY
         ]
 
 
 def _in_order(changes: Iterable[Sequence[Change]]) -> list[Change]:
-    """By ``Job.order``; a rerun stays behind the end before it, also where its time is an earlier one."""
+    """Return all changes by ``Job.order``; a rerun stays behind the end before it, whatever its time."""
     placed: list[tuple[tuple[int, int], Change]] = []
     for steps in changes:
         order = (0, 0)
         for change in steps:
             order = max(order, change.job.order)
             placed.append((order, change))
-    return [change for _, change in sorted(placed, key=lambda place: place[0])]
+    return [change for _, change in sorted(placed, key=lambda pair: pair[0])]

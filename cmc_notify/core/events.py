@@ -1,4 +1,4 @@
-"""The event document (version 1): what templates get as their context and webhooks post.
+"""The event document (version 1): the context of templates, and the body that webhooks post.
 
 ``cmc-notify schema event`` prints the JSON Schema of :class:`Event`. Times in it are RFC 3339, UTC.
 """
@@ -18,7 +18,7 @@ Severity = Literal["info", "warning", "error"]
 
 
 class EventType(StrEnum):
-    """Everything that can be told."""
+    """The types of events."""
 
     JOB_QUEUED = "job.queued"
     JOB_STARTED = "job.started"
@@ -59,7 +59,7 @@ SEVERITY: dict[EventType, Severity] = {
 
 
 class FeatureRef(Struct, frozen=True):
-    """A feature that the job pushes; name and label are made of the id where the controller has none."""
+    """A feature that the job pushes; name and label are made from the id if the controller has none."""
 
     id: int
     name: str
@@ -67,7 +67,7 @@ class FeatureRef(Struct, frozen=True):
 
 
 class Targets(Struct, frozen=True):
-    """What the job was aimed at: one of the three is not empty."""
+    """The targets of a job: one of the three is not empty."""
 
     site_ids: tuple[int, ...] = ()
     site_type_ids: tuple[int, ...] = ()
@@ -93,7 +93,7 @@ class Counts(Struct, frozen=True):
 
 
 class JobInfo(Struct, frozen=True, kw_only=True):
-    """The job that an event is about, as it was when the event was told."""
+    """The job of an event, as it was at the time of the event."""
 
     id: int
     idx: int | None
@@ -106,16 +106,14 @@ class JobInfo(Struct, frozen=True, kw_only=True):
     completed: str | None
     backup: bool | None
     error_text: str | None
-    """Set where the push failed before it reached any appliance (pre-push)."""
+    """Set if the push failed before it reached any appliance (pre-push)."""
     features: tuple[FeatureRef, ...]
     targets: Targets
     counts: Counts
     details_pending: bool = False
-    """True in a final event that was told before the controller had every row's result."""
+    """True in a final event from before the controller had every row's result."""
     running_for: int | None = None
-    """Seconds in progress so far, by the controller's own clock; null in any other state, and where that is
-    not known.
-    """
+    """Seconds in progress so far, by the controller's own clock; null in other states, and if not known."""
     url: str | None = None
 
 
@@ -128,24 +126,24 @@ class Failure(Struct, frozen=True):
     feature: str | None
     error_text: str | None
     new: bool
-    """Whether this event is the first to tell it."""
+    """True if this event is the first with this failure."""
 
 
 class Recovery(Struct, frozen=True):
-    """A pair that was left failed and is now pushed with success."""
+    """A pair that had failed and is now pushed with success."""
 
     serial: str | None
     appliance: str | None
     feature_id: int | None
     feature: str | None
     failed_since: str
-    """When the failure was first told."""
+    """The time at which the failure was first announced."""
     failed_job_id: int
-    """The job that opened the incident."""
+    """The job that opened the failure."""
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One thing that happened, told to each place once."""
+    """One recorded change; each sink gets it once."""
 
     version: Literal[1] = 1
     id: str
@@ -162,23 +160,23 @@ class Event(Struct, frozen=True, kw_only=True):
     """In a final event of any status every failed pair of the job, in ``appliance.failed`` the new ones."""
     recoveries: tuple[Recovery, ...] = ()
     failures_outside_route: int = 0
-    """In a copy for one receiver: how many more failures are outside its route, or silenced."""
+    """In the copy for one sink: the number of further failures that its route excludes or silences hide."""
     failures_omitted: int = 0
-    """In a copy for one receiver: how many failures its size limit cut off; ``url`` leads to all of them."""
+    """In the copy for one sink: the number of failures that its size limit cut off; ``url`` has them all."""
 
 
 def event_id(now: float, sequence: int, *identity: object) -> str:
-    """A 30-digit hexadecimal id that sorts by time, then by place in its poll.
+    """Return a 30-digit hexadecimal id that sorts by time, then by position in its poll.
 
-    The last 13 digits are a digest of ``identity`` (controller, job, revision, type), so the same
-    transition told in the same poll has the same id, and different ones differ.
+    The last 13 digits are a digest of ``identity`` (controller, job, revision, type), so the same transition
+    in the same poll has the same id, and different ones differ.
     """
     digest = hashlib.sha256("\0".join(map(str, identity)).encode()).hexdigest()[:13]
     return f"{int(now * 1000):012x}{sequence:05x}{digest}"
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Unix seconds as ``2026-11-23T09:20:00Z``; None for None and for what no calendar holds."""
+    """Return Unix seconds as ``2026-11-23T09:20:00Z``; None for None and for a time outside the calendar."""
     if seconds is None:
         return None
     try:
@@ -211,7 +209,7 @@ def job_info(
     details_pending: bool = False,
     controller_now: float | None = None,
 ) -> JobInfo:
-    """The part of an event that describes its job; ``controller_now`` is by the controller's clock."""
+    """Return the part of an event that describes its job; ``controller_now`` is on the controller's clock."""
     running_for = None
     if job.status == Status.IN_PROGRESS and job.push_time is not None and controller_now is not None:
         running_for = max(0, int(controller_now - job.push_time))
@@ -241,7 +239,7 @@ def failures(
     pairs: Iterable[tuple[str | None, int | None]],
     new: set[tuple[str | None, int | None]] | frozenset[tuple[str | None, int | None]],
 ) -> tuple[Failure, ...]:
-    """One Failure per failed pair among ``pairs``, in row order; texts of repeated rows are joined."""
+    """Return one Failure per failed pair in ``pairs``, in row order; texts of repeated rows are joined."""
     wanted = set(pairs)
     texts: dict[tuple[str | None, int | None], list[str]] = {}
     for row in job.rows:
@@ -274,10 +272,10 @@ _DECODER = msgspec.json.Decoder(Event)
 
 
 def encode(event: Event) -> bytes:
-    """The event as JSON, UTF-8."""
+    """Return the event as JSON, UTF-8."""
     return _ENCODER.encode(event)
 
 
 def decode(document: bytes | str) -> Event:
-    """The event of a stored document."""
+    """Return the event of a stored document."""
     return _DECODER.decode(document)

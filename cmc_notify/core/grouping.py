@@ -1,6 +1,6 @@
-"""Failures with one cause told once: equal (feature, error text) with all the appliances that it hit.
+"""Groups of failures with one cause: equal (feature, error text), with all the appliances that have it.
 
-Nothing is left out: the members of all groups are the failures that went in, in their order.
+Nothing is left out: the members of all groups are the given failures, in their order.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Member(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """One feature that failed with one error text on all of ``members``, of whom ``new`` are newly told."""
+    """One feature that failed with one error text on all of ``members``, of which ``new`` are new."""
 
     feature_id: int | None
     feature: str | None
@@ -29,7 +29,7 @@ class Group(Struct, frozen=True):
 
 
 class ErrorGroup(Struct, frozen=True):
-    """One error text, with every appliance that it hit and the names of the features, in their order."""
+    """One error text, with every appliance that has it and the names of the features, in their order."""
 
     error_text: str | None
     features: tuple[str, ...]
@@ -43,13 +43,13 @@ class RecoveryGroup(Struct, frozen=True):
     feature_id: int | None
     feature: str | None
     failed_since: str
-    """When the first of them was told."""
+    """The time at which the first of them was announced."""
     failed_job_id: int
     members: tuple[Member, ...]
 
 
 def group_failures(failures: Iterable[Failure]) -> tuple[Group, ...]:
-    """The largest group first; groups of one size, and the members of each, in the order of the failures."""
+    """Return the groups, the largest first; equal sizes, and all members, in the order of the failures."""
     found: dict[tuple[int | None, str | None, str | None], list[Member]] = {}
     for failure in failures:
         key = (failure.feature_id, failure.feature, failure.error_text)
@@ -62,7 +62,7 @@ def group_failures(failures: Iterable[Failure]) -> tuple[Group, ...]:
 
 
 def group_by_error(failures: Iterable[Failure]) -> tuple[ErrorGroup, ...]:
-    """By error text alone, whatever the feature; the largest group first, as for ``group_failures``."""
+    """Return groups by error text alone, whatever the feature, in the order of ``group_failures``."""
     found: dict[str | None, list[Failure]] = {}
     for failure in failures:
         found.setdefault(failure.error_text, []).append(failure)
@@ -79,7 +79,7 @@ def group_by_error(failures: Iterable[Failure]) -> tuple[ErrorGroup, ...]:
 
 
 def group_recoveries(recoveries: Iterable[Recovery]) -> tuple[RecoveryGroup, ...]:
-    """By feature and failed job, the largest group first, as for failures. No member is ``new``."""
+    """Return groups by feature and failed job, the largest first. No member is ``new``."""
     found: dict[tuple[int | None, str | None, int], list[Recovery]] = {}
     for recovery in recoveries:
         found.setdefault((recovery.feature_id, recovery.feature, recovery.failed_job_id), []).append(recovery)

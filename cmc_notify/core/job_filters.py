@@ -1,8 +1,8 @@
-"""What to ask a controller for, and whether its filters can be trusted.
+"""The filters of a controller's job list: the cutoff to request, and the proof that filters work.
 
-The vendor's page does not say which time ``after`` compares with, nor whether it includes the bound, nor
-does every controller honour every filter. A full list is the measure: filters that would have missed a
-job which it shows are not used until they are proven again.
+The vendor's page does not say which time ``after`` compares with, or whether it includes the bound, and not
+every controller honours every filter. A full list is the reference: filters that would have missed a job in
+it are not used until they are proven again.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,11 +15,11 @@ OVERLAP = 600
 """Seconds: jobs may appear out of order, so each poll looks back this far from the newest."""
 
 RECENT = 20
-"""As far back as the oldest of this many most recently discovered jobs."""
+"""Each poll also goes back to the oldest of this many most recently discovered jobs."""
 
 
 class Identity(Struct, frozen=True):
-    """What tells jobs apart: an id, and the creation time where it is known."""
+    """The identity of a job: its id, and its creation time if known."""
 
     uid: str
     id: int
@@ -29,9 +29,9 @@ class Identity(Struct, frozen=True):
 
 
 def cutoff(known: Collection[Identity]) -> int | None:
-    """The ``after`` of the next poll, on the controller's clock; None where no creation time is known.
+    """Return the ``after`` of the next poll, on the controller's clock; None if no creation time is known.
 
-    One second early, since the bound may be exclusive.
+    It is one second early, as the bound may be exclusive.
     """
     created = [job.creation_time for job in known if job.creation_time is not None]
     if not created:
@@ -43,19 +43,19 @@ def cutoff(known: Collection[Identity]) -> int | None:
 
 
 def resolve(same_id: Sequence[Identity], creation_time: int | None) -> str | None:
-    """Which known job a look belongs to, among those with its id; None for a new one.
+    """Return the uid of the known job that an observed job is, among those with its id; None for a new job.
 
-    An id names another job only where both creation times are known and differ.
+    An id names another job only if both creation times are known and differ.
     """
     for job in same_id:
         if job.creation_time is not None and job.creation_time == creation_time:
             return job.uid
-    unsure = [job for job in same_id if job.creation_time is None or creation_time is None]
-    return max(unsure, key=lambda job: job.discovered).uid if unsure else None
+    possible = [job for job in same_id if job.creation_time is None or creation_time is None]
+    return max(possible, key=lambda job: job.discovered).uid if possible else None
 
 
 def new_uid(job: Job, taken: Collection[str]) -> str:
-    """A name for good: the id, and the creation time where it is known."""
+    """Return a permanent name: the id, and the creation time if known."""
     base = f"{job.id}-{'x' if job.creation_time is None else job.creation_time}"
     uid, n = base, 1
     while uid in taken:
@@ -65,20 +65,20 @@ def new_uid(job: Job, taken: Collection[str]) -> str:
 
 
 class FilterProof(Struct, frozen=True, kw_only=True):
-    """What filtered lists showed just after a full list, by uid."""
+    """The jobs that filtered lists showed just after a full list, by uid."""
 
     created: dict[str, int | None]
     """Every job of the full list, with its creation time."""
     waiting: frozenset[str]
     """Those of them that were Queued or InProgress."""
     by_status: frozenset[str]
-    """What the lists of Queued and of InProgress jobs showed."""
+    """The jobs in the lists of Queued and of InProgress jobs."""
     by_time: frozenset[str]
-    """What the list of jobs ``after`` showed."""
+    """The jobs in the list of jobs ``after``."""
     after: int | None
 
     def missed(self) -> list[str]:
-        """The jobs that a filtered poll should have shown and did not."""
+        """Return the jobs that a filtered poll should have shown and did not."""
         shown = self.by_status | self.by_time
         return [
             uid
@@ -87,7 +87,7 @@ class FilterProof(Struct, frozen=True, kw_only=True):
         ]
 
     def ignored(self) -> bool:
-        """Whether a filter answers with everything, so that one plain list costs less."""
+        """Return True if a filter returns every job, so that one unfiltered list costs less."""
         everything = self.created.keys()
         if len(self.waiting) < len(everything) and everything <= self.by_status:
             return True

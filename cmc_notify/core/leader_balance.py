@@ -1,7 +1,8 @@
-"""How replicas share the names that each need one of them: evenly, with as few changes of hands as possible.
+"""The balance of leadership over replicas: evenly shared, with as few changes of leader as possible.
 
-Replicas may want different names, as during a rolling change of the config. Each replica decides for itself
-by what all of them see; a change of hands only ever evens the loads out, so they come to rest.
+Replicas may want different names, for example during a rolling change of the config. Each replica decides
+for itself from the data that all of them see. A change of leader always makes the loads more even, so the
+changes end.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,29 +10,29 @@ from collections.abc import Collection, Mapping
 Candidates = Mapping[str, Collection[str]]
 """By replica, the names that it would lead."""
 Loads = Mapping[str, int]
-"""By replica, how many names it leads; none is left out as well as written 0."""
+"""By replica, the number of names that it leads; a replica without any may be absent."""
 
 
 def sender_name(sink: str) -> str:
-    """What a replica that serves the sink names beside what it would lead; nobody leads it."""
+    """Return the name that a replica registers for a sink that it serves; no replica leads it."""
     return f"sink:{sink}"
 
 
 def may_take(name: str, me: str, loads: Loads, candidates: Candidates) -> bool:
-    """Whether no other replica that would lead the name has less to do."""
+    """Return True if no other replica that would lead the name leads fewer."""
     mine = loads.get(me, 0)
     return all(mine <= loads.get(other, 0) for other, wanted in candidates.items() if name in wanted)
 
 
 def names_to_release(mine: Collection[str], me: str, loads: Loads, candidates: Candidates) -> list[str]:
-    """The names, of ``mine``, that others should lead: who takes one has at least two fewer before."""
+    """Return the names of ``mine`` that others should lead: such a replica leads at least two fewer now."""
     left = dict(loads)
-    given = []
+    released = []
     for name in sorted(mine):
         others = [other for other, wanted in candidates.items() if other != me and name in wanted]
-        taker = min(others, key=lambda other: (left.get(other, 0), other), default=None)
-        if taker is not None and left.get(taker, 0) + 2 <= left.get(me, 0):
-            given.append(name)
+        successor = min(others, key=lambda other: (left.get(other, 0), other), default=None)
+        if successor is not None and left.get(successor, 0) + 2 <= left.get(me, 0):
+            released.append(name)
             left[me] -= 1
-            left[taker] = left.get(taker, 0) + 1
-    return given
+            left[successor] = left.get(successor, 0) + 1
+    return released

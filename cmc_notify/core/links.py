@@ -1,7 +1,7 @@
 """Links in messages: each opens one event's page until it expires, and nothing else.
 
-The signature is HMAC-SHA256 over the page and the expiry, so a link can't be moved to another page or
-made to last. Same inputs give the same link, so a message that is sent again looks the same.
+The signature is HMAC-SHA256 over the page and the expiry, so a link can't be used for another page or a
+later time. The same inputs give the same link, so a message that is sent again looks the same.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ class Links:
     """Writes and verifies the links to event pages.
 
     ``secret`` is the same for every replica and outlives restarts (``Ledger.secret``), at least 16 bytes.
-    ``external_url`` is where people reach the bridge; without one no link is written.
+    ``external_url`` is the URL at which people reach the bridge; without it no link is written.
     """
 
     def __init__(self, secret: bytes, external_url: str | None, valid_for: float = VALID_FOR) -> None:
@@ -32,7 +32,7 @@ class Links:
         self._valid_for = valid_for
 
     def event(self, event_id: str, issued: float) -> str | None:
-        """The signed address of one event's page, valid from ``issued`` (Unix seconds) for ``valid_for``.
+        """Return the signed URL of one event's page, valid from ``issued`` (Unix seconds) for ``valid_for``.
 
         None without an ``external_url``.
         """
@@ -43,9 +43,9 @@ class Links:
         return f"{self._base}/events/{quote(event_id, safe='')}?expires={expires}&signature={signature}"
 
     def verify(self, event_id: str, expires: str, signature: str, now: float) -> bool:
-        """Whether the link was written by us for this very page and has not expired at ``now``.
+        """Return True if we signed the link for exactly this page and it has not expired at ``now``.
 
-        ``expires`` and ``signature`` are taken as they stand in the address; anything odd is just False.
+        ``expires`` and ``signature`` are the texts in the URL; anything malformed is False.
         """
         if not _DECIMAL.fullmatch(expires):
             return False
@@ -56,7 +56,7 @@ class Links:
 
     def _sign(self, event_id: str, expires: str) -> str:
         page = event_id.encode("utf-8", "surrogatepass")
-        # The length keeps (id, expires) apart whatever the id holds.
+        # The length separates id and expiry, whatever the id holds.
         message = b"%s\n%d\n%s\n%s" % (_PURPOSE, len(page), page, expires.encode("ascii"))
         digest = hmac.digest(self._secret, message, hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

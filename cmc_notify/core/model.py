@@ -1,13 +1,13 @@
-"""What the bridge knows of a controller: jobs, their rows, features; and of each job, what was told.
+"""A controller's jobs, rows and features, and for each job the events that were announced.
 
-Times are Unix seconds. Those of a job are on the controller's clock, everything else on ours.
+Times are Unix seconds. Those of a job are on the controller's clock, all others on our own.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class Status(StrEnum):
@@ -25,7 +25,7 @@ FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELED})
 
 
 class Outcome(StrEnum):
-    """What became of one feature on one appliance; the vendor's row status and result in one."""
+    """The outcome of one feature on one appliance: the vendor's row status and result in one."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -34,14 +34,14 @@ class Outcome(StrEnum):
 
 
 class Pair(NamedTuple):
-    """One feature on one appliance: what fails and recovers."""
+    """One feature on one appliance: the thing that fails and recovers."""
 
     serial: str | None
     feature_id: int | None
 
     @property
     def named(self) -> bool:
-        """Whether both halves are known, so that another job can speak of the same pair."""
+        """Return True if both halves are known, so that another job can name the same pair."""
         return self.serial is not None and self.feature_id is not None
 
 
@@ -55,14 +55,14 @@ class Row(Struct, frozen=True):
 
     @property
     def pair(self) -> Pair:
-        """The (serial, feature) that this row speaks of."""
+        """The (serial, feature) of this row."""
         return Pair(self.serial, self.feature_id)
 
 
 class Job(Struct, frozen=True, kw_only=True):
     """A push job as the controller last showed it.
 
-    ``status`` is a value of :class:`Status`, or the controller's own word where that is unknown.
+    ``status`` is a value of :class:`Status`, or the controller's own word where it is another.
     """
 
     id: int
@@ -83,12 +83,12 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def finished(self) -> bool:
-        """Whether the job has reached an end. An unknown status counts as open."""
+        """Return True if the job has ended. An unknown status counts as open."""
         return self.status in FINISHED
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorts jobs by when they spoke last: completion, else push, else creation time, then id."""
+        """The sort key of jobs: completion, else push, else creation time, then id."""
         for time in (self.completion_time, self.push_time, self.creation_time):
             if time is not None:
                 return time, self.id
@@ -96,11 +96,11 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def unfinished_rows(self) -> bool:
-        """Whether any row has no result yet."""
+        """Return True if any row has no result yet."""
         return any(row.outcome in (Outcome.PENDING, Outcome.RUNNING) for row in self.rows)
 
     def outcomes(self) -> dict[Pair, Outcome]:
-        """Each pair's outcome. Where rows repeat a pair, a failure outweighs everything else."""
+        """Return each pair's outcome. If several rows have the same pair, a failure wins."""
         result: dict[Pair, Outcome] = {}
         for row in self.rows:
             if result.get(row.pair) is not Outcome.FAILED:
@@ -108,7 +108,7 @@ class Job(Struct, frozen=True, kw_only=True):
         return result
 
     def failed_pairs(self) -> set[Pair]:
-        """The pairs that are failed now."""
+        """Return the pairs that are failed now."""
         return {row.pair for row in self.rows if row.outcome is Outcome.FAILED}
 
 
@@ -133,69 +133,69 @@ class Appliance(Struct, frozen=True):
 
 
 class Names(Struct, frozen=True):
-    """What people call things: feature by id, host name by serial. Both may lack any entry."""
+    """Names for people: features by id, host names by serial. Both may lack any entry."""
 
     features: Mapping[int, Feature] = {}
     appliances: Mapping[str, str] = {}
 
     def feature(self, feature_id: int | None) -> str | None:
-        """The label of a feature; ``feature 7`` where the controller does not name it."""
+        """Return the label of a feature; ``feature 7`` if the controller does not name it."""
         if feature_id is None:
             return None
         found = self.features.get(feature_id)
         return found.label if found else f"feature {feature_id}"
 
     def appliance(self, serial: str | None) -> str | None:
-        """The host name for a serial number, where known."""
+        """Return the host name for a serial number; None if it is not known."""
         return self.appliances.get(serial) if serial is not None else None
 
 
 class JobState(Struct, frozen=True, kw_only=True):
-    """The snapshot of one job: how it was last seen, and what of it was told.
+    """The snapshot of one job: its last observation, and the part of it that was announced.
 
     ``job.rows`` keep their outcomes and lose their texts (the events have those), except while the job
-    settles, when its final event may have to be told from here.
-    ``uid`` names the job for good (an id alone does not: a restored controller uses ids again).
+    settles: its final event may then have to be built from them.
+    ``uid`` names the job permanently (an id does not: a restored controller uses ids again).
     """
 
     uid: str
     job: Job
     revision: int = 1
-    """Raised by each committed change; (uid, revision, event type) is told at most once."""
-    told: frozenset[Pair] = frozenset()
-    """Pairs told as failed in this run and not seen otherwise since."""
+    """Raised by each committed change; (uid, revision, event type) is announced at most once."""
+    announced: frozenset[Pair] = field(name="told", default=frozenset())
+    """Pairs announced as failed in this run, and failed in every observation since."""
     silent: frozenset[Pair] = frozenset()
-    """Pairs that the first-run rule recorded as failed without telling them."""
+    """Pairs that the first-run rule recorded as failed without an event."""
     previous_status: str | None = None
-    """The status before the present one, as far as a poll saw it."""
-    told_final: str | None = None
-    """The final status that was told of this run (or silently recorded)."""
+    """The status before the present one, if a poll saw it."""
+    announced_final: str | None = field(name="told_final", default=None)
+    """The final status of this run that was announced (or silently recorded)."""
     settle_until: float | None = None
-    """Set while a Failed job's details are awaited; its final event is due then at the latest."""
+    """Set while a Failed job's details are pending; its final event is due then at the latest."""
     watch_until: float | None = None
-    """Until when a finished job is still looked up for details that come late."""
+    """The time until which a finished job is still looked up for details that come late."""
     started_at: float | None = None
-    """When this run was first seen InProgress; for ``overdue`` where push_time is unknown."""
-    overdue_told: bool = False
+    """The time at which this run was first seen InProgress; for ``overdue`` if push_time is unknown."""
+    overdue_announced: bool = field(name="overdue_told", default=False)
     vanished: bool = False
-    """Whether the controller no longer had it when last asked."""
+    """True if the controller no longer had it at the last request."""
     followers: frozenset[str] = frozenset()
-    """The sinks that show this job in a message of their own, which is kept up to date."""
+    """The sinks that show this job in one message, which is kept up to date."""
     progress_due: float = 0.0
-    """When the last progress that was told was due at the earliest."""
+    """The earliest time at which the last announced progress was due."""
     ticketed: frozenset[str] = frozenset()
-    """The sinks where the job's own ticket was opened, and not closed by an end of the job since."""
+    """The sinks where the job's own ticket was opened, and no end of the job has closed it since."""
 
     @property
     def open(self) -> bool:
-        """Whether the job must be seen in each poll."""
+        """Return True if each poll must observe the job."""
         return not self.vanished and (not self.job.finished or self.settle_until is not None)
 
 
 class TrackedFailure(Struct, frozen=True, kw_only=True):
-    """One (controller, serial, feature) that was told as failed; open until ``closed_at`` is set.
+    """One (controller, serial, feature) that was announced as failed; open until ``closed_at`` is set.
 
-    ``notified`` maps each sink that was told to the ids of the deliveries that told it.
+    ``notified`` maps each notified sink to the ids of the deliveries that notified it.
     """
 
     id: str
@@ -204,7 +204,7 @@ class TrackedFailure(Struct, frozen=True, kw_only=True):
     feature_id: int | None
     feature: str | None
     feature_name: str | None = None
-    """The feature's short name, beside the label that people are shown."""
+    """The feature's short name, in addition to the label that people see."""
     appliance: str | None
     error_text: str | None
     opened_at: float
@@ -214,13 +214,13 @@ class TrackedFailure(Struct, frozen=True, kw_only=True):
     last_job_uid: str
     """The job that failed it last, in the order of ``Job.order``."""
     failed_order: tuple[int, int]
-    """``order`` of that job: only a later push can close the incident."""
+    """``order`` of that job: only a later push can close the failure."""
     notified: dict[str, tuple[str, ...]] = {}
     tickets: dict[str, tuple[str, ...]] = {}
-    """Of each sink that opens tickets, the subjects of the tickets that stand for it."""
+    """By sink, the subjects of its tickets."""
     scope: str | None = None
-    """Set where it is about a whole job that failed before it reached any appliance: its targets and
-    features. Such an incident is kept for its tickets.
+    """Set for a pre-push failure, of a whole job that reached no appliance: its targets and features. Such a
+    failure is kept for its tickets.
     """
     closed_at: float | None = None
     closed_by: str | None = None

@@ -1,16 +1,16 @@
-"""What one attempt to send can come to. Only the outbox retries; a sink just says what happened."""
+"""The five outcomes of one attempt to send. Only the outbox retries; a sink only returns an outcome."""
 
 from msgspec import Struct
 
 
 class Sent(Struct, frozen=True):
-    """Accepted. ``receipt`` is what the other side called it (Slack's ts, a ticket number), for people."""
+    """Accepted. ``receipt`` is the receiver's own name for it (Slack's ts, a ticket number), for people."""
 
     receipt: str | None = None
 
 
 class RetryLater(Struct, frozen=True):
-    """Not taken now. ``after`` is the receiver's own wish in seconds (Retry-After), None without one."""
+    """Not accepted now. ``after`` is the receiver's Retry-After in seconds, None without one."""
 
     reason: str
     after: float | None = None
@@ -23,13 +23,13 @@ class Unclear(Struct, frozen=True):
 
 
 class Rejected(Struct, frozen=True):
-    """This message will never be taken: a dead letter. Other messages may well be."""
+    """This message will never be accepted: a dead letter. Other messages may be accepted."""
 
     reason: str
 
 
 class Blocked(Struct, frozen=True):
-    """No message will be taken until an operator acts (credentials, missing channel, 410): hold the queue."""
+    """No message will be accepted until an operator acts (credentials, missing channel, 410)."""
 
     reason: str
 

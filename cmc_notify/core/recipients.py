@@ -1,8 +1,8 @@
-"""Who gets a delivery of an event, about which subject and for what purpose.
+"""The recipients of an event: sinks, each with a subject and a purpose.
 
-Routes decide who is told. Besides: what a sink shows in a message of its own is kept up to date there
-(``follow``); a recovery goes to those who were told of the failure; a ticketing system gets what opens,
-changes or closes a ticket, and nothing else.
+Routes decide who is notified. Three rules add to them. A sink that shows a job in one message keeps that
+message up to date (``follow``). A recovery goes to the sinks that were notified of the failure. A ticketing
+system gets the events that open, change or close a ticket, and nothing else.
 """
 
 import hashlib
@@ -16,25 +16,31 @@ from cmc_notify.core.events import Event, EventType
 from cmc_notify.core.failures import FailureTracker
 from cmc_notify.core.model import JobState, TrackedFailure
 from cmc_notify.core.routing import Route, Shown, route
-from cmc_notify.core.silences import Silence, apply_silences
-from cmc_notify.core.silences import reason as in_words
-from cmc_notify.core.ticketing import OPENING, Recipient, beginnings, endings, job_subject, openings
+from cmc_notify.core.silences import Silence, apply_silences, describe
+from cmc_notify.core.ticketing import (
+    OPENING,
+    Recipient,
+    job_subject,
+    opening_events,
+    ticket_endings,
+    ticket_openings,
+)
 
 
 class SinkProfile(Struct, frozen=True, kw_only=True):
-    """What of a sink's settings matters before anything is sent."""
+    """The settings of a sink that matter before anything is sent."""
 
     deadline: float = 86400.0
     """Seconds after which an undelivered message is a dead letter."""
     send_resolved: bool = True
     tickets: bool = False
-    """Whether it opens and closes tickets, and is told only of what does either."""
+    """True if it opens and closes tickets; it gets only the events that do so."""
     updates_every: float | None = None
-    """For a sink that changes its messages in place and so wants ``job.progress``: how many seconds apart."""
+    """Seconds between two ``job.progress``, for a sink that changes its messages in place; else None."""
 
 
 class Recipients:
-    """For one controller and one poll."""
+    """Finds the recipients for one controller and one poll."""
 
     def __init__(
         self,
@@ -46,62 +52,68 @@ class Recipients:
         silences: Sequence[Silence] = (),
     ) -> None:
         self.silenced: dict[str, str] = {}
-        """By event, the silences that kept it from everybody, in words."""
+        """By event id, a description of the silences that hid it from every sink."""
         self._silences = silences
         self._controller = controller
         self._now = now
         self._routes = routes
         self._sinks = sinks
-        self._updating = {name for name, rule in sinks.items() if rule.updates_every is not None}
+        self._updating = {name for name, profile in sinks.items() if profile.updates_every is not None}
 
-    def of_controller(self, event: Event, silenced_by: str | None) -> list[Recipient]:
-        """Of news of the controller itself; ``silenced_by`` silences it, whatever else does."""
+    def for_controller(self, event: Event, silenced_by: str | None) -> list[Recipient]:
+        """Return the recipients of an event about the controller itself.
+
+        With ``silenced_by`` it is silenced, whatever the silences are now.
+        """
         subject = controller_subject(self._controller)
         found = status_recipients(event, subject, self._routes, self._sinks)
-        told = {each.sink: each.shown for each in found if each.purpose is Purpose.NOTIFY}
-        heard = self._heard(event, subject, told)
+        notified = {each.sink: each.shown for each in found if each.purpose is Purpose.NOTIFY}
+        left = self._unsilenced(event, subject, notified)
         if silenced_by:
-            heard, self.silenced[event.id] = {}, silenced_by
-        return [each for each in found if each.purpose is not Purpose.NOTIFY or each.sink in heard]
+            left, self.silenced[event.id] = {}, silenced_by
+        return [each for each in found if each.purpose is not Purpose.NOTIFY or each.sink in left]
 
-    def of_job(
-        self, event: Event, state: JobState, incidents: FailureTracker, ended: Sequence[TrackedFailure]
+    def for_job(
+        self, event: Event, state: JobState, failures: FailureTracker, ended: Sequence[TrackedFailure]
     ) -> list[Recipient]:
-        """Of an event about a job, but a recovery; ``ended`` are the failures of whole jobs that it ends."""
+        """Return the recipients of an event about a job, except a recovery.
+
+        ``ended`` are the pre-push failures that it ends.
+        """
         subject = job_subject(self._controller, state.uid)
-        shown = self._heard(event, subject, route(event, self._routes, updating_sinks=self._updating))
-        told: list[Recipient] = []
+        shown = self._unsilenced(event, subject, route(event, self._routes, updating_sinks=self._updating))
+        found: list[Recipient] = []
         for sink, indices in shown.items():
             if not self._sinks[sink].tickets:
-                told.append(Recipient(sink=sink, subject=subject, shown=indices))
+                found.append(Recipient(sink=sink, subject=subject, shown=indices))
             elif event.type in OPENING:
-                told += openings(event, sink, indices, self._routes, job=state, incidents=incidents)
+                found += ticket_openings(event, sink, indices, self._routes, job=state, failures=failures)
         for sink in sorted(state.followers & self._updating - shown.keys()):
-            # Nobody is told here, so nothing is shown that was not told there before.
-            known = incidents.told_to(sink, event, state) if event.failures else None
-            told.append(Recipient(sink=sink, subject=subject, shown=known, purpose=Purpose.FOLLOW))
-        return told + self._closings(event, state, incidents, ended)
+            # This sink is not notified, so it shows only failures that it was notified of before.
+            known = failures.shown_before(sink, event, state) if event.failures else None
+            found.append(Recipient(sink=sink, subject=subject, shown=known, purpose=Purpose.FOLLOW))
+        return found + self._ticket_closings(event, state, failures, ended)
 
-    def _heard(self, event: Event, subject: str, shown: Mapping[str, Shown]) -> Mapping[str, Shown]:
-        """What silences leave of that; where they leave nothing at all, why is noted."""
+    def _unsilenced(self, event: Event, subject: str, shown: Mapping[str, Shown]) -> Mapping[str, Shown]:
+        """Return what silences leave of ``shown``; if they leave nothing, note why in ``silenced``."""
         left, by = apply_silences(event, shown, self._silences, subject=subject, now=self._now)
         if by and not left:
-            self.silenced[event.id] = in_words(by)
+            self.silenced[event.id] = describe(by)
         return left
 
-    def of_recovery(
-        self, uid: str, ended: Sequence[TrackedFailure], incidents: FailureTracker
+    def for_recovery(
+        self, uid: str, ended: Sequence[TrackedFailure], failures: FailureTracker
     ) -> list[Recipient]:
-        """Recovery follows the opening: to whoever was told of each failure, after it was told."""
+        """Return the sinks that were notified of the failures, each to be notified after those deliveries."""
         subject = job_subject(self._controller, uid)
         found: list[Recipient] = []
-        for sink, rule in self._sinks.items():
-            if not rule.send_resolved:
+        for sink, profile in self._sinks.items():
+            if not profile.send_resolved:
                 continue
-            if rule.tickets:
-                found += endings(ended, incidents, sink)
+            if profile.tickets:
+                found += ticket_endings(ended, failures, sink)
                 continue
-            indices = tuple(i for i, incident in enumerate(ended) if sink in incident.notified)
+            indices = tuple(i for i, failure in enumerate(ended) if sink in failure.notified)
             if indices:
                 waits_for = dict.fromkeys(key for i in indices for key in ended[i].notified[sink])
                 every = len(indices) == len(ended)
@@ -115,39 +127,39 @@ class Recipients:
                 )
         return found
 
-    def noted(self, state: JobState, event: Event, addresses: Iterable[Recipient]) -> JobState:
-        """The job with what its next events have to know: who shows it, and who has a ticket for it."""
+    def state_after(self, state: JobState, event: Event, recipients: Iterable[Recipient]) -> JobState:
+        """Return the state with what the job's next events need: which sinks show it or have its ticket."""
         subject = job_subject(self._controller, state.uid)
         followers, ticketed = set(state.followers), set(state.ticketed)
         every = 0.0
-        for address in addresses:
-            rule = self._sinks[address.sink]
-            if rule.updates_every is not None:
-                every = max(every, rule.updates_every)
-                if address.purpose is Purpose.NOTIFY:
-                    followers.add(address.sink)
-            if rule.tickets and address.subject == subject:
-                (ticketed.discard if address.purpose is Purpose.CLOSE else ticketed.add)(address.sink)
+        for recipient in recipients:
+            profile = self._sinks[recipient.sink]
+            if profile.updates_every is not None:
+                every = max(every, profile.updates_every)
+                if recipient.purpose is Purpose.NOTIFY:
+                    followers.add(recipient.sink)
+            if profile.tickets and recipient.subject == subject:
+                (ticketed.discard if recipient.purpose is Purpose.CLOSE else ticketed.add)(recipient.sink)
         due = state.progress_due
         if event.type is EventType.JOB_PROGRESS:
-            # Where the last one is not due yet, this one takes its place, and its time; but not a time that
-            # is far off because our clock was set back.
+            # If the last one is not due yet, this one replaces it and takes its time, unless that time is far
+            # away because our clock was set back.
             due = min(due, self._now + every) if due > self._now else max(self._now, due + every)
         return replace(state, followers=frozenset(followers), ticketed=frozenset(ticketed), progress_due=due)
 
-    def _closings(
-        self, event: Event, state: JobState, incidents: FailureTracker, ended: Sequence[TrackedFailure]
+    def _ticket_closings(
+        self, event: Event, state: JobState, failures: FailureTracker, ended: Sequence[TrackedFailure]
     ) -> list[Recipient]:
-        """A job's success closes the tickets of what it ended, and its own, left from an earlier run."""
+        """Return the tickets that a job's success closes: of failures that it ended, and its own ticket."""
         if event.type is not EventType.JOB_SUCCEEDED:
             return []
         own = job_subject(self._controller, state.uid)
         found: dict[tuple[str, str], Recipient] = {}
-        for sink, rule in self._sinks.items():
-            if not rule.tickets or not rule.send_resolved:
+        for sink, profile in self._sinks.items():
+            if not profile.tickets or not profile.send_resolved:
                 continue
-            for address in endings(ended, incidents, sink):
-                found[sink, address.subject] = replace(address, shown=None)
+            for recipient in ticket_endings(ended, failures, sink):
+                found[sink, recipient.subject] = replace(recipient, shown=None)
             if sink in state.ticketed and not state.job.failed_pairs():
                 found.setdefault((sink, own), Recipient(sink=sink, subject=own, purpose=Purpose.CLOSE))
         return list(found.values())
@@ -156,13 +168,16 @@ class Recipients:
 def status_recipients(
     event: Event, subject: str, routes: Sequence[Route], sinks: Mapping[str, SinkProfile]
 ) -> list[Recipient]:
-    """Of an event about a controller or a sink; its end closes the ticket wherever one was opened."""
+    """Return the recipients of an event about a controller or a sink.
+
+    The end of its trouble closes the ticket at each sink that opened one.
+    """
     found = [
         Recipient(sink=sink, subject=subject)
         for sink in route(event, routes)
         if not sinks[sink].tickets or event.type in OPENING
     ]
-    closing = dict.fromkeys(sink for begun in beginnings(event) for sink in route(begun, routes))
+    closing = dict.fromkeys(sink for begun in opening_events(event) for sink in route(begun, routes))
     found += [
         Recipient(sink=sink, subject=subject, purpose=Purpose.CLOSE)
         for sink in closing
@@ -172,37 +187,37 @@ def status_recipients(
 
 
 def controller_subject(controller: str) -> str:
-    """What deliveries about a controller itself are about."""
+    """Return the subject of deliveries about a controller itself."""
     return f"controller:{controller}"
 
 
-def delivery_id(address: Recipient, event: Event, subject: str) -> str:
-    """Also the first key, so it holds no dot; ``subject`` is the event's own."""
-    if address.subject == subject:
-        return f"{event.id}-{address.sink}"
-    return f"{event.id}-{address.sink}-{hashlib.sha256(address.subject.encode()).hexdigest()[:12]}"
+def delivery_id(recipient: Recipient, event: Event, subject: str) -> str:
+    """Return the id, which is also the first key and so has no dot; ``subject`` is the event's own."""
+    if recipient.subject == subject:
+        return f"{event.id}-{recipient.sink}"
+    return f"{event.id}-{recipient.sink}-{hashlib.sha256(recipient.subject.encode()).hexdigest()[:12]}"
 
 
 def delivery_to(
-    address: Recipient, event: Event, subject: str, rule: SinkProfile, *, now: float, due_at: float
+    recipient: Recipient, event: Event, subject: str, profile: SinkProfile, *, now: float, due_at: float
 ) -> NewDelivery:
-    """The delivery that is written for an address."""
+    """Return the delivery that is written for a recipient."""
     return NewDelivery(
-        id=delivery_id(address, event, subject),
+        id=delivery_id(recipient, event, subject),
         event_id=event.id,
-        sink=address.sink,
-        subject=address.subject,
-        ordering_key=address.subject,
-        shown=address.shown,
-        waits_for=address.waits_for,
-        purpose=address.purpose,
+        sink=recipient.sink,
+        subject=recipient.subject,
+        ordering_key=recipient.subject,
+        shown=recipient.shown,
+        waits_for=recipient.waits_for,
+        purpose=recipient.purpose,
         due_at=due_at,
-        deadline_at=now + rule.deadline,
+        deadline_at=now + profile.deadline,
     )
 
 
 def delivery_to_nobody(event: Event, subject: str, now: float, silenced_by: str | None = None) -> NewDelivery:
-    """What stands in the ledger for an event that nobody is told of."""
+    """Return the ledger's row for an event that no sink is notified of."""
     return NewDelivery(
         id=f"{event.id}--{'silenced' if silenced_by else 'unrouted'}",  # no sink's name begins with a dash
         silenced_by=silenced_by,

@@ -1,4 +1,4 @@
-"""Removes what an operator never wants stored or sent from the controller's error texts."""
+"""Redaction of the controller's error texts: removes parts that an operator never wants stored or sent."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ REDACTED = "[redacted]"
 
 
 def redact(job: Job, patterns: Sequence[re.Pattern[str]]) -> Job:
-    """The job with every match in its error texts replaced by ``[redacted]``."""
+    """Return the job with every match in its error texts replaced by ``[redacted]``."""
     if not patterns:
         return job
 

@@ -1,8 +1,8 @@
-"""What an attempt means for its delivery: done, again later, or a dead letter.
+"""The result of an attempt for its delivery: sent, another try later, or a dead letter.
 
 The first retry comes after ``initial`` seconds, each later one after twice the last wait up to ``max``,
-less up to a half by chance, so that what failed together does not come back together. The last attempt
-falls on the deadline itself.
+less a random part of up to a half, so that deliveries that failed together are not retried together. The
+last attempt is at the deadline itself.
 """
 
 from typing import assert_never
@@ -20,29 +20,29 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     max: float = 3600.0
     deadline: float = 86400.0
     probe: float = 30.0
-    """How often a blocked sink is tried again."""
+    """The time between two tries of a blocked sink."""
 
 
-SHORTEST_WAIT = 1.0
-"""Seconds; a receiver that asks to be tried again at once is not taken at its word."""
+MIN_WAIT = 1.0
+"""Seconds; applies even if a receiver asks to be tried again at once."""
 
 
 def backoff(attempts: int, policy: RetryPolicy, chance: float) -> float:
-    """Seconds to wait after ``attempts`` failed attempts (at least 1); ``chance`` is in [0, 1)."""
+    """Return the seconds to wait after ``attempts`` failed attempts (at least 1); ``chance`` is in [0, 1)."""
     doubled: float = policy.initial * 2.0 ** min(attempts - 1, 60)
     return min(doubled, policy.max) * (1 - chance / 2)
 
 
 def retry_after_wait(after: float, own: float) -> float:
-    """Seconds to wait for a receiver that asks for ``after``, where we would wait ``own`` by ourselves."""
-    return max(after, min(own, SHORTEST_WAIT))
+    """Return the seconds to wait for a receiver that asks for ``after``; without it we would wait ``own``."""
+    return max(after, min(own, MIN_WAIT))
 
 
 def expired_result(reason: str, *, unclear: bool, fallback: NewDelivery | None) -> AttemptResult:
-    """The verdict on a delivery that reached its deadline while its sink rested; it was not tried again."""
+    """Return the result for a delivery that reached its deadline while it waited for its sink."""
     return AttemptResult(
         state=DeliveryState.DEAD,
-        error=f"gave up at the deadline, while the sink rests: {reason}",
+        error=f"gave up at the deadline, while waiting for the sink: {reason}",
         unclear=unclear,
         counts_as_attempt=False,
         fallback=fallback,
@@ -61,18 +61,19 @@ def decide(
     unclear: bool = False,
     resolves: bool = False,
 ) -> AttemptResult:
-    """The verdict on attempt number ``attempts``; ``unclear`` says that an earlier one may have arrived.
+    """Return the result of attempt number ``attempts``.
 
-    A blocked sink's deliveries do not age into dead letters: the queue is held until an operator has
-    acted. Whatever else is not accepted by the deadline becomes a dead letter, and ``fallback``, the
-    same event for another sink, is sent in its place. What ``resolves`` failures goes there also when it
-    was taken, for those that were handed over. A doubt stays until the delivery is done: a refusal
-    now does not say what became of the attempt before.
+    ``unclear`` means that an earlier attempt may have arrived.
+    A blocked sink's deliveries do not become dead letters with time: the queue waits until an operator has
+    acted. Any other delivery that is not accepted by the deadline becomes a dead letter, and ``fallback``
+    (the same event for another sink) is sent instead. A delivery that ``resolves`` failures also goes to the
+    fallback after it was accepted, for the failures that the fallback got. ``unclear`` stays set until the
+    delivery is sent or dead: a rejection now does not say whether the attempt before arrived.
     """
     match outcome:
         case Sent(receipt):
-            follows = fallback if resolves else None
-            return AttemptResult(state=DeliveryState.SENT, receipt=receipt, fallback=follows)
+            follow_up = fallback if resolves else None
+            return AttemptResult(state=DeliveryState.SENT, receipt=receipt, fallback=follow_up)
         case Rejected(reason):
             return AttemptResult(state=DeliveryState.DEAD, error=reason, unclear=unclear, fallback=fallback)
         case Blocked(reason):
@@ -85,21 +86,21 @@ def decide(
             )
         case RetryLater(reason, after):
             wait = backoff(attempts, policy, chance)
-            due = now + retry_after_wait(after, wait) if after else _by(deadline_at, now, wait)
-            return _again(due, reason, deadline_at, fallback, unclear=unclear)
+            due = now + retry_after_wait(after, wait) if after else _due_at(deadline_at, now, wait)
+            return _retry_or_give_up(due, reason, deadline_at, fallback, unclear=unclear)
         case Unclear(reason):
-            due = _by(deadline_at, now, backoff(attempts, policy, chance))
-            return _again(due, reason, deadline_at, fallback, unclear=True)
+            due = _due_at(deadline_at, now, backoff(attempts, policy, chance))
+            return _retry_or_give_up(due, reason, deadline_at, fallback, unclear=True)
         case _:
             assert_never(outcome)
 
 
-def _by(deadline_at: float, now: float, wait: float) -> float:
-    """When the wait is over, or the deadline where that comes first and is still ahead."""
+def _due_at(deadline_at: float, now: float, wait: float) -> float:
+    """Return the end of the wait, or the deadline if it comes first and has not passed."""
     return min(now + wait, deadline_at) if now < deadline_at else now + wait
 
 
-def _again(
+def _retry_or_give_up(
     due: float, reason: str, deadline_at: float, fallback: NewDelivery | None, *, unclear: bool
 ) -> AttemptResult:
     if due > deadline_at:

@@ -1,7 +1,7 @@
-"""Which sinks an event goes to, and which of its failures each of them is shown.
+"""Routing: the sinks that an event goes to, and the failures that each of them is shown.
 
-Routes are read top to bottom and the first match wins, unless it says ``continue``. Patterns are shell
-globs over the whole value, in its exact case.
+Routes are read from top to bottom and the first match wins, unless it has ``continue``. Patterns are shell
+globs that must match the whole value, in its exact case.
 """
 
 import re
@@ -20,7 +20,7 @@ Shown = tuple[int, ...] | None
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """What an event must have. An empty field asks nothing; an event that lacks the field does not match."""
+    """The conditions of a route. An empty field matches all; an event without the field does not match."""
 
     event: tuple[str, ...] = ()
     controller: tuple[str, ...] = ()
@@ -30,48 +30,48 @@ class Match(Struct, frozen=True, kw_only=True):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One rule. ``proceed`` is the config's ``continue``."""
+    """One route. ``proceed`` is the config's ``continue``."""
 
     match: Match = Match()
     sinks: tuple[str, ...]
     proceed: bool = False
     per_failure: bool = False
-    """Whether each incident has a ticket of its own, at sinks that open tickets."""
+    """True if each failure has its own ticket, at sinks that open tickets."""
     max_per_job: int = 50
-    """More failures of one job than this share the job's ticket all the same."""
+    """If a job has more failures than this, they share the job's ticket nevertheless."""
 
 
 def route(event: Event, routes: Iterable[Route], *, updating_sinks: Collection[str] = ()) -> dict[str, Shown]:
-    """The sinks that are told, each with what it is shown of the failures.
+    """Return the sinks to notify, each with the failures that it is shown.
 
     ``job.progress`` goes only to ``updating_sinks``, which change a message in place. An event about a
-    sink never goes to that sink, and a route that names no other does not end the search. Where several
-    routes lead to one sink it is told once, with all that any of them shows. Recoveries are not routed:
-    they follow the failures they end.
+    sink never goes to that sink, and a route that names no other sink does not end the search. If several
+    routes lead to one sink, it is notified once, with all failures that any of them shows. Recoveries are
+    not routed: they follow the failures that they end.
     """
     result: dict[str, Shown] = {}
-    for rule in routes:
-        shown = _shown(event, rule.match)
+    for each in routes:
+        shown = _shown(event, each.match)
         if shown == ():
             continue
-        for sink in rule.sinks:
+        for sink in each.sinks:
             if sink == event.sink:
                 continue
             if event.type == EventType.JOB_PROGRESS and sink not in updating_sinks:
                 continue
             result[sink] = _union(result[sink], shown) if sink in result else shown
-        if not rule.proceed and set(rule.sinks) != {event.sink}:
+        if not each.proceed and set(each.sinks) != {event.sink}:
             break
     return result
 
 
 def matches(event: Event, rule: Route) -> bool:
-    """Whether the rule shows anything of the event."""
+    """Return True if the route shows anything of the event."""
     return _shown(event, rule.match) != ()
 
 
 def failure_matches(failure: Failure, event: Event, match: Match) -> bool:
-    """Whether the failure has what ``match`` asks of serial and feature; a feature by label or name."""
+    """Return True if the failure matches serial and feature; a feature by its label or name."""
     if match.serial and not any_glob(match.serial, failure.serial):
         return False
     if not match.feature:
@@ -83,25 +83,26 @@ def failure_matches(failure: Failure, event: Event, match: Match) -> bool:
 
 
 def any_glob(patterns: Sequence[str], value: str | None) -> bool:
-    """Whether any of the shell globs matches the whole value, in its exact case."""
+    """Return True if any of the shell globs matches the whole value, in its exact case."""
     if value is None or not patterns:
         return False
-    literals, globs = _read(tuple(patterns))
+    literals, globs = _compile(tuple(patterns))
     return value in literals or (globs is not None and globs(value) is not None)
 
 
 @lru_cache(maxsize=1024)
-def _read(patterns: tuple[str, ...]) -> tuple[frozenset[str], Callable[[str], object] | None]:
-    """What has no wildcard, and one reader of all the rest: a silence may name hundreds, and each is asked
-    of every failure.
+def _compile(patterns: tuple[str, ...]) -> tuple[frozenset[str], Callable[[str], object] | None]:
+    """Return the patterns without a wildcard, and one matcher for all others.
+
+    A silence may have hundreds of patterns, and each failure is compared with every one.
     """
     wild = [pattern for pattern in patterns if not _WILDCARDS.isdisjoint(pattern)]
-    readers = re.compile("|".join(map(translate, wild))).match if wild else None
-    return frozenset(patterns).difference(wild), readers
+    matcher = re.compile("|".join(map(translate, wild))).match if wild else None
+    return frozenset(patterns).difference(wild), matcher
 
 
 def _shown(event: Event, match: Match) -> Shown:
-    """None: all is shown; a tuple: these failures; an empty tuple: no match."""
+    """Return None to show all, the indices of some failures, or an empty tuple for no match."""
     if match.event and not any_glob(match.event, event.type):
         return ()
     if match.controller and not any_glob(match.controller, event.controller):

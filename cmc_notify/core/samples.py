@@ -1,5 +1,5 @@
-"""Sample events: for previews, for checking templates, for tests. One of each type as it comes every day,
-and one of each type whose every text is hostile.
+"""Sample events for previews, for checking templates and for tests: a usual one of each type, and one of each
+type whose every text is hostile.
 """
 
 import msgspec
@@ -63,13 +63,13 @@ _DONE = {
     EventType.JOB_FAILED: _ROWS,
     EventType.APPLIANCE_RECOVERED: _ROWS,
 }
-"""Results that the controller had when the event was told; some where nothing is said here."""
+"""The number of results that the controller had at the time of the event; ``_SOME`` for other types."""
 _SOME = 7
 _FAILED = frozenset({EventType.JOB_FAILED, EventType.APPLIANCE_FAILED})
 
 
 def sample(event_type: EventType) -> Event:
-    """An event of this type as it comes every day."""
+    """Return a usual event of this type."""
     index = list(EventType).index(event_type)
     about_sink = event_type.startswith("sink.")
     return Event(
@@ -89,13 +89,13 @@ def sample(event_type: EventType) -> Event:
 
 
 def samples() -> list[Event]:
-    """For every type the event of ``sample`` and a hostile one, and the odd shapes that a job can have."""
+    """Return for every type the event of ``sample`` and a hostile one, and jobs with unusual shapes."""
     every = [sample(event_type) for event_type in EventType]
-    return [*every, *_shapes(), _long_lines(), _nulls(), *map(_hostile, every)]
+    return [*every, *_shapes(), _long_lines(), _unknown(), *map(_hostile, every)]
 
 
 def many_failures(number: int = 10_000) -> Event:
-    """A failed job with so many failures, each text the same on some ten appliances."""
+    """Return a failed job with ``number`` failures, each text the same on about ten appliances."""
     failures = tuple(
         Failure(
             f"V{index:05d}",
@@ -111,7 +111,7 @@ def many_failures(number: int = 10_000) -> Event:
 
 
 def _long_lines() -> Event:
-    """Errors of 20 KB on one line, in several scripts."""
+    """Return an event with errors of 20 KB on one line, in several scripts."""
     texts = (
         "x" * 20_000,
         "\u05e9\u05dc\u05d5\u05dd " * 2_500,
@@ -125,8 +125,8 @@ def _long_lines() -> Event:
     return msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures)
 
 
-def _nulls() -> Event:
-    """Nothing is known but that something of a job failed."""
+def _unknown() -> Event:
+    """Return an event of which nothing is known, except that part of a job failed."""
     failed = sample(EventType.JOB_FAILED)
     assert failed.job
     job = msgspec.structs.replace(
@@ -142,8 +142,8 @@ def _nulls() -> Event:
         features=(),
         targets=Targets(),
     )
-    nameless = Failure(None, None, None, None, None, new=False)
-    return msgspec.structs.replace(failed, url=None, job=job, failures=(nameless, nameless))
+    unnamed = Failure(None, None, None, None, None, new=False)
+    return msgspec.structs.replace(failed, url=None, job=job, failures=(unnamed, unnamed))
 
 
 def _failures(event_type: EventType) -> tuple[Failure, ...]:
@@ -188,8 +188,8 @@ def _job(event_type: EventType) -> JobInfo:
 
 
 def _shapes() -> list[Event]:
-    """A pre-push failure, one without details, one cut for a route and a size, a success that left a pair
-    failed, and a job of bare ids.
+    """Return a pre-push failure, one without details, one reduced by a route and a size limit, a success that
+    left a pair failed, and a job with ids only.
     """
     failed = sample(EventType.JOB_FAILED)
     assert failed.job

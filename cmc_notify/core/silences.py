@@ -1,8 +1,8 @@
-"""Silences: what people asked not to be told for a while.
+"""Silences: rules that keep notifications from people for a while.
 
-A silence hides what matches it and nothing else. What it hides is still recorded: the event, its failures
-as open incidents, and a row of the ledger that names the silence. Recoveries follow the failures that they
-end, whatever is silenced meanwhile.
+A silence hides the events and failures that match it, and nothing else. They are still recorded: the event,
+its failures as open failures, and a row of the ledger that names the silence. A recovery goes to the sinks
+that were notified of the failure, whatever is silenced meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,16 +14,16 @@ from cmc_notify.core.model import FINISHED, TrackedFailure
 from cmc_notify.core.routing import Match, Shown, any_glob, failure_matches
 from cmc_notify.core.ticketing import job_subject
 
-LONGEST_COMMENT = 1000
-"""Characters of a silence's comment: it is shown in lists and in each row of the ledger that it made."""
-LONGEST_WORD = 200
-"""Characters of one pattern, and of who adds a silence."""
-LONGEST = 3660 * 86400.0
-"""Seconds; what is meant for ever is a route."""
-MOST_PATTERNS = 500
-"""Matchers of one silence: each is tried on every failure of every event."""
+MAX_COMMENT_CHARS = 1000
+"""A silence's comment is shown in lists and in each row of the ledger that the silence made."""
+MAX_PATTERN_CHARS = 200
+"""The limit for one pattern, and for the name of the person who adds a silence."""
+MAX_SECONDS = 3660 * 86400.0
+"""Ten years; anything permanent belongs in a route."""
+MAX_PATTERNS = 500
+"""The limit for one silence: each matcher is tried on every failure of every event."""
 
-_NEVER = frozenset(
+_NEVER_SILENCED = frozenset(
     {
         EventType.APPLIANCE_RECOVERED,
         EventType.CONTROLLER_RECOVERED,
@@ -31,14 +31,15 @@ _NEVER = frozenset(
         EventType.SINK_RECOVERED,
     }
 )
-_MADE_OF_FAILURES = frozenset({EventType.JOB_FAILED, EventType.APPLIANCE_FAILED})
-"""What they tell are their failures; any other event has news of its own."""
+_ONLY_ABOUT_FAILURES = frozenset({EventType.JOB_FAILED, EventType.APPLIANCE_FAILED})
+"""Events that hold failures and nothing else; any other event also announces something else."""
 
 
 class Silence(Struct, frozen=True, kw_only=True):
-    """What is hidden, and from when to when (Unix seconds).
+    """A set of matchers and a period (Unix seconds).
 
-    Every matcher that is set must match; an empty one asks nothing. Patterns are shell globs as in routes.
+    Every matcher that is set must match; an empty one matches everything. Patterns are shell globs as in
+    routes.
     """
 
     id: str
@@ -48,99 +49,99 @@ class Silence(Struct, frozen=True, kw_only=True):
     features: tuple[str, ...] = ()
     """The name or the label of a feature."""
     subject: str | None = None
-    """One job and no other, by ``job:<controller>:<uid>``: ids can be given anew."""
+    """Exactly one job, as ``job:<controller>:<uid>``: a controller may use an id again."""
     starts_at: float
     ends_at: float
     created_by: str
     comment: str = ""
     created_at: float
     until_job: bool = False
-    """Whether it ends with the job of ``subject``, if that comes earlier; the job's end is told."""
+    """True if it ends with the job of ``subject``, if that comes earlier; the job's end is not hidden."""
 
     @property
     def of_failures(self) -> bool:
-        """Whether it speaks of single failures, and so leaves alone what has none."""
+        """Return True if it matches single failures, and so hides no event without failures."""
         return bool(self.serials or self.features)
 
     @property
     def of_jobs(self) -> bool:
-        """Whether it speaks of certain jobs."""
+        """Return True if it matches only certain jobs."""
         return bool(self.jobs) or self.subject is not None
 
     def active(self, now: float) -> bool:
-        """Whether it hides anything at ``now``."""
+        """Return True if it may hide anything at ``now``."""
         return self.starts_at <= now < self.ends_at
 
 
 def find_problems(silence: Silence, *, now: float) -> list[str]:
-    """What is wrong with a silence that is to be added, in words for whoever asks for it."""
+    """Return each problem of a silence that is to be added, in words for the person who adds it."""
     found = [*_wrong_matchers(silence), *_wrong_times(silence, now)]
     if not silence.created_by.strip():
-        found.append("a silence needs the name of who adds it")
-    if len(silence.created_by) > LONGEST_WORD:
-        found.append(f"the name of who adds it has more than {LONGEST_WORD} characters")
-    if len(silence.comment) > LONGEST_COMMENT:
-        found.append(f"the comment has {len(silence.comment)} characters; at most {LONGEST_COMMENT}")
+        found.append("a silence needs the name of the person who adds it")
+    if len(silence.created_by) > MAX_PATTERN_CHARS:
+        found.append(f"the name of the person who adds it has more than {MAX_PATTERN_CHARS} characters")
+    if len(silence.comment) > MAX_COMMENT_CHARS:
+        found.append(f"the comment has {len(silence.comment)} characters; at most {MAX_COMMENT_CHARS}")
     return found
 
 
 def apply_silences(
-    event: Event, plan: Mapping[str, Shown], silences: Iterable[Silence], *, subject: str, now: float
+    event: Event, planned: Mapping[str, Shown], silences: Iterable[Silence], *, subject: str, now: float
 ) -> tuple[dict[str, Shown], tuple[Silence, ...]]:
-    """What is left of ``plan`` (by sink, what it would be shown), and the silences that took the rest.
+    """Return what is left of ``planned`` (by sink, the failures to show), and the silences that hid the rest.
 
-    ``subject`` is the job's, or the controller's. A sink is left out once nothing that the event is told
-    for remains for it; a job's pre-push error, details still missing, or an end that is no failure remain.
+    ``subject`` is the job's or the controller's. A sink is left out if nothing that the event announces
+    remains for it. A job's pre-push error, pending details, and an end that is not a failure always remain.
     """
-    if event.type in _NEVER or not plan:
-        return dict(plan), ()
-    matching = [silence for silence in silences if _speaks_of(silence, event, subject, now)]
+    if event.type in _NEVER_SILENCED or not planned:
+        return dict(planned), ()
+    matching = [silence for silence in silences if _matches_event(silence, event, subject, now)]
     whole = tuple(silence for silence in matching if not silence.of_failures)
     if whole:
         return {}, whole
     hidden: set[int] = set()
     by: list[Silence] = []
     for silence in matching:
-        taken = _failures_hidden(silence, event)
-        if taken - hidden:
+        matched = _failures_hidden(silence, event)
+        if matched - hidden:
             by.append(silence)
-        hidden |= taken
+        hidden |= matched
     if not hidden:
-        return dict(plan), ()
+        return dict(planned), ()
     left = {}
-    for sink, shown in plan.items():
+    for sink, shown in planned.items():
         indices = range(len(event.failures)) if shown is None else shown
         rest = tuple(index for index in indices if index not in hidden)
-        if rest or not _only_failures(event):
+        if rest or not _is_only_about_failures(event):
             left[sink] = shown if len(rest) == len(indices) else rest
     return left, tuple(by)
 
 
-def ending(event: Event, silences: Iterable[Silence], *, subject: str) -> list[Silence]:
-    """The silences that end with this event, since it ends their job."""
+def silences_ended_by(event: Event, silences: Iterable[Silence], *, subject: str) -> list[Silence]:
+    """Return the silences that end with this event, as it ends their job."""
     if not _job_ended(event):
         return []
     return [silence for silence in silences if silence.until_job and silence.subject == subject]
 
 
-def silences_hiding(incident: TrackedFailure, silences: Iterable[Silence], *, now: float) -> list[Silence]:
-    """The silences that would hide this failure, were it told at ``now``."""
-    names = (incident.feature, incident.feature_name)
-    subject = job_subject(incident.controller, incident.last_job_uid)
+def silences_hiding(failure: TrackedFailure, silences: Iterable[Silence], *, now: float) -> list[Silence]:
+    """Return the silences that would hide this failure if it were announced at ``now``."""
+    names = (failure.feature, failure.feature_name)
+    subject = job_subject(failure.controller, failure.last_job_uid)
     return [
         silence
         for silence in silences
         if silence.active(now)
-        and (not silence.controllers or any_glob(silence.controllers, incident.controller))
-        and (not silence.jobs or incident.job_id in silence.jobs)
+        and (not silence.controllers or any_glob(silence.controllers, failure.controller))
+        and (not silence.jobs or failure.job_id in silence.jobs)
         and silence.subject in (None, subject)
-        and (not silence.serials or any_glob(silence.serials, incident.serial))
+        and (not silence.serials or any_glob(silence.serials, failure.serial))
         and (not silence.features or any(any_glob(silence.features, name) for name in names))
     ]
 
 
-def reason(silences: Sequence[Silence]) -> str:
-    """Which silences hid something, for the ledger."""
+def describe(silences: Sequence[Silence]) -> str:
+    """Return the silences that hid something in one line, for the ledger."""
     return "; ".join(
         f"silence {silence.id} by {silence.created_by}{f': {silence.comment}' if silence.comment else ''}"
         for silence in silences
@@ -153,12 +154,12 @@ def _wrong_matchers(silence: Silence) -> Iterator[str]:
         yield "a silence needs at least one matcher: controller, job, serial or feature"
     if not all(pattern.strip() for pattern in patterns):
         yield "a matcher is empty; leave it out to match everything"
-    if any(len(pattern) > LONGEST_WORD for pattern in patterns):
-        yield f"a matcher has more than {LONGEST_WORD} characters"
-    if len(patterns) + len(silence.jobs) > MOST_PATTERNS:
-        yield f"at most {MOST_PATTERNS} matchers; a glob such as V2AB* says many in one"
+    if any(len(pattern) > MAX_PATTERN_CHARS for pattern in patterns):
+        yield f"a matcher has more than {MAX_PATTERN_CHARS} characters"
+    if len(patterns) + len(silence.jobs) > MAX_PATTERNS:
+        yield f"at most {MAX_PATTERNS} matchers; a glob such as V2AB* matches many serials"
     if silence.until_job and silence.subject is None:
-        yield "only a silence of one job can end with it"
+        yield "only a silence of one job can end with that job"
 
 
 def _wrong_times(silence: Silence, now: float) -> Iterator[str]:
@@ -166,14 +167,14 @@ def _wrong_times(silence: Silence, now: float) -> Iterator[str]:
         yield "a silence must end after it starts"
     elif silence.ends_at <= now:
         yield "the silence would be over already"
-    elif silence.starts_at - now > LONGEST:
+    elif silence.starts_at - now > MAX_SECONDS:
         yield "the silence would start in more than ten years; times are in seconds"
-    elif silence.ends_at - silence.starts_at > LONGEST:
-        yield "a silence of more than ten years is better said by a route in the config"
+    elif silence.ends_at - silence.starts_at > MAX_SECONDS:
+        yield "a silence can't last more than ten years; use a route in the config"
 
 
-def _speaks_of(silence: Silence, event: Event, subject: str, now: float) -> bool:
-    """Whether it is active and matches all but the failures."""
+def _matches_event(silence: Silence, event: Event, subject: str, now: float) -> bool:
+    """Return True if it is active and all its matchers match, except those of failures."""
     if not silence.active(now):
         return False
     if silence.controllers and not any_glob(silence.controllers, event.controller):
@@ -192,9 +193,9 @@ def _failures_hidden(silence: Silence, event: Event) -> set[int]:
     return {i for i, failure in enumerate(event.failures) if failure_matches(failure, event, match)}
 
 
-def _only_failures(event: Event) -> bool:
-    """Whether the event is told for its failures alone."""
-    if event.type not in _MADE_OF_FAILURES or event.job is None:
+def _is_only_about_failures(event: Event) -> bool:
+    """Return True if the event announces its failures and nothing else."""
+    if event.type not in _ONLY_ABOUT_FAILURES or event.job is None:
         return False
     return not event.job.error_text and not event.job.details_pending
 

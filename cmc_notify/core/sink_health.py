@@ -1,8 +1,8 @@
-"""Whether deliveries to a sink keep failing, and what is told of it: a pure decision from outcomes.
+"""The health of a sink (failing or not) and the events about it: a pure decision from outcomes.
 
-Failing is told at once where a sink waits for an operator, else after several failed attempts in a row that
-span some time: one bad message or one dropped connection is no news. It has recovered at the next message
-that it takes.
+``sink.failing`` is announced at once if the sink is blocked, else after several failed attempts in a row over
+some time: one bad message or one dropped connection is not an event. The sink has recovered at the next
+message that its receiver accepts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ from cmc_notify.core.recipients import SinkProfile, delivery_to, delivery_to_nob
 from cmc_notify.core.routing import Route
 
 FAILED_ATTEMPTS = 3
-"""In a row, over all deliveries, before a sink that is not blocked is called failing."""
+"""In a row, over all deliveries, before a sink that is not blocked counts as failing."""
 FAILED_FOR = 30.0
-"""Seconds that must lie between the first of them and the last."""
+"""Seconds that must pass between the first of them and the last."""
 
 
 class Streak(Struct, frozen=True, kw_only=True):
-    """The failed attempts since the sink last took a message."""
+    """The failed attempts since the last message that was sent."""
 
     attempts: int = 0
     since: float | None = None
-    """When the first of them ended, in Unix seconds."""
+    """The time at which the first of them ended, in Unix seconds."""
     reason: str = ""
-    """What the last one came to."""
+    """The reason of the last one."""
     blocked: bool = False
 
     def after(self, outcome: SendOutcome, now: float) -> "Streak":
-        """The streak with one more attempt, which ended at ``now``."""
+        """Return the streak with one more attempt, which ended at ``now``."""
         match outcome:
             case Sent():
                 return Streak()
@@ -47,14 +47,14 @@ class Streak(Struct, frozen=True, kw_only=True):
         return Streak(attempts=self.attempts + 1, since=since, reason=reason, blocked=blocked)
 
     def failing(self, now: float) -> bool | None:
-        """True: it fails; False: it works; None: too early to tell."""
+        """Return True if the sink fails, False if it works, None if it is too early to know."""
         if self.since is None:
             return False
         return self.blocked or (self.attempts >= FAILED_ATTEMPTS and now - self.since >= FAILED_FOR) or None
 
 
 class SinkCondition(Struct, frozen=True):
-    """What was last told of a sink. ``revision`` counts it: failing, recovered, failing and so on."""
+    """The last announced condition of a sink. ``revision`` counts the changes, from failing on."""
 
     revision: int = 0
     since: str | None = None
@@ -62,7 +62,7 @@ class SinkCondition(Struct, frozen=True):
 
     @property
     def failing(self) -> bool:
-        """Whether it was told as failing, and not yet as recovered."""
+        """Return True if it was announced as failing, and not yet as recovered."""
         return self.revision % 2 == 1
 
 
@@ -71,7 +71,7 @@ class SinkEvent(Struct, frozen=True, kw_only=True):
 
     sink: str
     condition: SinkCondition
-    """What has been told once it is written. (sink, revision) is unique in the store."""
+    """The announced condition once this is written. (sink, revision) is unique in the store."""
     event: Event
     deliveries: tuple[NewDelivery, ...]
 
@@ -79,31 +79,34 @@ class SinkEvent(Struct, frozen=True, kw_only=True):
 def build_sink_event(
     sink: str,
     streak: Streak,
-    told: SinkCondition,
+    last: SinkCondition,
     *,
     now: float,
     routes: Sequence[Route],
     sinks: Mapping[str, SinkProfile],
 ) -> SinkEvent:
-    """Tell the other side of what was last told: failing with the streak's reason, or recovered."""
-    kind = EventType.SINK_RECOVERED if told.failing else EventType.SINK_FAILING
-    revision = told.revision + 1
-    since = told.since if told.failing else rfc3339(streak.since)
+    """Return the event that ends the ``last`` announced condition.
+
+    That is ``sink.failing`` with the streak's reason, or ``sink.recovered``.
+    """
+    kind = EventType.SINK_RECOVERED if last.failing else EventType.SINK_FAILING
+    revision = last.revision + 1
+    since = last.since if last.failing else rfc3339(streak.since)
     event = Event(
         id=event_id(now, 0, "sink", sink, revision, kind),
         type=kind,
         time=rfc3339(now) or "",
         severity=SEVERITY[kind],
         controller=None,
-        reason=None if told.failing else _reason(streak),
+        reason=None if last.failing else _reason(streak),
         since=since,
         sink=sink,
     )
     subject = f"sink:{sink}"
-    addresses = status_recipients(event, subject, routes, sinks)
+    recipients = status_recipients(event, subject, routes, sinks)
     deliveries = [
-        delivery_to(address, event, subject, sinks[address.sink], now=now, due_at=now)
-        for address in addresses
+        delivery_to(recipient, event, subject, sinks[recipient.sink], now=now, due_at=now)
+        for recipient in recipients
     ]
     return SinkEvent(
         sink=sink,

@@ -1,8 +1,8 @@
-"""What a ticketing system is told: what opens a ticket, what changes it, and what closes it.
+"""The notifications of a ticketing system: events that open a ticket, change it or close it.
 
-A ticket is about a job, a controller or a sink; where a route says ``per: failure``, about one (serial,
-feature) of a controller, whichever job fails it. Its subject is its key for good: what opens it again after
-it was closed has the same one. Nothing but openings, changes and ends is sent to a ticketing system.
+A ticket is about a job, a controller or a sink. Where a route has ``per: failure``, it is about one (serial,
+feature) of a controller, whichever job fails it. Its subject is its permanent key: a ticket that is opened
+again has the same one. A ticketing system gets openings, changes and ends, and nothing else.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,22 +34,21 @@ CHANGING = frozenset(
         EventType.SINK_RECOVERED,
     }
 )
-"""What changes or closes a ticket that stands."""
+"""The events that change or close an open ticket."""
 _OPENED_BY = {
     EventType.CONTROLLER_RECOVERED: (EventType.CONTROLLER_UNREACHABLE, EventType.CONTROLLER_UNAUTHORIZED),
     EventType.SINK_RECOVERED: (EventType.SINK_FAILING,),
 }
-"""Ends that are told of no pairs: to whoever the beginning went."""
-
+"""Ends that have no pairs: they go to the recipients of the event that opened the trouble."""
 
 FAILURE_PREFIX = "failure:"
-"""How the subject of a ticket about a single incident begins."""
+"""The subject prefix of a ticket about a single failure."""
 JOB_PREFIX = "job:"
-"""How the subject of all that is about a job begins."""
+"""The subject prefix of everything about a job."""
 
 
 class Recipient(Struct, frozen=True, kw_only=True):
-    """One delivery of an event, before it is written."""
+    """One delivery of an event before it is written: one sink, subject and purpose."""
 
     sink: str
     subject: str
@@ -59,74 +58,74 @@ class Recipient(Struct, frozen=True, kw_only=True):
 
 
 def job_subject(controller: str | None, uid: str) -> str:
-    """What deliveries about a job are about."""
+    """Return the subject of deliveries about a job."""
     return f"{JOB_PREFIX}{controller}:{uid}"
 
 
 def parse_job_subject(subject: str) -> tuple[str, str] | None:
-    """Controller and uid of the job that a subject names; None where it names none."""
+    """Return controller and uid of the job that a subject names; None where it names no job."""
     parts = subject.split(":", 2)
     return (parts[1], parts[2]) if subject.startswith(JOB_PREFIX) and len(parts) == 3 else None  # noqa: PLR2004
 
 
 def failure_subject(controller: str | None, pair: Pair) -> str:
-    """The subject of the ticket about one feature on one appliance."""
+    """Return the subject of the ticket about one feature on one appliance."""
     return f"{FAILURE_PREFIX}{controller}:{indexable(pair.serial or '')}:{pair.feature_id}"
 
 
-def scope_of(job: Job) -> str:
-    """What a push that never began would have changed: its targets and features, in any order."""
+def push_scope(job: Job) -> str:
+    """Return the targets and features of a job in one text, the same for any order of them."""
     wanted = (job.site_ids, job.site_type_ids, job.serials, job.feature_ids)
     return "|".join(",".join(sorted(map(str, values))) for values in wanted)
 
 
-def beginnings(event: Event) -> tuple[Event, ...]:
-    """The events that ``event`` may be the end of, to be routed in its place; empty for all others."""
+def opening_events(event: Event) -> tuple[Event, ...]:
+    """Return the events that ``event`` may be the end of, to be routed instead of it; else none."""
     return tuple(replace(event, type=kind) for kind in _OPENED_BY.get(event.type, ()))
 
 
-def openings(
+def ticket_openings(
     event: Event,
     sink: str,
     shown: Shown,
     routes: Iterable[Route],
     *,
     job: JobState,
-    incidents: FailureTracker,
+    failures: FailureTracker,
 ) -> list[Recipient]:
-    """The tickets that an event about ``job`` opens or changes at ``sink``.
+    """Return a recipient for each ticket that an event about ``job`` opens or changes at ``sink``.
 
-    An event of which no failure is left to show has an error of the whole job, which the job's ticket is for.
-    What has a ticket of its own already is not told to it once more by the job's final event.
+    An event without a failure left to show has an error of the whole job: that belongs in the job's ticket.
+    The job's final event does not repeat a failure that already has its own ticket.
     """
     own = job_subject(event.controller, job.uid)
-    rule = next((rule for rule in routes if sink in rule.sinks and matches(event, rule)), None)
-    many = rule is not None and len(job.job.failed_pairs()) > rule.max_per_job
-    if rule is None or not rule.per_failure or not event.failures or shown == () or many:
+    route = next((route for route in routes if sink in route.sinks and matches(event, route)), None)
+    many = route is not None and len(job.job.failed_pairs()) > route.max_per_job
+    if route is None or not route.per_failure or not event.failures or shown == () or many:
         return [Recipient(sink=sink, subject=own, shown=shown)]
     found: list[Recipient] = []
-    nameless: list[int] = []
+    unnamed: list[int] = []
     for index in range(len(event.failures)) if shown is None else shown:
         failure = event.failures[index]
         pair = Pair(failure.serial, failure.feature_id)
         subject = failure_subject(event.controller, pair)
         if not pair.named:
-            nameless.append(index)
-        elif failure.new or not incidents.has_ticket(pair, sink, subject):
+            unnamed.append(index)
+        elif failure.new or not failures.has_ticket(pair, sink, subject):
             found.append(Recipient(sink=sink, subject=subject, shown=(index,)))
-    if nameless:
-        found.append(Recipient(sink=sink, subject=own, shown=tuple(nameless)))
+    if unnamed:
+        found.append(Recipient(sink=sink, subject=own, shown=tuple(unnamed)))
     return found
 
 
-def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: str) -> list[Recipient]:
-    """What the end of incidents means for their tickets at ``sink``: closed once none of theirs is open.
+def ticket_endings(ended: Sequence[TrackedFailure], failures: FailureTracker, sink: str) -> list[Recipient]:
+    """Return a recipient for each ticket of the ``ended`` failures at ``sink``.
 
-    They are closed in ``incidents`` already.
+    A ticket is closed if none of its failures is still open. ``failures`` has the ended ones closed already.
     """
     tickets: dict[str, list[int]] = {}
-    for index, incident in enumerate(ended):
-        for subject in incident.tickets.get(sink, ()):
+    for index, failure in enumerate(ended):
+        for subject in failure.tickets.get(sink, ()):
             tickets.setdefault(subject, []).append(index)
     return [
         Recipient(
@@ -134,7 +133,7 @@ def endings(ended: Sequence[TrackedFailure], incidents: FailureTracker, sink: st
             subject=subject,
             shown=None if len(indices) == len(ended) else tuple(indices),
             waits_for=tuple(dict.fromkeys(key for i in indices for key in ended[i].notified.get(sink, ()))),
-            purpose=Purpose.FOLLOW if incidents.ticket_stands(sink, subject) else Purpose.CLOSE,
+            purpose=Purpose.FOLLOW if failures.is_ticket_open(sink, subject) else Purpose.CLOSE,
         )
         for subject, indices in tickets.items()
     ]

@@ -1,4 +1,4 @@
-"""What the services need from the outside, one small protocol for each need.
+"""The interfaces that the services need from the outside, one small protocol for each need.
 
 Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs them together.
 """

@@ -1,4 +1,4 @@
-"""What people do from chat needs of the store: what a button is about, what came of it, and who did it."""
+"""The store's part in actions from chat: the subject of a button, the outcome, and the person."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,92 +11,94 @@ from cmc_notify.ports.postings import Acknowledgement
 
 
 class ActionOutcome(StrEnum):
-    """What came of one attempt to do something from chat."""
+    """The outcome of one attempt to do something from chat."""
 
     BEGUN = "begun"
-    """Nothing is known yet; it stays so where the process died in the middle."""
+    """Nothing is known yet; it stays so if the process died in the middle."""
     DONE = "done"
     REFUSED = "refused"
     """This person may not do it."""
     OUTDATED = "outdated"
-    """What was pressed is not current any more, or there is nothing left to do."""
+    """The pressed button is out of date, or there is nothing left to do."""
     FAILED = "failed"
     """The controller refused or could not be reached, or the store failed."""
     FORGED = "forged"
-    """The signature is wrong or old: nobody knows who it was."""
+    """The signature is wrong or old: the person is not known."""
     UNREADABLE = "unreadable"
-    """It came the right way and made no sense."""
+    """The signature is right, but the content can't be read."""
 
 
 class ChatAction(Struct, frozen=True, kw_only=True):
-    """One attempt, as it is kept for an audit. Names are outside text; nothing in it is a secret."""
+    """One attempt, as it is kept for an audit. Names are text from outside; nothing in it is a secret."""
 
     id: str
-    """The same for the same press, however often and to whichever replica it is sent."""
+    """The same for the same press, however often it is sent, and to any replica."""
     at: float
-    """Unix seconds, by our clock."""
+    """Unix seconds, on our own clock."""
     sink: str
     via: str
     """``socket`` or ``http``."""
     action: str
-    """``cancel``, ``acknowledge``, ``silence``; ``unknown`` where it can't be told."""
+    """``cancel``, ``acknowledge``, ``silence``; ``unknown`` if it can't be read."""
     outcome: ActionOutcome
     who: str | None = None
     """The person's id at the chat."""
     name: str | None = None
     subject: str | None = None
     detail: str | None = None
-    """How it was asked for, such as for how long to be silent."""
+    """More about the request, such as the duration of a silence."""
     answer: str | None = None
-    """What came back: the controller's words, or why not."""
+    """The result in words: the controller's own, or the reason of a refusal."""
 
 
 class RefreshResult(StrEnum):
-    """What ``ChatActions.refresh`` found."""
+    """The result of ``ChatActions.refresh``."""
 
     DUE = "due"
-    """The last message is due again, and shows what has changed."""
+    """The last message is due again, and will show the change."""
     PENDING = "pending"
-    """One is pending anyhow, and will show it."""
+    """A message is pending already, and will show it."""
     IN_FLIGHT = "in flight"
-    """One is being sent, and may have been read before the change: ask again when it has ended."""
+    """A message is being sent, and may have been built before the change: call again when it has ended."""
     NO_MESSAGE = "no message"
-    """No message stands that could show it."""
+    """There is no message that could show it."""
 
 
 class ChatActions(Protocol):
-    """Every method raises StoreUnavailable."""
+    """The store of actions from chat. Every method raises StoreUnavailable."""
 
     async def posted_at(self, subject: str, reference: str) -> Sequence[str]:
-        """The sinks at which ``reference`` (Slack: ``channel:ts``) is the message about the subject now."""
+        """Return the sinks whose message about the subject is ``reference`` now (Slack: ``channel:ts``)."""
         ...
 
     async def job(self, controller: str, uid: str) -> JobState | None:
-        """One job as last seen."""
+        """Return one job as last observed; None if it is unknown."""
         ...
 
     async def acknowledge(self, subject: str, *, by: str, at: float) -> Acknowledgement:
-        """Take the subject upon somebody; returns who has it: the first one who asked."""
+        """Acknowledge the subject for a person; returns the acknowledgement of the first person who did."""
         ...
 
     async def refresh(self, sink: str, subject: str, *, now: float) -> RefreshResult:
-        """Have the sink bring its message about the subject up to date: the newest delivery that was sent is
-        due again, with its key and its accepted parts, but for the one that stands as the message itself.
+        """Bring the sink's message about the subject up to date.
+
+        The newest sent delivery is due again, with its key and its accepted parts, except the part that is
+        the message itself.
         """
         ...
 
     async def begin(self, action: ChatAction) -> bool:
-        """Write the attempt down; False where this one was before, and is not to be done again."""
+        """Record the attempt; returns False if it is recorded already, and must not be done again."""
         ...
 
     async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
-        """Write down what came of it."""
+        """Record its outcome."""
         ...
 
 
 class ActionLog(Protocol):
-    """The audit as people read it."""
+    """The audit log for people."""
 
     async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
-        """The newest attempts first. Raises StoreUnavailable."""
+        """Return attempts, the newest first. Raises StoreUnavailable."""
         ...

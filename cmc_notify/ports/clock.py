@@ -1,11 +1,11 @@
-"""What time it is."""
+"""The clock."""
 
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time; tests put their own in its place."""
+    """Wall-clock time; tests pass their own."""
 
     def __call__(self) -> float:
-        """Now, in Unix seconds."""
+        """Return the time now, in Unix seconds."""
         ...

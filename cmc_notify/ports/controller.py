@@ -1,4 +1,4 @@
-"""What the poller and the commands need from a controller."""
+"""The controller, as the poller and the commands need it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,7 +15,7 @@ class ListedJob(Protocol):
         ...
 
     def decode(self) -> Job:
-        """The job; raises MalformedJob (with the id where one can be found)."""
+        """Return the job; raises MalformedJob (with the id if it has one)."""
         ...
 
 
@@ -24,7 +24,7 @@ class JobSource(Protocol):
 
     @property
     def clock_offset(self) -> float | None:
-        """Seconds that the controller's clock is ahead of ours, by its last answer; None if it never said."""
+        """The seconds by which the controller's clock is ahead of ours, by its last response; else None."""
         ...
 
     async def list_jobs(
@@ -35,31 +35,31 @@ class JobSource(Protocol):
         after: int | None = None,
         before: int | None = None,
     ) -> Sequence[ListedJob]:
-        """The job list with the vendor's four filters; ``status`` is sent as given."""
+        """Return the job list with the vendor's four filters; ``status`` is sent as given."""
         ...
 
     async def get_job(self, job_id: int) -> ListedJob:
-        """One job by id; raises JobNotFound."""
+        """Return one job by id; raises JobNotFound."""
         ...
 
     async def cancel_job(self, job_id: int) -> Job:
-        """Ask the controller to cancel; returns the job as it answers. Raises JobNotFound."""
+        """Cancel a job; returns it as in the controller's response. Raises JobNotFound."""
         ...
 
     async def list_features(self, *, name: str | None = None) -> Sequence[Feature]:
-        """The features that can be pushed."""
+        """Return the features that can be pushed."""
         ...
 
     async def get_feature(self, feature_id: int) -> Feature | None:
-        """One feature by id; None where the controller does not know it."""
+        """Return one feature by id; None if the controller does not know it."""
         ...
 
     async def list_appliances(self) -> Sequence[Appliance]:
-        """The inventory; empty where this account can't read it or the service is absent."""
+        """Return the inventory; empty if this account can't read it or the service is absent."""
         ...
 
     async def sign_in(self) -> None:
-        """Prove that address and credentials are right (``check --online``)."""
+        """Check that URL and credentials work (``check --online``)."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What people ask of the store: command line, dashboard, HTTP API; and what keeps it small."""
+"""The store for command line, dashboard and HTTP API; and the housekeeping that keeps it small."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -24,7 +24,7 @@ class OutboxDepth(Struct, frozen=True):
 
 
 class DeliveryFilter(Struct, frozen=True, kw_only=True):
-    """Which deliveries to list; None matches everything. The newest come first."""
+    """A filter of deliveries; None matches everything. The newest come first."""
 
     state: DeliveryState | None = None
     sink: str | None = None
@@ -35,7 +35,7 @@ class DeliveryFilter(Struct, frozen=True, kw_only=True):
 
 
 class LedgerRow(Struct, frozen=True):
-    """A delivery with what a reader needs to know of its event."""
+    """A delivery with the parts of its event that a reader needs."""
 
     delivery: Delivery
     event_type: str
@@ -45,30 +45,30 @@ class LedgerRow(Struct, frozen=True):
 
 
 class TicketFilter(Struct, frozen=True, kw_only=True):
-    """Which tickets to list; None matches everything. The last changed come first."""
+    """A filter of tickets; None matches everything. The last changed come first."""
 
     controller: str | None = None
     job_id: int | None = None
-    """Those about a job of this id; and those about one appliance that such a job changed last."""
+    """Matches tickets about a job of this id, and tickets about a failure that such a job changed last."""
     event_id: str | None = None
-    """Those that stand for what the event is about."""
+    """Matches the tickets for the subject of this event."""
     subjects: Collection[str] | None = None
     open_only: bool = False
     limit: int = 1000
 
 
 class TicketRow(Struct, frozen=True):
-    """A ticket with what a reader needs to know of it."""
+    """A ticket with the facts about it that a reader needs."""
 
     ticket: Ticket
     controller: str | None
     job_id: int | None
-    """The job that it is about, or that changed it last; None for no job, or one that is forgotten."""
+    """The job that it is about, or that changed it last; None for no job, or a deleted one."""
     changed_at: float
 
     @property
     def about(self) -> str:
-        """For people: ``job 42 on emea``, ``V2AB0001 on emea, job 42``; the subject if no more is known."""
+        """Return a text such as ``job 42 on emea`` or ``V2AB0001 on emea, job 42``; else the subject."""
         kind, _, rest = self.ticket.subject.partition(":")
         job = None if self.job_id is None else f"job {self.job_id}"
         if kind == "failure" and self.controller:
@@ -78,91 +78,93 @@ class TicketRow(Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """Reads, and the few things that an operator changes by hand. All raise StoreUnavailable."""
+    """Reads, and the few changes that an operator makes by hand. All raise StoreUnavailable."""
 
     async def snapshots(self) -> Mapping[str, ControllerMeta]:
-        """Every controller that the store knows, by name."""
+        """Return every controller in the store, by name."""
         ...
 
     async def jobs(
         self, *, controller: str | None = None, open_only: bool = False, limit: int = 50
     ) -> Sequence[tuple[str, JobState]]:
-        """(controller, state), the newest first."""
+        """Return (controller, state), the newest first."""
         ...
 
     async def failures(self, *, controller: str | None = None, limit: int = 1000) -> Sequence[TrackedFailure]:
-        """Open incidents, the oldest first."""
+        """Return open failures, the oldest first."""
         ...
 
     async def count_failures(self) -> Mapping[str, int]:
-        """Open incidents by controller."""
+        """Return the number of open failures by controller."""
         ...
 
     async def close_failure(self, incident_id: str, *, now: float) -> bool:
-        """Close by hand (``closed_by`` operator); False where there is no such open incident."""
+        """Close by hand (``closed_by`` operator); returns False if there is no such open failure."""
         ...
 
     async def deliveries(self, wanted: DeliveryFilter) -> Sequence[LedgerRow]:
-        """Rows of the ledger."""
+        """Return rows of the ledger."""
         ...
 
     async def delivery(self, delivery_id: str) -> LedgerRow | None:
-        """One row by delivery id or key."""
+        """Return one row by delivery id or key."""
         ...
 
     async def retry(
         self, delivery_ids: Collection[str] | None, *, now: float, again: bool = False
     ) -> Sequence[str]:
-        """Make deliveries due now, with a fresh deadline; None means all dead ones.
+        """Make deliveries due now, with a new deadline; None means all dead ones.
 
-        The key and the accepted parts stay, unless ``again`` asks for a new key and a whole new message.
-        Returns the ids that were changed; pending ones count; unrouted, silenced and superseded ones do not.
+        The key and the accepted parts stay, unless ``again`` requests a new key and a whole new message.
+        Returns the changed ids: pending ones may be changed; unrouted, silenced and superseded ones are not.
         """
         ...
 
     async def event(self, event_id: str) -> Event | None:
-        """One event whole."""
+        """Return one whole event."""
         ...
 
     async def events(
         self, *, limit: int = 50, controller: str | None = None, job_id: int | None = None
     ) -> Sequence[Event]:
-        """The newest events first."""
+        """Return events, the newest first."""
         ...
 
     async def tickets(self, wanted: TicketFilter) -> Sequence[TicketRow]:
-        """What sinks opened at ticketing systems, for as long as retention keeps it."""
+        """Return the tickets that sinks opened, for as long as retention keeps them."""
         ...
 
     async def acknowledgements(self, subjects: Collection[str]) -> Mapping[str, Acknowledgement]:
-        """Who has taken them upon them, by subject; those that nobody has are left out."""
+        """Return the acknowledgements by subject; a subject without one is left out."""
         ...
 
     async def depths(self) -> Sequence[OutboxDepth]:
-        """The outbox by sink."""
+        """Return the outbox by sink."""
         ...
 
     async def secret(self, name: str) -> bytes:
-        """32 random bytes kept under ``name``, made on first use; the same for every replica."""
+        """Return 32 random bytes stored under ``name``, made at first use; the same for every replica."""
         ...
 
     async def ping(self) -> None:
-        """Prove that the store can be read and written."""
+        """Check that the store can be read and written."""
         ...
 
 
 class Housekeeping(Protocol):
-    """What the bridge does to its store from time to time."""
+    """The regular maintenance of the store."""
 
     async def forget(self, *, before: float) -> int:
-        """Delete finished deliveries, events, closed incidents, closed tickets, messages in place and ended
-        silences older than ``before``, and jobs that no full list shows any more; never what is pending, open
-        or still listed. Returns rows deleted.
+        """Delete finished deliveries, events, closed failures, closed tickets, messages kept up to date and
+        ended silences older than ``before``, and jobs that no full list shows any more. Nothing pending, open
+        or still listed is deleted. Returns the number of deleted rows.
         """
         ...
 
     async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
-        """Make dead letters, with that reason, of what is pending for sinks that are not ``served``; returns
-        how many, by sink. What another replica is sending, or where several may run seems to serve, stays.
+        """Make dead letters of the pending deliveries for sinks that are not ``served``, with that reason.
+
+        Returns their number by sink. Deliveries that another replica is sending stay pending; if several
+        replicas may run, so do deliveries for a sink that another one seems to serve.
         """
         ...

@@ -1,4 +1,4 @@
-"""What the dispatcher claims and records."""
+"""The outbox, from which the dispatcher claims deliveries and where it records results."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -30,15 +30,16 @@ class Delivery(Struct, frozen=True, kw_only=True):
     finished_at: float | None = None
     last_error: str | None = None
     unclear: bool = False
-    """Whether an earlier attempt may have arrived, so that the sink reconciles first."""
+    """True if an earlier attempt may have arrived, so that the sink reconciles first."""
     receipt: str | None = None
     parts: dict[str, str] = {}
     purpose: Purpose = Purpose.NOTIFY
 
 
 class Claim(Struct, frozen=True):
-    """A delivery that this process may send until its lease ends, with its whole event and what stands
-    already: at its sink for its subject, and as tickets for what the event is about.
+    """A delivery that this process may send until its lease ends, with its whole event.
+
+    It also has the existing posting at its sink for its subject, and the tickets about the event's subject.
     """
 
     delivery: Delivery
@@ -50,69 +51,72 @@ class Claim(Struct, frozen=True):
 
 
 class Outbox(Protocol):
-    """What the dispatcher needs. Every method raises StoreUnavailable."""
+    """The dispatcher's queue. Every method raises StoreUnavailable."""
 
     async def claim(
         self, sink: str, *, owner: str, limit: int, lease: float, in_turn: bool = False
     ) -> Sequence[Claim]:
         """Lease up to ``limit`` due deliveries, the oldest first, at most one per ordering key.
 
-        With ``in_turn``, the longest due first: what was tried in vain comes after what was not.
+        With ``in_turn``, the longest due first: deliveries that failed before come after those not yet tried.
         A delivery behind an unfinished one of the same key, or waiting for another, is not due.
         An expired lease counts as free; its delivery comes back with ``unclear`` set.
         """
         ...
 
     async def claim_expired(self, sink: str, *, owner: str, limit: int, lease: float) -> Sequence[Claim]:
-        """As ``claim``, of what has reached its deadline: to be recorded as dead, not to be sent."""
+        """Lease deliveries as ``claim`` does, that have reached their deadline: to be recorded as dead."""
         ...
 
     async def renew(self, delivery_ids: Collection[str], *, owner: str, lease: float) -> frozenset[str]:
         """Lease them for ``lease`` seconds from now on, while they are being sent.
 
-        Returns those that are still ours; any other was finished or taken over, and must not be sent again.
+        Returns those that this process still leases; any other must not be sent again.
         """
         ...
 
     async def record_part(
         self, delivery_id: str, part: str, receipt: str, *, posting: Posting | None = None
     ) -> None:
-        """Remember that one part of a message was accepted, and with it what stands there now."""
+        """Record that one part of a message was accepted, and with it the posting at the receiver now."""
         ...
 
     async def record(self, delivery_id: str, *, owner: str, result: AttemptResult) -> bool:
-        """Write what came of an attempt and end the lease; False where the lease was no longer ours.
+        """Write the result of an attempt and end the lease; returns False if the lease was no longer ours.
 
-        With it is written what the fallback gets: a dead delivery; and of a resolve that was sent, the part
-        that ends failures which the fallback was told.
-        Progress that is to be tried again is superseded instead where newer news of its key is pending.
+        The delivery to the fallback is written with it: of a dead delivery; and of a resolve that was sent,
+        the part that ends failures of which the fallback was notified.
+        Progress that would be tried again is superseded instead if a newer event of its key is pending.
         """
         ...
 
     async def renew_deadlines(self, sink: str) -> None:
-        """The sink takes nothing until an operator acts: what is pending for it keeps, from now on, at
-        least half of the time that its delivery was given at first.
+        """Move the deadlines of a blocked sink's pending deliveries.
+
+        From now on each has at least half of the time that it was given at first.
         """
         ...
 
     async def next_due(self, sink: str) -> float | None:
-        """When the sink's next delivery can be claimed (a past time: now); None with nothing pending."""
+        """Return when the sink's next delivery can be claimed (a past time: now); None if none is pending."""
         ...
 
     async def next_deadline(self, sink: str) -> float | None:
-        """The earliest deadline among what is pending for the sink; None with nothing pending."""
+        """Return the earliest deadline of the sink's pending deliveries; None if none is pending."""
         ...
 
 
 class SinkEvents(Protocol):
-    """What is told of the sinks themselves. Every method raises StoreUnavailable."""
+    """The events about the sinks themselves. Every method raises StoreUnavailable."""
 
     async def last_condition(self, sink: str) -> SinkCondition:
-        """What was last told of the sink; revision 0 where nothing was."""
+        """Return the last announced condition of the sink; revision 0 if there was none."""
         ...
 
-    async def commit(self, news: SinkEvent) -> bool:
-        """Write event and deliveries; False, and nothing is written, where ``news.condition`` does not
-        follow what was last told: another replica was first.
+    async def commit(self, new: SinkEvent) -> bool:
+        """Write event and deliveries; returns True if they were written.
+
+        Nothing is written if ``new.condition`` does not follow the last announced condition: another
+        replica was first.
         """
         ...

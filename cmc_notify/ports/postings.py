@@ -1,20 +1,20 @@
-"""What stands at a receiver: a message that is updated in place, a ticket that is open."""
+"""Postings at a receiver: a message that is updated in place, or a ticket."""
 
 from msgspec import Struct
 
 
 class Posting(Struct, frozen=True, kw_only=True):
-    """What a sink has made at its receiver for one subject. Kept in the store, for every replica."""
+    """The thing that a sink has made at its receiver for one subject; stored for every replica."""
 
     reference: str
-    """By which the sink finds it again: Slack's ``channel:ts``, a ticket's id."""
+    """The receiver's identifier, by which the sink finds it again: Slack's ``channel:ts``, a ticket's id."""
     label: str | None = None
-    """What people call it: ``INC0012345``. Only what has one is shown to people, as a ticket."""
+    """The name that people use: ``INC0012345``. Only postings with a label are shown, as tickets."""
     url: str | None = None
     open: bool = True
-    """A closed ticket stays known: what comes after it opens another, or the same again."""
+    """A closed ticket is kept: the next failure opens another one, or the same one again."""
     notes: dict[str, str] = {}
-    """Whatever else the sink has to know the next time."""
+    """Anything else that the sink needs the next time."""
 
 
 class Ticket(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Ticket(Struct, frozen=True):
 
 
 class Silenced(Struct, frozen=True):
-    """Somebody keeps the news of this very job from people, until then (Unix seconds) or its end."""
+    """A silence of exactly this job, until a time (Unix seconds) or the job's end."""
 
     by: str
     until: float
@@ -36,7 +36,7 @@ class Silenced(Struct, frozen=True):
 
 
 class Acknowledgement(Struct, frozen=True):
-    """Somebody has taken it upon them; ``at`` in Unix seconds."""
+    """A person has said that they take care of it; ``at`` in Unix seconds."""
 
     by: str
     at: float

@@ -1,4 +1,4 @@
-"""How a message becomes a document."""
+"""Rendering: from a message to a document."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,14 +11,14 @@ from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 
 
 class Rendered(Struct, frozen=True):
-    """A rendered document. ``fallback`` names template, line and error where the plain message stands in."""
+    """A rendered document. ``fallback`` has template, line and error if it is the plain message instead."""
 
     text: str
     fallback: str | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """What a sink is asked to send: one event as one route shows it to one place."""
+    """The message that a sink has to send: one event as one route shows it to this sink."""
 
     key: str
     """Idempotency key, the same on every attempt."""
@@ -28,22 +28,22 @@ class Message(Struct, frozen=True, kw_only=True):
     attempt: int = 1
     is_test: bool = False
     unclear: bool = False
-    """An earlier attempt may have arrived: look before sending again, where that is possible."""
+    """An earlier attempt may have arrived: check before sending again, if the receiver allows it."""
     parts: Mapping[str, str] = {}
     """Parts accepted by earlier attempts, with their receipts: do not send them again."""
     purpose: Purpose = Purpose.NOTIFY
     posting: Posting | None = None
-    """What stands at this sink for the subject, by earlier messages or earlier attempts at this one."""
+    """The posting at this sink for the subject, from earlier messages or earlier attempts of this one."""
     tickets: tuple[Ticket, ...] = ()
-    """What was opened elsewhere for the same job, controller or sink."""
+    """The tickets at other sinks for the same job, controller or sink."""
     acknowledged: Acknowledgement | None = None
-    """Who has taken the job upon them."""
+    """The person who takes care of the job."""
     silenced: Silenced | None = None
-    """Who keeps its news from people: what stands already is brought up to date all the same."""
+    """The silence that hides the job: existing messages are still brought up to date."""
 
 
 class SizeLimits(Struct, frozen=True):
-    """What of an event a small document shows that has nothing attached; it counts what it leaves out."""
+    """The limits of a small document without an attachment; it shows the number of things left out."""
 
     groups: int
     """Groups of failures or recoveries, the largest first."""
@@ -67,9 +67,11 @@ class Renderer(Protocol):
         brief: bool = False,
         size_limits: SizeLimits | None = None,
     ) -> Rendered:
-        """Render ``<sink_type>/<event type>.<extension>.j2``, else its default. Never raises for a bad
-        template: the plain message takes its place. With ``brief`` only the largest groups of failures
-        are shown, each error's beginning, and how many more there are: the sink attaches the whole. With
-        ``size_limits`` as much as that is shown, and where to find the rest: nothing is attached.
+        """Render ``<sink_type>/<event type>.<extension>.j2``, else its default.
+
+        A bad template does not raise: the plain message is rendered instead. With ``brief`` the document
+        shows the largest groups of failures, the beginning of each error, and how many more there are: the
+        sink attaches all of them. With ``size_limits`` it shows that much, and where to find the rest:
+        nothing is attached.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a place where people are told can do."""
+"""The interface of a sink."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -11,17 +11,19 @@ from cmc_notify.ports.rendering import Message
 
 
 class PartRecorder(Protocol):
-    """Remembers what the other side has accepted."""
+    """Records the parts that the receiver has accepted."""
 
     async def __call__(self, part: str, receipt: str, /, *, posting: Posting | None = None) -> None:
-        """As soon as a part of the message was accepted; ``posting`` is what stands there now for the
-        message's subject, and is written with it. The next message about the subject gets it.
+        """Record a part as soon as it was accepted.
+
+        ``posting`` is the posting at the receiver for the message's subject now, and is written with it. The
+        next message about the subject gets it.
         """
         ...
 
 
 class Sink(Protocol):
-    """One configured place where people are told. Never raises for what the other side does."""
+    """One configured way to notify people. It never raises because of the receiver's behaviour."""
 
     @property
     def name(self) -> str:
@@ -29,11 +31,11 @@ class Sink(Protocol):
         ...
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """One attempt. The dispatcher bounds its time; a cancelled send leaves nothing half-recorded."""
+        """Make one attempt. The dispatcher limits its time; a cancelled send leaves nothing half-recorded."""
         ...
 
     async def probe(self) -> SendOutcome:
-        """Test address, credentials and rights without telling anybody anything."""
+        """Test address, credentials and rights without a notification."""
         ...
 
     async def close(self) -> None:
@@ -42,7 +44,7 @@ class Sink(Protocol):
 
 
 class PreviewDocument(Struct, frozen=True):
-    """One thing that would be sent, as text. ``name`` is a file name, such as ``body.json``."""
+    """One document that would be sent, as text. ``name`` is a file name, such as ``body.json``."""
 
     name: str
     text: str
@@ -50,8 +52,8 @@ class PreviewDocument(Struct, frozen=True):
 
 @runtime_checkable
 class Previewing(Protocol):
-    """What a sink may offer besides: to show a message without sending it. It does no I/O."""
+    """An optional ability of a sink: to show a message without sending it. It does no I/O."""
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """All that ``send`` would send, with every secret masked."""
+        """Return everything that ``send`` would send, with every secret masked."""
         ...

@@ -1,4 +1,4 @@
-"""What the poller reads and commits, and who may poll."""
+"""The poller's snapshot, its commits, and the leadership under which it may poll."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -25,26 +25,28 @@ class KnownJob(Struct, frozen=True, kw_only=True):
 
 
 class ControllerMeta(Struct, frozen=True, kw_only=True):
-    """What is remembered about a controller besides its jobs. Times are ours, Unix seconds."""
+    """The stored facts about a controller, except its jobs. Times are on our own clock, Unix seconds."""
 
     first_run_done: bool = False
     last_poll_at: float | None = None
-    """When a poll last went through."""
+    """The time of the last poll that succeeded."""
     last_attempt_at: float | None = None
     last_error: str | None = None
     failed_polls: int = 0
     """In a row."""
     failing_since: float | None = None
-    """When the first of them was."""
+    """The time of the first of them."""
     unreachable_since: float | None = None
-    """Set while ``controller.unreachable`` stands told."""
+    """Set from ``controller.unreachable`` until the controller has recovered."""
     unauthorized_since: float | None = None
-    """Set while ``controller.unauthorized`` stands told."""
+    """Set from ``controller.unauthorized`` until the controller has recovered."""
     silenced_by: str | None = None
-    """The silences that kept all that stands told of the outage from everybody: then so is its end."""
+    """The silences that hid every event of the present outage: they hide its end too."""
     last_full_sync: float | None = None
     filters: str = "unproven"
-    """``proven``, ``ignored`` (one unfiltered list per poll is enough) or ``incomplete`` (they miss jobs)."""
+    """``unproven``, ``proven``, ``ignored`` (one unfiltered list per poll is enough) or ``incomplete`` (they
+    miss jobs).
+    """
     malformed: tuple[str, ...] = ()
     """Jobs of the last full list that could not be read, one line each."""
     unknown_statuses: tuple[str, ...] = ()
@@ -67,9 +69,10 @@ class SavedJob(Struct, frozen=True):
 
 
 class Fence(Struct, frozen=True):
-    """Proof of leadership. ``token`` grows with each change of the leader, so an older one tells itself.
+    """Proof of leadership. ``token`` grows with each change of the leader, so an old fence is recognized.
 
-    A database that failed over may have lost the last change, and give its token out again: to another owner.
+    A database that failed over may have lost the last change. It may then issue the same token again, but
+    to another owner.
     """
 
     name: str
@@ -78,16 +81,16 @@ class Fence(Struct, frozen=True):
 
 
 class Replicas(Struct, frozen=True, kw_only=True):
-    """Which replicas are there, and who leads what, at one moment of the store's clock."""
+    """The registered replicas and the leaders, at one moment of the store's clock."""
 
     candidates: Mapping[str, frozenset[str]]
-    """By the owner's name, what that replica would lead."""
+    """By owner, the names that this replica would lead."""
     leaders: Mapping[str, str]
-    """The owner by what it leads."""
+    """The leader's owner, by name."""
 
 
 class PollCommit(Struct, frozen=True, kw_only=True):
-    """All that one poll found, written in one transaction or not at all."""
+    """Everything that one poll found, written in one transaction or not at all."""
 
     controller: str
     expected_version: int
@@ -96,77 +99,79 @@ class PollCommit(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     deliveries: tuple[NewDelivery, ...] = ()
     failures: tuple[TrackedFailure, ...] = ()
-    """Opened, changed and closed ones, whole; written over by ``id``."""
+    """Opened, changed and closed failures, whole; each replaces the stored one with its ``id``."""
     listed: frozenset[str] | None = None
-    """After a full list: the uids that it showed. Others may be forgotten once retention allows."""
+    """After a full list: the uids in it. Other jobs may be deleted once retention allows."""
     event_uids: Mapping[str, tuple[str, int]] = {}
     """Event id to (job uid, revision), for events about a job; makes (uid, revision, type) unique."""
     ended_silences: tuple[str, ...] = ()
-    """Silences that end with their job."""
+    """Ids of the silences that end because their job ended."""
     fence: Fence | None = None
-    """The leadership under which the controller was polled: once another leads, nothing is written."""
+    """The leadership of this poll: if another replica leads now, nothing is written."""
 
 
 class PollStore(Protocol):
-    """What the poller needs. Every method raises StoreUnavailable."""
+    """The poller's store. Every method raises StoreUnavailable."""
 
     async def load_snapshot(self, controller: str) -> Snapshot:
-        """The last commit; version 0 and empty for a controller never seen."""
+        """Return the last commit; version 0 and empty for a new controller."""
         ...
 
     async def load_states(self, controller: str, uids: Collection[str]) -> dict[str, JobState]:
-        """Whole states by uid; unknown uids are left out."""
+        """Return whole states by uid; unknown uids are left out."""
         ...
 
     async def states_after(self, controller: str, order: tuple[int, int]) -> Sequence[JobState]:
-        """States of the jobs whose ``job.order`` is greater than ``order`` and that have been pushed."""
+        """Return states of the pushed jobs whose ``job.order`` is greater than ``order``."""
         ...
 
     async def load_failures(self, controller: str, pairs: Collection[Pair]) -> Sequence[TrackedFailure]:
-        """All open incidents of the controller, and of each of ``pairs`` the newest closed one."""
+        """Return all open failures of the controller, and of each of ``pairs`` the newest closed one."""
         ...
 
     async def load_silences(self, controller: str, *, now: float) -> Sequence[Silence]:
-        """The silences that act now and could concern the controller."""
+        """Return the active silences that may match the controller."""
         ...
 
     async def commit_poll(self, commit: PollCommit) -> int:
-        """Write it all and return the new version; raises StaleSnapshot and then writes nothing."""
+        """Write everything and return the new version; raises StaleSnapshot and then writes nothing."""
         ...
 
 
 class Leadership(Protocol):
-    """Which replica does what only one may do at a time. Every method raises StoreUnavailable.
+    """Leadership for work that only one replica may do at a time. Every method raises StoreUnavailable.
 
-    Times run by the store's clock, which replicas share; ``ttl`` is in seconds.
+    Times are on the store's clock, which replicas share; ``ttl`` is in seconds.
     """
 
     async def acquire(self, name: str, *, owner: str, ttl: float) -> Fence | None:
-        """Lead ``name`` for ``ttl``; None while another does. ``owner`` must differ between processes,
-        also between two starts of one; who leads already goes on under the same fence.
+        """Become the leader of ``name`` for ``ttl``; returns None while another replica is.
+
+        ``owner`` must differ between processes, also between two starts of one. A present leader goes on
+        under the same fence.
         """
         ...
 
     async def renew(self, fence: Fence, *, ttl: float) -> bool:
-        """Lead for ``ttl`` from now on; False where another has taken over, or we gave up."""
+        """Stay leader for ``ttl`` from now on; returns False if another took over, or we released it."""
         ...
 
     async def release(self, fence: Fence) -> None:
-        """Let another lead at once; nothing happens where one does already."""
+        """Let another replica lead at once; does nothing if another one leads already."""
         ...
 
     async def register(self, owner: str, names: Collection[str], *, ttl: float) -> Replicas:
-        """Say that we are there for ``ttl`` and would lead ``names``; returns who else is, and who leads.
+        """Register this replica for ``ttl`` as one that would lead ``names``; returns all replicas.
 
-        Who has not said so for the ``ttl`` that it gave is there no longer; nor is who seems to be for more
-        than twice ours, nor leads: the store's clock was set back.
+        A replica that has not registered again within its own ``ttl`` counts as gone. So does one whose
+        registration or leadership would last more than twice our ``ttl``: the store's clock was set back.
         """
         ...
 
     async def unregister(self, owner: str) -> None:
-        """Be there no longer, at once; what we lead has to be released by itself."""
+        """Remove this replica at once; each leadership has to be released separately."""
         ...
 
     async def leaders(self) -> Mapping[str, str]:
-        """The owner by what it leads; what nobody leads now is left out."""
+        """Return the leader's owner by name; a name without a leader is left out."""
         ...

@@ -27,16 +27,14 @@ RETRIED = frozenset({408, 425, 429})
 NEEDS_OPERATOR = frozenset({401, 403, 404, 405, 407, 410})
 """The address or the credentials are wrong, so the receiver would accept no message."""
 
-_URL = re.compile(
-    r"://([^\s\"'<>]*)"
-)  # without the scheme, whose search takes quadratic time
+_URL = re.compile(r"://([^\s\"'<>]*)")  # without the scheme, whose search takes quadratic time
 _SHORTEST_SECRET = 4
 _SHORTEST_PATH_SECRET = 6
 _REDIRECTS = range(300, 400)
 
 
 def safe(text: object, secrets: Iterable[str] = ()) -> str:
-    """Return ``text`` on one printable line, cut to size, without ``secrets``, with URLs cut to their host."""
+    """Return ``text`` on one printable line, cut to size, without ``secrets``, URLs cut to their host."""
     result = _URL.sub(_host_only, str(text))
     for secret in sorted(_spellings(secrets), key=len, reverse=True):
         result = result.replace(secret, "…")
@@ -108,8 +106,8 @@ def describe(error: BaseException) -> str:
         case TimeoutError():
             words = f"time-out: {own}" if own else "time-out"
         case aiohttp.ServerFingerprintMismatch():
-            place = f"{error.host}:{error.port}"
-            words = f"{place} has the SHA-256 fingerprint {error.got.hex()}, not the one configured"
+            address = f"{error.host}:{error.port}"
+            words = f"{address} has the SHA-256 fingerprint {error.got.hex()}, not the one configured"
         case aiohttp.ClientConnectorCertificateError():
             why = getattr(error.certificate_error, "verify_message", "") or "not trusted"
             words = f"{error.host}:{error.port}: {why}"
@@ -120,7 +118,7 @@ def describe(error: BaseException) -> str:
         case aiohttp.ClientHttpProxyError():
             words = f"the proxy responds with HTTP {error.status}"
         case aiohttp.ServerDisconnectedError():
-            words = "the connection broke off"
+            words = "the connection was lost"
         case OSError() if error.errno is not None or not own:
             words = os_error_text(error)
         case OSError() if isinstance(error.__cause__, OSError):  # a library's own, such as aiosmtplib's

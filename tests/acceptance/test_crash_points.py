@@ -176,7 +176,7 @@ def test_no_setting_and_no_variable_makes_a_bridge_die(tmp_path: Path) -> None:
     looks = "import killable_bridge; killable_bridge.preload(); print(killable_bridge.boundaries._hook)"
     ended = subprocess.run(
         [sys.executable, "-c", looks],
-        env=os.environ | {f"CMC_NOTIFY_{name}": "poll.asked" for name in ("BOUNDARY", "BOUNDARIES", "HOOK")},
+        env=os.environ | {f"CMC_NOTIFY_{name}": "poll.fetched" for name in ("BOUNDARY", "BOUNDARIES", "HOOK")},
         cwd=Path(killable_bridge.__file__).parent,
         capture_output=True,
         text=True,
@@ -187,7 +187,7 @@ def test_no_setting_and_no_variable_makes_a_bridge_die(tmp_path: Path) -> None:
         config = tmp_path / f"{key}.yaml"
         config.write_text(
             f"controllers: {{emea: {{url: 'http://127.0.0.1:9'}}}}\nsinks: {{screen: {{type: console}}}}\n"
-            f"routes: [{{sinks: [screen]}}]\n{key}: poll.asked\n"
+            f"routes: [{{sinks: [screen]}}]\n{key}: poll.fetched\n"
         )
         refused = in_process("check", "--config", str(config))
         assert refused.code == 2

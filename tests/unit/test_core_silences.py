@@ -326,7 +326,7 @@ def test_an_open_failure_is_marked_by_the_silences_that_would_hide_it(
         ({"jobs": tuple(range(501))}, "at most 500 matchers"),
         ({"jobs": (1,), "ends_at": NOW + 4e8}, "more than ten years"),
         ({"serials": ("V" * 201,)}, "more than 200 characters"),
-        ({"jobs": (1,), "created_by": " "}, "the name of who adds it"),
+        ({"jobs": (1,), "created_by": " "}, "the name of the person who adds it"),
     ],
 )
 def test_a_silence_that_cannot_be_meant_is_refused(asked: dict[str, Any], problem: str) -> None:

@@ -129,7 +129,7 @@ async def test_reasons_are_words_for_people(unused_tcp_port: int) -> None:
     assert describe(wrapped) == "no connection: no route to host"
     broken = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
     broken.reason = "WRONG_VERSION_NUMBER"
-    assert describe(broken) == "TLS failed: the other side does not speak TLS there"
+    assert describe(broken) == "TLS failed: the server does not use TLS on this port"
 
 
 @given(before=st.text(max_size=50), after=st.text(max_size=400))
@@ -154,7 +154,7 @@ def test_safe_text_is_short_harmless_and_without_secrets(before: str, after: str
     ],
 )
 def test_echoes_of_secrets_are_removed(echo: str) -> None:
-    """What a receiver echoes of the address or of the credentials is removed in every spelling."""
+    """The address and the credentials are removed in every spelling if a receiver echoes them."""
     text = safe(echo, {"s3cr3tgiven", "s3cr3t/given="} | url_secrets(HOOK))
     assert "s3cr3t" not in text
     assert "czNjcjN0Z2l2ZW4" not in text
