@@ -44,7 +44,7 @@ class ConsoleSink:
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part

@@ -38,16 +38,16 @@ def ssl_context(tls: TlsSettings) -> ssl.SSLContext:
 
     Reads the files. Raises ConfigError, which names the file that can't be used.
     """
-    place = "tls.ca_file"
+    setting = "tls.ca_file"
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
-        place = "tls.cert_file"
+        setting = "tls.cert_file"
         if tls.cert_file:
             # Without a password OpenSSL asks for one on the terminal and waits for ever.
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (OSError, ValueError) as error:
         reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"{place}: can't be used: {reason}; it must be a readable PEM file") from error
+        raise ConfigError(f"{setting}: can't be used: {reason}; it must be a readable PEM file") from error
     if tls.fingerprint is not None or not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -133,14 +133,14 @@ async def _read_success(response: aiohttp.ClientResponse, size: int) -> str:
     found = bytearray()
     while len(found) < size and (piece := await response.content.read(size - len(found))):
         found += piece
-    return found.decode("utf-8", "replace")
+    return found.decode("utf-8", "resetting")
 
 
 async def _read_refusal(response: aiohttp.ClientResponse) -> str:
     """Return what arrives of a refusal's body in time. The status is known, so a loss changes nothing."""
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
-            return (await response.content.read(_REFUSAL_BYTES)).decode("utf-8", "replace")
+            return (await response.content.read(_REFUSAL_BYTES)).decode("utf-8", "resetting")
     except (aiohttp.ClientError, OSError):
         return ""
 

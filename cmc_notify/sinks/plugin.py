@@ -48,7 +48,7 @@ def load_plugins() -> Mapping[str, SinkPlugin]:
             found = point.load()
         except Exception as error:
             raise ConfigError(
-                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; fix or remove its package"
+                f"sink type {point.name!r} ({point.value}): can't be loaded: {error}; fix its package"
             ) from error
         if not isinstance(found, SinkPlugin):
             raise ConfigError(

@@ -90,7 +90,7 @@ def cut_text(text: str, limit: int, measure: Measure, *, tail: str = "…") -> s
 
 
 def label(text: str, limit: int = 200) -> str:
-    """Return an outside name for a field: one line, hidden characters made visible, at most ``limit`` units."""
+    """Return an outside name for a field: one line, hidden characters shown, at most ``limit`` units."""
     plain = " ".join(visible(text).split()).encode("utf-8", "replace").decode()
     return cut_text(plain, limit, utf16_length)
 

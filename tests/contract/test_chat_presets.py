@@ -47,7 +47,7 @@ def sink_for(server: Server, **more: Any) -> Sink:
 
 
 def posted(server: Server) -> list[str]:
-    """What a reader sees of each message."""
+    """Return what a reader sees of each message."""
     if isinstance(server, DiscordServer):
         return [message.shown for message in server.messages]
     return [card.shown for card in server.cards]
@@ -221,7 +221,7 @@ async def test_the_discord_server_refuses_what_discord_refuses(
     "text", ["*b*", "1. x", "- x", "+ x", "# h", "> q", "`c`", "\\*", "||s||", ":a:", "@here"]
 )
 def test_markdown_is_undone_by_a_backslash(text: str) -> None:
-    """What is escaped shows as it was, and no sign of markup is left bare."""
+    """Escaped text shows as it was, and no markup character is left unescaped."""
     message = DiscordMessage({"content": markdown(text)}, {})
     assert message.shown == text
     assert message.markup == []

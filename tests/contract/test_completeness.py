@@ -60,7 +60,7 @@ class Stage:
         self._runner.run(self._stack.aclose())
         self._runner.close()
 
-    def tell(self, cell: Cell, texts: list[str | None], error: str | None, *, url: str | None = URL) -> None:
+    def send(self, cell: Cell, texts: list[str | None], error: str | None, *, url: str | None = URL) -> None:
         """Send one event and look for everything in it."""
         event = event_of(cell.kind, texts, error, url=url)
         self.sent += 1
@@ -94,13 +94,13 @@ def test_every_sink_and_preset_is_in_the_table() -> None:
 
 
 class Drawn(NamedTuple):
-    """What one example puts into a cell."""
+    """The values that one example puts into a cell."""
 
     pools: dict[bool, list[str]]
     """By whether the cell is hostile."""
     distinct: int
     nothing: bool
-    """Whether the first failure has no text."""
+    """True if the first failure has no text."""
     url: str | None
 
     def fill(self, harness: Stage, cell: Cell) -> None:
@@ -110,7 +110,7 @@ class Drawn(NamedTuple):
         if self.nothing:
             texts = [None, *texts[1:]] if texts else texts
         error = pool[-1] if not texts or cell.size == "1" else None
-        harness.tell(cell, texts, error, url=self.url)
+        harness.send(cell, texts, error, url=self.url)
 
 
 draws = st.builds(
@@ -175,5 +175,5 @@ def test_ten_thousand_texts_reach_the_reader(name: str) -> None:
                 continue
             every = cell.kind is EventType.JOB_FAILED and cell.hostile
             texts = texts_of(cell.size, pool[cell.hostile], distinct=10_000 if every else 20)
-            harness.tell(cell, texts, None)
+            harness.send(cell, texts, None)
         assert len(harness.ran) == 2 * (len(EVIDENT) + 1)

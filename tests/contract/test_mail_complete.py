@@ -63,7 +63,7 @@ def missing(texts: list[str], whole: str) -> list[str]:
 
 
 def assert_complete(told: Event) -> None:
-    """As it goes over the wire: within every limit, parsed without complaint, every text in it."""
+    """The mail as sent is within every limit, parses without complaint, and has every text."""
     assert isinstance(SINK, EmailSink)
     document = fit_failures(Message(key="k", event=told), SINK._composer(), LARGEST_MAIL)
     assert document is not None

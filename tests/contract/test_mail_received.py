@@ -34,7 +34,7 @@ LIFE = (
 )
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 GHOST = re.compile(r"\[if mso\]>(<table[^>]*><tr><td>|</td></tr></table>)<!\[endif\]")
-"""What only Outlook for Windows reads, which knows no max-width."""
+"""Markup that only Outlook for Windows reads, which has no max-width."""
 
 
 class Page(HTMLParser):
@@ -79,7 +79,7 @@ class Page(HTMLParser):
             self.problems.append(f"a comment: {data}")
 
     def handle_data(self, data: str) -> None:
-        """What is read, but for the style block."""
+        """Return the text without the style block."""
         if self.open and self.open[-1] == "style":
             self.styles.append(data)
         else:
@@ -195,7 +195,7 @@ async def test_no_client_has_to_read_the_style_block(send: Any) -> None:
 
 
 async def test_the_first_line_beside_a_subject_is_the_cause(send: Any) -> None:
-    """What a phone shows under the subject is the largest group with its error."""
+    """A phone shows the largest group with its error under the subject."""
     [mail] = await send(Message(key="k", event=sample(EventType.JOB_FAILED)))
     shown = Page(body(mail, "html").split("<body")[1].partition(">")[2]).text.strip()
     assert shown.startswith("QoS failed on 2 appliances, 1 new: Rule 12: class 'voice' is not defined")

@@ -63,7 +63,7 @@ class Gotify:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """What json:// speaks to."""
+    """A receiver for json://."""
     async with Receiver() as started:
         yield started
 
@@ -84,7 +84,7 @@ def sink_for(*urls: str, **more: Any) -> AppriseSink:
 async def test_a_message_arrives_with_title_body_and_severity(
     receiver: Receiver, make_message: MakeMessage
 ) -> None:
-    """What Apprise's JSON service posts: the headline, every text as it came, and Apprise's word of it."""
+    """Apprise's JSON service gets the headline, every text as it came, and Apprise's own type."""
     parts = Parts()
     outcome = await sink_for(address(receiver)).send(make_message(texts=(HOSTILE_TEXT,), url=URL), parts)
     assert outcome == Sent("JSON")
@@ -107,7 +107,7 @@ async def test_a_message_arrives_with_title_body_and_severity(
     ],
 )
 async def test_each_severity_has_apprises_word(receiver: Receiver, kind: EventType, word_: str) -> None:
-    """Good news is a success, whatever its severity."""
+    """A recovery is a success, whatever its severity."""
     assert isinstance(
         await sink_for(address(receiver)).send(Message(key="k", event=sample(kind)), Parts()), Sent
     )
@@ -126,7 +126,7 @@ async def test_nobody_is_pinged_and_no_escape_or_emoji_is_interpreted(
 
 
 async def test_a_long_list_goes_along_as_a_file(receiver: Receiver, make_message: MakeMessage) -> None:
-    """Where the service takes files the body is brief, and the file has every text whole."""
+    """If the service takes files, the body is brief and the file has every text whole."""
     texts = tuple(f"error {number:05} ".ljust(500, "z") for number in range(500))
     await sink_for(address(receiver)).send(make_message(texts=texts, url=URL), Parts())
     got = receiver.requests[0].document
@@ -227,7 +227,7 @@ async def test_refused_credentials_block_only_where_nobody_is_told(make_message:
 
 
 async def test_a_repeat_says_that_it_may_be_one(receiver: Receiver, make_message: MakeMessage) -> None:
-    """After a lost answer nobody can be asked, so that the second copy is marked."""
+    """After a lost response nobody can be asked, so the second copy is marked."""
     parts, message = Parts(), make_message()
     receiver.script.append(ScriptedResponse(action="reset"))
     sink = sink_for(address(receiver))

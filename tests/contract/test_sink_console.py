@@ -59,7 +59,7 @@ async def test_a_terminal_gets_colour_and_no_outside_control(
 async def test_a_stream_that_knows_little_shows_all(
     make_message: MakeMessage, renderer: Renderer, record: PartRecorder
 ) -> None:
-    """What an ASCII stream has no sign for is written as its code, and the message is not lost."""
+    """A character that an ASCII stream lacks is written as its code, and the message is not lost."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     assert await ConsoleSink("screen", renderer, stream).send(make_message(texts=("café",)), record) == Sent()
@@ -103,7 +103,7 @@ async def test_a_full_pipe_delays_nobody_else(
 async def test_standard_output_is_the_default(
     make_message: MakeMessage, renderer: Renderer, record: PartRecorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As configured, the sink writes to standard output."""
+    """The configured sink writes to standard output."""
     sink = PLUGIN.build("screen", ConsoleSettings(), renderer)
     assert sys.stdout is not sys.__stdout__
     assert await sink.send(make_message(), record) == Sent()

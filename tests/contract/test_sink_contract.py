@@ -55,7 +55,7 @@ class SinkCase(ABC):
     outcomes: ClassVar[Mapping[str, type[SendOutcome]]] = OUTCOMES
     """The faults that this receiver can have, each with its outcome."""
     connects: ClassVar[bool] = True
-    """Whether it opens network connections."""
+    """True if it opens network connections."""
     passes_retry_after: ClassVar[bool] = True
     probes_receiver: ClassVar[bool] = True
     takes_proxy: ClassVar[bool] = True

@@ -124,7 +124,7 @@ async def test_only_those_put_off_are_tried_again(
     sink = sink_for(office.port, renderer)
     message = make_message()
     outcome = await sink.send(message, record)
-    assert outcome == RetryLater("put off: ops@example.net (451 4.7.1 greylisted)")
+    assert outcome == RetryLater("deferred: ops@example.net (451 4.7.1 greylisted)")
     del office.answers["ops@example.net"]
     assert isinstance(await sink.send(record.resumed(message), record), Sent)
     assert [envelope.rcpt_tos for envelope in office.mails] == [["noc@example.net"], ["ops@example.net"]]
@@ -168,7 +168,7 @@ async def test_answers(
     record: Any,
     start_post_office: StartPostOffice,
 ) -> None:
-    """Each answer of the server has its outcome, and nobody is recorded who was not served."""
+    """Each reply of the server has its outcome, and only served recipients are recorded."""
     answers, expected = case
     office = await start_post_office()
     office.answers.update(answers)
@@ -320,7 +320,7 @@ async def test_a_long_list_is_attached_whole(
 async def test_a_screenful_needs_no_table(
     make_message: MakeMessage, renderer: Renderer, record: Any, start_post_office: StartPostOffice
 ) -> None:
-    """With 20 failures the mail is all; with one more, each is a row of a table besides."""
+    """With 20 failures the mail holds all; with one more, each is also a row of a table."""
     office = await start_post_office()
     sink = sink_for(office.port, renderer)
     texts = tuple(f"={number} é\r\nline" for number in range(21))
@@ -351,7 +351,7 @@ async def test_a_table_is_left_out_before_any_failure_is(
     start_post_office: StartPostOffice,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where the list alone fits, it is attached whole, without the table that would say it again."""
+    """If the list alone fits, it is attached whole, without the table that would repeat it."""
     monkeypatch.setattr("cmc_notify.sinks.email.sink.LARGEST_MAIL", 1_000_000)
     office = await start_post_office()
     texts = tuple(f"{number:04}" + "x" * 2000 for number in range(300))
@@ -435,7 +435,7 @@ async def test_a_cancelled_mails_connection_is_cut(
 async def test_a_store_that_fails_is_not_the_servers_fault(
     make_message: MakeMessage, renderer: Renderer, start_post_office: StartPostOffice
 ) -> None:
-    """Where an accepted part can't be recorded, the store's own error goes up; it is no outcome."""
+    """If an accepted part can't be recorded, the store's own error is raised; it is not an outcome."""
     office = await start_post_office()
 
     async def broken(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
@@ -446,7 +446,7 @@ async def test_a_store_that_fails_is_not_the_servers_fault(
 
 
 async def test_a_probe_sends_no_mail(renderer: Renderer, start_post_office: StartPostOffice) -> None:
-    """A probe names sender and readers and leaves; it tells refused ones, and blocks if all are."""
+    """A probe names sender and recipients and leaves; it names refused ones, and blocks if all are."""
     office = await start_post_office()
     sink = sink_for(office.port, renderer)
     assert await sink.probe() == Sent()

@@ -74,7 +74,9 @@ async def test_the_id_stays_and_the_timestamp_moves(
 ) -> None:
     """Repeats carry the same webhook-id, so that the receiver counts the message once."""
     async with Receiver(secrets=SECRETS) as receiver:
-        receiver.script.extend([ScriptedResponse(action="reset"), ScriptedResponse(503, {"Retry-After": "7"})])
+        receiver.script.extend(
+            [ScriptedResponse(action="reset"), ScriptedResponse(503, {"Retry-After": "7"})]
+        )
         sink = sink_for(receiver.url, renderer, signing_secret=SECRETS)
         outcomes = [await sink.send(make_message(), record) for _ in range(4)]
         await sink.close()
@@ -152,7 +154,9 @@ async def test_credentials_are_sent_and_never_told(
     """Each method sends its header; a refusal that echoes it does not bring it into the reason."""
     header, value = sent
     async with Receiver() as receiver:
-        receiver.otherwise = ScriptedResponse(403, body=f"{header}: {value} at /hook?token=s3cr3tquery is not allowed")
+        receiver.otherwise = ScriptedResponse(
+            403, body=f"{header}: {value} at /hook?token=s3cr3tquery is not allowed"
+        )
         outcome = await send(
             sink_for(
                 receiver.url,
@@ -205,7 +209,7 @@ async def test_a_long_document_says_what_it_leaves_out(
 async def test_a_document_that_can_not_shrink_is_rejected(
     make_message: MakeMessage, renderer: Renderer, record: PartRecorder
 ) -> None:
-    """What is too large without any failure is a dead letter that names the setting; nothing is sent."""
+    """A document too large even without failures is a dead letter that names the setting; nothing is sent."""
     async with Receiver() as receiver:
         outcome = await send(
             sink_for(receiver.url, renderer, max_body=65536), make_message(error_text="x" * 70_000), record
@@ -247,7 +251,7 @@ async def test_a_pinned_certificate(
 async def test_a_clients_own_certificate(
     make_message: MakeMessage, renderer: Renderer, record: PartRecorder, certificates: Any
 ) -> None:
-    """A receiver that asks for a certificate gets ours, and nothing passes without it."""
+    """A receiver that asks for a certificate gets the client's, and nothing passes without it."""
     trust = {"ca_file": str(certificates.ca_file)}
     own = {"cert_file": str(certificates.client_cert), "key_file": str(certificates.client_key)}
     async with await Receiver().start(tls=certificates.mutual) as receiver:

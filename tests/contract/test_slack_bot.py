@@ -140,7 +140,7 @@ async def test_without_the_right_to_upload_the_texts_go_as_replies(
 async def test_replies_hold_everything_where_they_can(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """What fits into ten replies is all there, and nothing is said to be missing."""
+    """Texts that fit into ten replies are all there, and nothing is said to be missing."""
     slack.scopes.remove("files:write")
     texts = MANY[:60]
     await sink.send(make_message(texts=texts), parts)
@@ -396,7 +396,7 @@ async def test_a_refused_connection_is_for_later(
 async def test_a_revoked_token_blocks_until_it_is_restored(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """The probe tells when an operator has acted, and the same message then goes out."""
+    """The probe succeeds once an operator has acted, and then the same message is sent."""
     slack.revoked = True
     assert isinstance(await sink.send(make_message(), parts), Blocked)
     assert isinstance(await sink.probe(), Blocked)
@@ -433,7 +433,7 @@ async def test_the_probe_looks_at_the_channel(slack: SlackServer, trouble: str) 
 async def test_no_reason_holds_the_token(
     slack: SlackServer, sink: BotSink, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """Also where the other side echoes it; what is no code is not passed on at all."""
+    """No secret gets out even if Slack echoes it; an invalid code is not passed on at all."""
     slack.fail_next(
         POST,
         refusal_with(slack.token),
@@ -469,7 +469,13 @@ async def test_a_template_that_knows_no_brevity_is_cut_with_a_notice(
 
     class Wordy:
         def render(
-            self, _type: str, _ext: str, message: Message, *, brief: bool = False, size_limits: SizeLimits | None = None
+            self,
+            _type: str,
+            _ext: str,
+            message: Message,
+            *,
+            brief: bool = False,
+            size_limits: SizeLimits | None = None,
         ) -> Rendered:
             assert brief in (True, False)
             assert size_limits is None
@@ -507,7 +513,7 @@ async def test_an_answer_without_end_fills_no_memory(make_message: MakeMessage, 
 async def test_a_list_does_not_leave_tls_on_slacks_word(
     monkeypatch: pytest.MonkeyPatch, make_message: MakeMessage, parts: Parts
 ) -> None:
-    """Where the API is asked by https, an address for an upload without it is not used."""
+    """If the API uses https, an upload URL without it is not used."""
     asked: list[str] = []
 
     async def call(_client: SlackClient, method: str, **_arguments: object) -> SlackResponse:

@@ -48,7 +48,7 @@ def parts() -> Parts:
     return Parts()
 
 
-def told(kind: EventType, *texts: str, **more: Any) -> Message:
+def message_of(kind: EventType, *texts: str, **more: Any) -> Message:
     """An event of this type about one job, with one failure for each text."""
     event: Event = msgspec.structs.replace(sample(kind), url=URL)
     if texts:
@@ -60,7 +60,7 @@ def told(kind: EventType, *texts: str, **more: Any) -> Message:
     return Message(key=f"key-{kind}", event=event, subject=SUBJECT, **more)
 
 
-async def tell(sink: BotSink, parts: Parts, *messages: Message) -> None:
+async def send_all(sink: BotSink, parts: Parts, *messages: Message) -> None:
     """Each in turn, as the outbox hands them out; all of them are taken."""
     for message in messages:
         outcome = await sink.send(parts.next(message), parts)
@@ -68,7 +68,7 @@ async def tell(sink: BotSink, parts: Parts, *messages: Message) -> None:
 
 
 def kinds(replies: list[SlackMessage]) -> list[str]:
-    """What each reply was posted for, by its key."""
+    """Return the messages that each reply was posted for, by key."""
     return [
         reply.raw["metadata"]["event_payload"]["key"].removeprefix("key-")
         for reply in replies
@@ -80,9 +80,11 @@ async def test_a_job_has_one_message_that_moves_on_with_it(
     slack: SlackServer, sink: BotSink, parts: Parts
 ) -> None:
     """Queued, started, under way, failed: one card; its thread has what failed, the channel the end."""
-    progress = told(EventType.JOB_PROGRESS, purpose=Purpose.FOLLOW)
-    first = [told(EventType.JOB_QUEUED), told(EventType.JOB_STARTED), progress]
-    await tell(sink, parts, *first, told(EventType.APPLIANCE_FAILED), told(EventType.JOB_FAILED))
+    progress = message_of(EventType.JOB_PROGRESS, purpose=Purpose.FOLLOW)
+    first = [message_of(EventType.JOB_QUEUED), message_of(EventType.JOB_STARTED), progress]
+    await send_all(
+        sink, parts, *first, message_of(EventType.APPLIANCE_FAILED), message_of(EventType.JOB_FAILED)
+    )
     [card] = slack.parents
     assert [version["text"].split(" (")[0] for version in card.versions] == [
         "⚪ emea: push job 42 queued",
@@ -105,7 +107,7 @@ async def test_another_process_goes_on_with_the_message(slack: SlackServer, part
     """All that is needed is in the posting: each event is sent by a sink that knows nothing else."""
     for kind in (EventType.JOB_STARTED, EventType.JOB_PROGRESS, EventType.JOB_FAILED):
         sink = sink_for(slack)
-        await tell(sink, parts, told(kind))
+        await send_all(sink, parts, message_of(kind))
         await sink.close()
     [card] = slack.parents
     assert len(card.versions) == 3
@@ -117,8 +119,8 @@ async def test_what_must_not_be_missed_is_shown_in_the_channel(
     slack: SlackServer, sink: BotSink, parts: Parts, kind: EventType
 ) -> None:
     """A reply beneath a card that stood there before; beneath a new card the channel sees that already."""
-    await tell(sink, parts, told(kind))
-    await tell(sink, parts, msgspec.structs.replace(told(kind), key="again"))
+    await send_all(sink, parts, message_of(kind))
+    await send_all(sink, parts, msgspec.structs.replace(message_of(kind), key="again"))
     [card] = slack.parents
     replies = slack.thread(card)
     assert len(card.versions) == 2
@@ -129,12 +131,12 @@ async def test_what_must_not_be_missed_is_shown_in_the_channel(
 async def test_a_reply_that_was_refused_at_first_is_shown_in_the_channel_all_the_same(
     slack: SlackServer, sink: BotSink, parts: Parts
 ) -> None:
-    """Whether the card is new is known on a later attempt, too."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    """A later attempt also knows whether the card is new."""
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     for kind, broadcast in ((EventType.JOB_FAILED, True), (EventType.JOB_OVERDUE, False)):
         if not broadcast:
             parts.posting = None
-        message = parts.next(told(kind))
+        message = parts.next(message_of(kind))
         own = Parts()
         own.posting = parts.posting
         slack.fail_next(POST, refusal_with("ratelimited"), after=0 if broadcast else 1)
@@ -148,11 +150,11 @@ async def test_a_reply_that_was_refused_at_first_is_shown_in_the_channel_all_the
 async def test_what_merely_follows_changes_the_card_alone(
     slack: SlackServer, sink: BotSink, parts: Parts, kind: EventType
 ) -> None:
-    """Nobody is told anew, whatever the event; and where nothing stands, Slack isn't even asked."""
-    follows = told(kind, purpose=Purpose.FOLLOW)
+    """Nobody is notified anew, whatever the event; without a card Slack is not even called."""
+    follows = message_of(kind, purpose=Purpose.FOLLOW)
     assert await sink.send(follows, parts) == Sent(None)
     assert slack.calls == []
-    await tell(sink, parts, told(EventType.JOB_STARTED), follows)
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED), follows)
     [card] = slack.messages
     assert len(card.versions) == 2
 
@@ -162,7 +164,7 @@ async def test_a_message_that_can_not_be_updated_is_posted_anew(
     slack: SlackServer, sink: BotSink, parts: Parts, trouble: str
 ) -> None:
     """Refused for good, the card is posted again, and everything goes on with the new one."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     [old] = slack.parents
     match trouble:
         case "deleted":
@@ -173,9 +175,9 @@ async def test_a_message_that_can_not_be_updated_is_posted_anew(
             slack.edit_window = -1
         case _:
             slack.fail_next(UPDATE, refusal_with("is_inactive"))
-    await tell(sink, parts, told(EventType.JOB_PROGRESS))
+    await send_all(sink, parts, message_of(EventType.JOB_PROGRESS))
     slack.edit_window = None
-    await tell(sink, parts, told(EventType.JOB_FAILED))
+    await send_all(sink, parts, message_of(EventType.JOB_FAILED))
     new = slack.parents[-1]
     assert new is not old
     assert len(old.versions) == 1
@@ -188,10 +190,10 @@ async def test_a_message_that_can_not_be_updated_is_posted_anew(
 async def test_in_another_channel_the_job_begins_another_message(
     slack: SlackServer, sink: BotSink, parts: Parts, channel: str
 ) -> None:
-    """When the config names another channel, what stands in the old one is left alone."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    """If the config names another channel, the message in the old one stays."""
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     moved = sink_for(slack, channel=channel)
-    await tell(moved, parts, told(EventType.JOB_PROGRESS), told(EventType.JOB_FAILED))
+    await send_all(moved, parts, message_of(EventType.JOB_PROGRESS), message_of(EventType.JOB_FAILED))
     await moved.close()
     first, second = slack.parents
     assert (first.channel, len(first.versions)) == ("C0NETOPS001", 1)
@@ -202,9 +204,9 @@ async def test_a_channel_by_its_id_is_the_same_channel(
     slack: SlackServer, sink: BotSink, parts: Parts
 ) -> None:
     """To write the id where the name stood moves nothing."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     by_id = sink_for(slack, channel="C0NETOPS001")
-    await tell(by_id, parts, told(EventType.JOB_FAILED))
+    await send_all(by_id, parts, message_of(EventType.JOB_FAILED))
     await by_id.close()
     assert len(slack.parents) == 1
 
@@ -214,8 +216,8 @@ async def test_an_update_whose_answer_was_lost_is_made_again(
     slack: SlackServer, sink: BotSink, parts: Parts, *, done: bool
 ) -> None:
     """It is the same message either way: nothing has to be looked for."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
-    own, message = Parts(), parts.next(told(EventType.JOB_FAILED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
+    own, message = Parts(), parts.next(message_of(EventType.JOB_FAILED))
     own.posting = parts.posting
     slack.fail_next(UPDATE, Fault("drop", done=done))
     assert isinstance(await sink.send(message, own), Unclear)
@@ -232,9 +234,9 @@ async def test_a_card_posted_anew_whose_answer_was_lost_is_found(
     slack: SlackServer, sink: BotSink, parts: Parts, *, stored: bool
 ) -> None:
     """After an update that was refused for good, too, the new card is posted once."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     slack.parents[0].deleted = True
-    own, message = Parts(), parts.next(told(EventType.JOB_FAILED))
+    own, message = Parts(), parts.next(message_of(EventType.JOB_FAILED))
     own.posting = parts.posting
     slack.fail_next(POST, Fault("drop", done=stored))
     assert isinstance(await sink.send(message, own), Unclear)
@@ -250,8 +252,8 @@ async def test_a_reply_shown_in_the_channel_whose_answer_was_lost_is_found(
     slack: SlackServer, sink: BotSink, parts: Parts, *, stored: bool
 ) -> None:
     """It is said once, in the thread and in the channel."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
-    own, message = Parts(), parts.next(told(EventType.JOB_FAILED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
+    own, message = Parts(), parts.next(message_of(EventType.JOB_FAILED))
     own.posting = parts.posting
     slack.fail_next(POST, Fault("drop", done=stored))
     assert isinstance(await sink.send(message, own), Unclear)
@@ -267,8 +269,8 @@ async def test_an_updated_card_is_still_found_by_what_posted_it(
     slack: SlackServer, sink: BotSink, parts: Parts
 ) -> None:
     """A lease that ended between post and record: other replicas may have moved the card on meanwhile."""
-    message = told(EventType.JOB_STARTED)
-    await tell(sink, parts, message, told(EventType.JOB_PROGRESS))
+    message = message_of(EventType.JOB_STARTED)
+    await send_all(sink, parts, message, message_of(EventType.JOB_PROGRESS))
     again = Parts()
     assert isinstance(await sink.send(msgspec.structs.replace(message, unclear=True), again), Sent)
     assert len(slack.messages) == 1
@@ -280,8 +282,8 @@ async def test_a_token_revoked_and_restored_loses_nothing(
     slack: SlackServer, sink: BotSink, parts: Parts, at: str
 ) -> None:
     """Held until somebody acts, then everything follows: the card, and every text in the thread."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
-    own, message = Parts(), parts.next(told(EventType.JOB_FAILED, "first reason", "second reason"))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
+    own, message = Parts(), parts.next(message_of(EventType.JOB_FAILED, "first reason", "second reason"))
     own.posting = parts.posting
     if at == "card":
         slack.revoked = True
@@ -297,9 +299,9 @@ async def test_a_token_revoked_and_restored_loses_nothing(
 
 async def test_a_thread_that_is_gone_is_begun_anew(slack: SlackServer, sink: BotSink, parts: Parts) -> None:
     """Somebody deletes the card between its update and the reply: the evidence stands beneath another."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     slack.fail_next(POST, refusal_with("thread_not_found"))
-    await tell(sink, parts, told(EventType.JOB_FAILED, "the reason"))
+    await send_all(sink, parts, message_of(EventType.JOB_FAILED, "the reason"))
     new = slack.parents[-1]
     assert len(slack.parents) == 2
     assert "the reason" in everything(slack, thread_only=True)
@@ -325,8 +327,8 @@ async def test_the_thread_has_every_text(
         if isinstance(texts, str)
         else [f"reason {number:05} ".ljust(300, "z") for number in range(texts)]
     )
-    await tell(sink, parts, told(EventType.JOB_STARTED), told(kind, *every))
-    await tell(sink, parts, told(EventType.JOB_SUCCEEDED, purpose=Purpose.FOLLOW))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED), message_of(kind, *every))
+    await send_all(sink, parts, message_of(EventType.JOB_SUCCEEDED, purpose=Purpose.FOLLOW))
     thread = everything(slack, thread_only=True)
     wanted = {line for text in every for line in visible(text).split("\n")}
     assert all(line in thread for line in wanted - set(thread.split("\n")))
@@ -335,9 +337,9 @@ async def test_the_thread_has_every_text(
 
 async def test_an_update_waits_as_slack_wishes(slack: SlackServer, sink: BotSink, parts: Parts) -> None:
     """Too many updates are for later, by Slack's own word."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     slack.rate_limit(UPDATE, seconds=13)
-    outcome = await sink.send(parts.next(told(EventType.JOB_PROGRESS)), parts)
+    outcome = await sink.send(parts.next(message_of(EventType.JOB_PROGRESS)), parts)
     assert isinstance(outcome, RetryLater)
     assert outcome.after == 13
 
@@ -347,19 +349,19 @@ async def test_more_updates_than_slack_takes_are_for_later(
 ) -> None:
     """The server keeps the documented fifty a minute, and the sink takes its word."""
     slack.pace = True
-    await tell(sink, parts, told(EventType.JOB_STARTED), *[told(EventType.JOB_PROGRESS)] * 50)
-    assert isinstance(await sink.send(parts.next(told(EventType.JOB_PROGRESS)), parts), RetryLater)
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED), *[message_of(EventType.JOB_PROGRESS)] * 50)
+    assert isinstance(await sink.send(parts.next(message_of(EventType.JOB_PROGRESS)), parts), RetryLater)
 
 
 async def test_a_posting_of_an_earlier_version_is_gone_on_with(
     slack: SlackServer, sink: BotSink, parts: Parts
 ) -> None:
     """One without notes is in this channel if its reference says so, else another card is posted."""
-    await tell(sink, parts, told(EventType.JOB_STARTED))
+    await send_all(sink, parts, message_of(EventType.JOB_STARTED))
     [card] = slack.parents
     parts.posting = Posting(reference=f"C0NETOPS001:{card.ts}")
     by_id = sink_for(slack, channel="C0NETOPS001")
-    await tell(by_id, parts, told(EventType.JOB_FAILED))
+    await send_all(by_id, parts, message_of(EventType.JOB_FAILED))
     await by_id.close()
     assert len(slack.parents) == 1
     assert slack.messages[-1].broadcast
@@ -370,7 +372,7 @@ async def test_a_notification_says_what_failed_and_why(
 ) -> None:
     """Phones and screen readers have the text alone: the headline, and the most frequent errors."""
     texts = ["connection timed out"] * 37 + ["<!channel> & no such class\nline 2"] * 2
-    await tell(sink, parts, told(EventType.JOB_FAILED, *texts))
+    await send_all(sink, parts, message_of(EventType.JOB_FAILED, *texts))
     assert slack.parents[0].text.split("\n")[1:] == [
         "37 \u00d7 QoS: connection timed out",
         "2 \u00d7 QoS: &lt;!channel&gt; &amp; no such class line 2",

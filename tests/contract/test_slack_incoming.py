@@ -49,7 +49,7 @@ def sink_for(slack: SlackServer, **more: Any) -> IncomingSink:
 
 
 def shown(slack: SlackServer) -> list[str]:
-    """What a reader sees of each message."""
+    """Return what a reader sees of each message."""
     return [html.unescape("\n".join(message.texts)) for message in slack.messages]
 
 
@@ -118,7 +118,7 @@ async def test_a_repeat_is_marked(
 
 
 def said(status: int, word: str) -> Fault:
-    """A webhook's answer in plain text."""
+    """A webhook's response in plain text."""
     return Fault("respond", status=status, body=word, content_type="text/plain")
 
 

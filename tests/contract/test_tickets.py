@@ -26,7 +26,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[TicketPlace]:
         yield made
 
 
-def told(key: str = "k1", event: Event | None = None, subject: str = SUBJECT) -> Message:
+def failed(key: str = "k1", event: Event | None = None, subject: str = SUBJECT) -> Message:
     """A failure that opens a ticket."""
     return Message(key=key, event=event or sample(EventType.JOB_FAILED), subject=subject)
 
@@ -44,7 +44,7 @@ def closed(key: str = "k3") -> Message:
 
 
 def stands(record: Parts) -> bool:
-    """Whether a ticket is recorded as open."""
+    """Return True if a ticket is recorded as open."""
     assert record.posting
     return record.posting.open
 
@@ -52,12 +52,12 @@ def stands(record: Parts) -> bool:
 async def test_open_update_resolve_under_one_key(place: TicketPlace, record: Parts) -> None:
     """A failure opens one ticket, what follows goes into it, a recovery closes it with its words."""
     sink = place.sink()
-    assert isinstance(await sink.send(told(), record), Sent)
+    assert isinstance(await sink.send(failed(), record), Sent)
     assert stands(record)
     [ticket] = place.desk.open_tickets()
     for text in ("Rule 12: class 'voice' is not defined", "Time-out after 120 s", "paris-edge-1"):
         assert text in ticket.history[0][1]
-    assert isinstance(await sink.send(record.next(told("k1b")), Parts()), Sent)
+    assert isinstance(await sink.send(record.next(failed("k1b")), Parts()), Sent)
     assert isinstance(await sink.send(record.next(followed()), record), Sent)
     assert [ticket] == place.desk.open_tickets()
     assert len(ticket.history) == 1 + place.updates
@@ -73,7 +73,7 @@ async def test_open_update_resolve_under_one_key(place: TicketPlace, record: Par
 async def test_a_trigger_after_a_resolve(place: TicketPlace, record: Parts) -> None:
     """The same failure again opens a ticket again, be it a new one or the old."""
     sink = place.sink()
-    for message in (told(), closed(), told("k4")):
+    for message in (failed(), closed(), failed("k4")):
         assert isinstance(await sink.send(record.next(message), record), Sent)
     assert stands(record)
     assert len(place.desk.open_tickets()) == 1
@@ -84,10 +84,10 @@ async def test_a_trigger_after_a_resolve(place: TicketPlace, record: Parts) -> N
 
 @pytest.mark.parametrize("done", [True, False])
 async def test_a_lost_answer_makes_no_second_ticket(place: TicketPlace, record: Parts, done: bool) -> None:
-    """Whether or not the lost request had its effect, there is one ticket in the end, told once."""
+    """With or without the effect of the lost request, there is one ticket in the end, notified once."""
     sink = place.sink()
     place.desk.fail_next(place.create, ServiceFault("drop", done=done))
-    message = told()
+    message = failed()
     outcome = await sink.send(message, record)
     assert isinstance(outcome, Unclear)
     assert record.recorded == {}
@@ -106,7 +106,7 @@ async def test_a_lost_answer_makes_no_second_ticket(place: TicketPlace, record: 
 async def test_what_could_not_be_recorded_is_closed(place: TicketPlace, record: Parts) -> None:
     """A ticket of which nothing is known any more is found by its key, and closed."""
     sink = place.sink()
-    assert isinstance(await sink.send(told(), Parts()), Sent)
+    assert isinstance(await sink.send(failed(), Parts()), Sent)
     assert isinstance(await sink.send(closed(), record), Sent)
     assert [ticket.open for ticket in place.desk.tickets] == [False]
     assert not stands(record)
@@ -116,7 +116,7 @@ async def test_what_could_not_be_recorded_is_closed(place: TicketPlace, record: 
 async def test_what_is_recorded_is_not_sent_again(place: TicketPlace, record: Parts) -> None:
     """A crash after the record and before the verdict repeats nothing."""
     sink = place.sink()
-    for message in (told(), closed()):
+    for message in (failed(), closed()):
         parts = Parts()
         parts.posting = record.posting
         assert isinstance(await sink.send(parts.next(message), parts), Sent)
@@ -128,11 +128,11 @@ async def test_what_is_recorded_is_not_sent_again(place: TicketPlace, record: Pa
 
 
 async def test_nothing_open_stays_closed(place: TicketPlace, record: Parts) -> None:
-    """What only follows opens nothing, with nothing there or with what is closed; nor does a second close."""
+    """A follow opens nothing, neither without a ticket nor with a closed one; nor does a second close."""
     sink = place.sink()
     assert isinstance(await sink.send(followed(), record), Sent)
     assert place.desk.tickets == []
-    for message in (told(), closed()):
+    for message in (failed(), closed()):
         await sink.send(record.next(message), record)
     writes = list(place.desk.applied)
     for message in (followed("k6"), closed("k7")):
@@ -146,15 +146,15 @@ async def test_no_secret_in_a_reason_or_a_preview(place: TicketPlace, record: Pa
     """A service that repeats the credentials does not bring them into a reason, nor does a preview."""
     sink = place.sink()
     place.refuse_credentials()
-    outcome = await sink.send(told(), record)
+    outcome = await sink.send(failed(), record)
     assert isinstance(outcome, Blocked)
     assert place.secret not in outcome.reason
     assert isinstance(sink, Previewing)
     for kind in EventType:
-        shown = sink.preview(told(event=sample(kind)))
+        shown = sink.preview(failed(event=sample(kind)))
         assert shown
         assert not any(place.secret in document.text for document in shown)
-    assert any("POST" in document.text for document in sink.preview(told()))
+    assert any("POST" in document.text for document in sink.preview(failed()))
     assert place.desk.tickets == []
     await sink.close()
 
@@ -164,9 +164,9 @@ async def test_a_page_is_no_answer(place: TicketPlace, record: Parts) -> None:
     sink = place.sink()
     page = ServiceFault("respond", body="<!doctype html><title>Log in</title>")
     place.desk.fail_next(place.create, page)
-    assert isinstance(await sink.send(told(), record), RetryLater)
+    assert isinstance(await sink.send(failed(), record), RetryLater)
     assert record.recorded == {}
-    assert isinstance(await sink.send(told(), record), Sent)
+    assert isinstance(await sink.send(failed(), record), Sent)
     await sink.close()
 
 
@@ -187,6 +187,6 @@ async def test_a_body_of_the_users_own(place: TicketPlace, record: Parts, tmp_pa
     own = tmp_path / place.preset / "job.failed.json.j2"
     own.write_text('{"mine": {{ subject | json }}}')
     sink = place.sink(Renderer([tmp_path]))
-    await sink.send(told(), record)
+    await sink.send(failed(), record)
     assert {"mine": SUBJECT} in [document for _, document in place.desk.calls]
     await sink.close()

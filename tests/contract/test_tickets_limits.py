@@ -1,4 +1,4 @@
-"""Whatever happened, each preset's requests are taken, and tell what they leave out, and where that is."""
+"""The requests of each preset are accepted for every event, and say what they leave out and where it is."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ MORE = re.compile(r"([\d,]+) more failures? with [\d,]+ more error texts? did no
 
 
 def failed(number: int, text: str, *, causes: int, url: str | None) -> Event:
-    """A job with so many failures of so many causes, told apart by their first words."""
+    """A job with this many failures and causes, which differ in their first words."""
     failures = tuple(
         Failure(f"V{n:05d}", f"edge-{n}", 3, "QoS", f"cause#{n % causes}: {text}", new=True)
         for n in range(number)

@@ -1,4 +1,4 @@
-"""Where tickets have no key of the service's own, and what each service has for itself alone."""
+"""Tickets at services without a key, and the peculiarities of each service."""
 
 import time
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def jira() -> AsyncIterator[JiraPlace]:
         yield made
 
 
-def told(key: str) -> Message:
+def failed(key: str) -> Message:
     """A failure."""
     return Message(key=key, event=sample(EventType.JOB_FAILED), subject="job:emea:42-1795425000")
 
@@ -52,10 +52,10 @@ def recovered(key: str, purpose: Purpose = Purpose.CLOSE) -> Message:
     return Message(key=key, event=event, subject="job:emea:42-1795425000", purpose=purpose)
 
 
-def close_by_hand(desk: TicketServer, state: str = "6") -> None:
+def close_by_hand(server: TicketServer, state: str = "6") -> None:
     """Somebody closes the newest ticket at the service."""
-    desk.tickets[-1].open = False
-    desk.tickets[-1].fields["state"] = state
+    server.tickets[-1].open = False
+    server.tickets[-1].fields["state"] = state
 
 
 async def settle(place: TicketPlace, record: Parts, *messages: Message) -> None:
@@ -68,8 +68,8 @@ async def settle(place: TicketPlace, record: Parts, *messages: Message) -> None:
 
 async def test_what_was_not_recorded_is_found(place: TicketPlace, record: Parts) -> None:
     """Without a posting the ticket is found by its key, added to and closed."""
-    await settle(place, record, told("k1"))
-    await settle(place, Parts(), told("k2"))
+    await settle(place, record, failed("k1"))
+    await settle(place, Parts(), failed("k2"))
     await settle(place, Parts(), recovered("k3"))
     [ticket] = place.desk.tickets
     assert ticket.done[:2] == ["open", "update"]
@@ -79,11 +79,11 @@ async def test_what_was_not_recorded_is_found(place: TicketPlace, record: Parts)
 
 
 async def test_each_lost_answer_is_found(place: TicketPlace, record: Parts) -> None:
-    """An update and a close whose answers are lost are not made twice."""
-    await settle(place, record, told("k1"))
+    """An update and a close whose responses are lost are not made twice."""
+    await settle(place, record, failed("k1"))
     sink = place.sink()
     for message, operations in (
-        (told("k2"), ("comment", "change")),
+        (failed("k2"), ("comment", "change")),
         (recovered("k3"), ("transition", "change")),
     ):
         for operation in operations:
@@ -97,7 +97,7 @@ async def test_each_lost_answer_is_found(place: TicketPlace, record: Parts) -> N
             outcome = await sink.send(parts.resumed(message, unclear=True), parts)
         assert isinstance(outcome, Sent)
         record.posting = parts.posting
-        place.desk._troubles.clear()
+        place.desk._faults.clear()
     await sink.close()
     [ticket] = place.desk.tickets
     wanted = {
@@ -109,13 +109,13 @@ async def test_each_lost_answer_is_found(place: TicketPlace, record: Parts) -> N
 
 async def test_what_people_did_is_respected(place: TicketPlace, record: Parts) -> None:
     """Closed by hand: a recovery leaves it so, be it the last or not; another failure opens it again."""
-    await settle(place, record, told("k1"))
+    await settle(place, record, failed("k1"))
     close_by_hand(place.desk)
     await settle(place, record, recovered("k2", Purpose.FOLLOW))
     assert place.desk.tickets[0].done == ["open"]
     assert record.posting
     assert not record.posting.open
-    await settle(place, record, told("k3"))
+    await settle(place, record, failed("k3"))
     [ticket] = place.desk.tickets
     assert ticket.open
     assert "reopen" in ticket.done
@@ -127,13 +127,15 @@ async def test_what_people_did_is_respected(place: TicketPlace, record: Parts) -
 
 async def test_what_can_not_be_opened_again_gets_a_new_ticket(place: TicketPlace, record: Parts) -> None:
     """A workflow without a way back, or a state that is final."""
-    await settle(place, record, told("k1"))
+    await settle(place, record, failed("k1"))
     close_by_hand(place.desk, "7")
     if isinstance(place.desk, JiraServer):
         place.desk.can_reopen = False
     sink = place.sink()
-    place.desk.fail_next("create", ServiceFault("drop", done=True))  # and its answer is lost, so it is looked for
-    message = record.next(told("k2"))
+    place.desk.fail_next(
+        "create", ServiceFault("drop", done=True)
+    )  # and its response is lost, so it is looked for
+    message = record.next(failed("k2"))
     assert isinstance(await sink.send(message, record), Unclear)
     assert isinstance(await sink.send(record.resumed(message, unclear=True), record), Sent)
     await sink.close()
@@ -143,21 +145,21 @@ async def test_what_can_not_be_opened_again_gets_a_new_ticket(place: TicketPlace
 
 
 async def test_a_deleted_ticket_is_made_again(place: TicketPlace, record: Parts) -> None:
-    """What was recorded is gone: there is nothing to follow or close, and a failure makes another."""
-    await settle(place, record, told("k1"))
+    """The recorded ticket is gone: there is nothing to follow or close, and a failure creates another."""
+    await settle(place, record, failed("k1"))
     place.desk.tickets.clear()
     await settle(place, record, recovered("k2", Purpose.FOLLOW), recovered("k3"))
     assert place.desk.tickets == []
-    await settle(place, record, told("k4"))
+    await settle(place, record, failed("k4"))
     assert len(place.desk.open_tickets()) == 1
 
 
 async def test_a_search_that_lags_is_asked_again(jira: JiraPlace, record: Parts) -> None:
-    """After a lost answer the search may not know the issue yet: it is asked again before another is made."""
+    """After a lost response the search may not know the issue yet: it is repeated before a creation."""
     assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
     jira.desk.fail_next("create", ServiceFault("drop", done=True))
-    message = told("k1")
+    message = failed("k1")
     assert isinstance(await sink.send(message, record), Unclear)
     jira.desk.lag = 1
     assert isinstance(await sink.send(record.resumed(message, unclear=True), record), RetryLater)
@@ -170,7 +172,7 @@ async def test_a_search_that_lags_is_asked_again(jira: JiraPlace, record: Parts)
 
 async def test_a_crash_between_comment_and_transition(jira: JiraPlace, record: Parts) -> None:
     """The comment that was recorded is not left twice."""
-    await settle(jira, record, told("k1"))
+    await settle(jira, record, failed("k1"))
     sink = jira.sink()
     jira.desk.fail_next("transition", ServiceFault("respond", status=503))
     closing = recovered("k2")
@@ -184,7 +186,7 @@ async def test_a_crash_between_comment_and_transition(jira: JiraPlace, record: P
 
 async def test_transitions_by_name(jira: JiraPlace, record: Parts) -> None:
     """A named transition is taken; one that isn't there is a dead letter that says what to set."""
-    await settle(jira, record, told("k1"))
+    await settle(jira, record, failed("k1"))
     jira.options = {"project": "NET", "close_transition": "Finish"}
     sink = jira.sink()
     outcome = await sink.send(record.next(recovered("k2")), record)
@@ -212,7 +214,7 @@ async def test_a_probe_names_missing_rights(jira: JiraPlace) -> None:
 
 async def test_a_posting_leads_people_to_the_ticket(place: TicketPlace, record: Parts) -> None:
     """By the name that people know, and a link."""
-    await settle(place, record, told("k1"))
+    await settle(place, record, failed("k1"))
     assert record.posting
     assert record.posting.label == {"jira": "NET-1", "servicenow-incident": "INC0000001"}[place.preset]
     link = {"jira": "/browse/NET-1", "servicenow-incident": f"/incident.do?sys_id={1:032x}"}[place.preset]
@@ -223,7 +225,7 @@ async def test_an_alert_keeps_its_labels_and_lasts(record: Parts) -> None:
     """It fires for as long as was asked, and is resolved by the labels that it was fired with."""
     place = AlertmanagerPlace()
     async with place.desk:
-        await settle(place, record, told("k1"))
+        await settle(place, record, failed("k1"))
         [ticket] = place.desk.tickets
         assert ticket.fields["ends"] > time.time() + 360 * 86400
         assert ticket.fields["labels"]["controller"] == "emea"
@@ -234,18 +236,18 @@ async def test_an_alert_keeps_its_labels_and_lasts(record: Parts) -> None:
         assert ticket.fields["ends"] < time.time() + 3601
         await settle(place, record, recovered("k3"))
         assert not ticket.open
-        await settle(place, record, told("k4"))
+        await settle(place, record, failed("k4"))
         assert place.desk.tickets[1].fields["labels"]["severity"] == "page"
 
 
 async def test_a_note_that_is_still_to_come(record: Parts) -> None:
-    """Opsgenie counts an open alert up first, and gets the news as a note, which a retry makes good."""
+    """Opsgenie counts an open alert up first, and gets the event as a note, which a retry completes."""
     place = OpsgeniePlace()
     async with place.desk:
-        await settle(place, record, told("k1"))
+        await settle(place, record, failed("k1"))
         sink = place.sink()
         place.desk.fail_next("note", ServiceFault("respond", status=503))
-        message = told("k2")
+        message = failed("k2")
         parts = Parts()
         parts.posting = record.posting
         assert isinstance(await sink.send(parts.next(message), parts), RetryLater)

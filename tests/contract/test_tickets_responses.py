@@ -1,4 +1,4 @@
-"""What a ticket service may answer besides what its pages say: whose fault it is, and that nothing breaks."""
+"""Undocumented responses of a ticket service: each has its outcome, and nothing breaks."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -35,7 +35,7 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def told(key: str) -> Message:
+def failed(key: str) -> Message:
     """A failure."""
     return Message(key=key, event=sample(EventType.JOB_FAILED), subject="job:emea:42-1795425000")
 
@@ -68,7 +68,7 @@ async def test_an_answer_without_end_breaks_no_sink(preset: str, status: int) ->
     async with TestServer(app) as server:
         place.desk.url = str(server.make_url("")).rstrip("/")
         sink = place.sink()
-        outcome = await sink.send(told("k"), Parts())
+        outcome = await sink.send(failed("k"), Parts())
         await sink.close()
     assert isinstance(outcome, Sent) is (status == 200 and not preset.startswith(("jira", "servicenow-i")))
 
@@ -89,7 +89,7 @@ async def test_no_answer_breaks_a_sink(make: Callable[[], TicketPlace]) -> None:
         sink = place.sink()
         for answer in ODD:  # noqa: B007  the server gives it
             await sink.probe()
-            for message in (told("k"), recovered("k")):
+            for message in (failed("k"), recovered("k")):
                 for posting in (None, Posting(reference="1", label="NET-1")):
                     for purpose in Purpose:
                         await sink.send(
@@ -108,7 +108,7 @@ async def test_a_project_that_the_account_no_longer_sees_holds_the_queue(
     words = """{"errorMessages":["The value 'NET' does not exist for the field 'project'."]}"""
     jira.desk.fail_next("get search", ServiceFault("respond", status=400, body=words))
     sink = jira.sink()
-    outcome = await sink.send(record.next(told("k1")), record)
+    outcome = await sink.send(record.next(failed("k1")), record)
     await sink.close()
     assert isinstance(outcome, Blocked)
     assert "does not exist for the field 'project'" in outcome.reason
@@ -122,11 +122,11 @@ async def test_a_project_that_the_account_no_longer_sees_holds_the_queue(
     ],
 )
 async def test_an_incident_that_a_rule_protects_holds_up_no_other(record: Parts, detail: str) -> None:
-    """ServiceNow answers 403 for what rules forbid with this one incident, as it does for missing rights."""
+    """ServiceNow responds 403 if rules forbid this one change, as it does for missing rights."""
     place = ServiceNowIncidentPlace()
     async with place.desk:
         sink = place.sink()
-        assert isinstance(await sink.send(record.next(told("k1")), record), Sent)
+        assert isinstance(await sink.send(record.next(failed("k1")), record), Sent)
         words = msgspec.json.encode(
             {"error": {"message": "Operation Failed", "detail": detail}, "status": "failure"}
         ).decode()
@@ -134,7 +134,9 @@ async def test_an_incident_that_a_rule_protects_holds_up_no_other(record: Parts,
         outcome = await sink.send(record.next(recovered("k2")), record)
         assert isinstance(outcome, Rejected)
         assert detail in outcome.reason
-        place.desk.fail_next("change", ServiceFault("respond", status=403, body='{"error":{"message":"no role"}}'))
+        place.desk.fail_next(
+            "change", ServiceFault("respond", status=403, body='{"error":{"message":"no role"}}')
+        )
         assert isinstance(await sink.send(record.next(recovered("k3")), record), Blocked)
         await sink.close()
 
@@ -144,7 +146,7 @@ async def test_an_alert_has_the_serial_as_it_is(record: Parts) -> None:
     place = AlertmanagerPlace()
     async with place.desk:
         sink = place.sink()
-        message = msgspec.structs.replace(told("k1"), subject="failure:emea:00:1B:44:3")
+        message = msgspec.structs.replace(failed("k1"), subject="failure:emea:00:1B:44:3")
         assert isinstance(await sink.send(record.next(message), record), Sent)
         await sink.close()
         labels = place.desk.tickets[0].fields["labels"]
@@ -154,11 +156,11 @@ async def test_an_alert_has_the_serial_as_it_is(record: Parts) -> None:
 async def test_a_search_that_lags_is_asked_again_however_late_the_doubt(
     jira: JiraPlace, record: Parts
 ) -> None:
-    """What was tried in vain before the answer was lost does not count as having looked for the issue."""
+    """Failed attempts before the response was lost do not count as searches for the issue."""
     assert isinstance(jira.desk, JiraServer)
     sink = jira.sink()
     jira.desk.fail_next("create", ServiceFault("drop", done=True), ServiceFault("drop", done=True))
-    message = msgspec.structs.replace(told("k1"), attempt=6)
+    message = msgspec.structs.replace(failed("k1"), attempt=6)
     assert isinstance(await sink.send(message, record), Unclear)
     again = msgspec.structs.replace(record.resumed(message, unclear=True), attempt=7)
     jira.desk.lag = 1
@@ -173,15 +175,17 @@ async def test_a_search_that_lags_is_asked_again_however_late_the_doubt(
 
 
 async def test_somebody_elses_incident_is_left_alone(record: Parts) -> None:
-    """An instance drops what it can't read of a query, and answers with whatever is newest."""
+    """An instance ignores a condition that it can't read, and returns the newest incidents."""
     place = ServiceNowIncidentPlace()
     async with place.desk:
         other = {"sys_id": "f" * 32, "number": "INC0099999", "state": "2", "correlation_display": ""}
         words = msgspec.json.encode({"result": [other, other | {"correlation_id": "monitoring-7"}]}).decode()
-        place.desk.fail_next("get incidents", ServiceFault("respond", body=words), ServiceFault("respond", body=words))
+        place.desk.fail_next(
+            "get incidents", ServiceFault("respond", body=words), ServiceFault("respond", body=words)
+        )
         sink = place.sink()
         assert await sink.send(recovered("k1"), record) == Sent("there is no ticket to close")
-        assert await sink.send(record.next(told("k2")), record) == Sent("INC0000001")
+        assert await sink.send(record.next(failed("k2")), record) == Sent("INC0000001")
         await sink.close()
 
 
@@ -197,14 +201,14 @@ async def test_a_feature_called_routing_holds_up_nobody(record: Parts) -> None:
         ):
             words = msgspec.json.encode({"message": "Event object is invalid", "errors": [error]}).decode()
             place.desk.fail_next("event", ServiceFault("respond", status=400, body=words))
-            assert isinstance(await sink.send(told("k"), record), outcome), error
+            assert isinstance(await sink.send(failed("k"), record), outcome), error
         await sink.close()
 
 
 async def test_a_conflict_with_somebody_elses_change_passes(jira: JiraPlace, record: Parts) -> None:
-    """Jira moves an issue once at a time and answers 409 to the others: that passes."""
+    """Jira moves an issue once at a time and responds 409 to the others, which passes."""
     sink = jira.sink()
-    assert isinstance(await sink.send(record.next(told("k1")), record), Sent)
+    assert isinstance(await sink.send(record.next(failed("k1")), record), Sent)
     jira.desk.fail_next("transition", ServiceFault("respond", status=409, body="{}"))
     parts = Parts()
     parts.posting = record.posting

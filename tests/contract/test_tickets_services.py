@@ -1,4 +1,4 @@
-"""The ticketing services are judges: each rule of a vendor's documents refuses what breaks it."""
+"""The simulated ticket services refuse everything that breaks a rule of the vendor's documents."""
 
 import copy
 from collections.abc import Callable
@@ -199,7 +199,7 @@ async def test_each_broken_payload_is_refused(preset: str) -> None:
     ],
 )
 async def test_a_refusal_names_the_field(preset: str, body: str, said: str) -> None:
-    """What the vendor says of its reasons stands in the dead letter's."""
+    """The vendor's reason is in the dead letter's reason."""
     place = PLACES[preset]()
     async with place.desk:
         place.desk.fail_next(place.create, ServiceFault("respond", status=400, body=body))

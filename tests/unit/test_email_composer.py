@@ -37,7 +37,13 @@ class Fixed:
         self.body = body
 
     def render(
-        self, _sink: str, extension: str, _message: Message, *, brief: bool = False, size_limits: SizeLimits | None = None
+        self,
+        _sink: str,
+        extension: str,
+        _message: Message,
+        *,
+        brief: bool = False,
+        size_limits: SizeLimits | None = None,
     ) -> Rendered:
         """The subject, or the body (its beginning, if brief)."""
         assert size_limits is None
@@ -189,13 +195,13 @@ def test_a_line_without_end_is_attached_whole() -> None:
     ("given", "said"),
     [
         ({"to": []}, "at least 1 item"),
-        ({"to": "noc"}, "no mail address"),
-        ({"to": "noc@example.net\r\nBcc: evil@example.org"}, "no mail address"),
-        ({"to": ["noc@exämple.net"]}, "no mail address"),
-        ({"from": "CMC <cmc@example.net"}, "no mail address"),
+        ({"to": "noc"}, "not a mail address"),
+        ({"to": "noc@example.net\r\nBcc: evil@example.org"}, "not a mail address"),
+        ({"to": ["noc@exämple.net"]}, "not a mail address"),
+        ({"from": "CMC <cmc@example.net"}, "not a mail address"),
         ({"username": "cmc"}, "belong together"),
         ({"password": "s3cr3t"}, "belong together"),
-        ({"tls": "none", "username": "cmc", "password": "s3cr3t"}, "travel readable"),
+        ({"tls": "none", "username": "cmc", "password": "s3cr3t"}, "send the password unencrypted"),
         ({"tls": "ssl"}, "starttls"),
         ({"proxy": "http://u:s3cr3t@proxy.example.net:3128"}, "HTTP proxy"),
         ({"host": "smtp.example.net/s3cr3t"}, "host"),

@@ -16,7 +16,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", '
 
 
 def rows(*texts: str | None) -> list[list[str]]:
-    """What a spreadsheet reads of a table of these errors, appliances and features."""
+    """Return what a spreadsheet reads of a table of these errors, appliances and features."""
     failures = tuple(Failure(text, text, 3, text, text, new=False) for text in texts)
     made = failure_table(msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures))
     assert made.startswith(b"\xef\xbb\xbf")

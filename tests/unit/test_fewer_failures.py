@@ -59,7 +59,7 @@ def test_little_room_is_wasted() -> None:
 
 
 def test_a_frame_that_is_too_large_is_told() -> None:
-    """Where not even the message without any failure fits, there is no document."""
+    """If the message does not fit even without any failure, there is no document."""
     assert fit_failures(message([10, 10]), document, 100) is None
     assert fit_failures(message([]), document, 100) is None
 

@@ -1,4 +1,4 @@
-"""As much of a message as a small medium holds."""
+"""Texts within a receiver's limit."""
 
 from itertools import pairwise
 

@@ -34,7 +34,7 @@ def message(kind: EventType, **more: Any) -> Message:
 
 
 def actions(found: list[dict[str, Any]]) -> list[str]:
-    """What can be pressed."""
+    """Return the elements that can be pressed."""
     return [element["action_id"] for block in found for element in block["elements"]]
 
 

@@ -92,7 +92,7 @@ def test_a_notification_of_escaped_texts_is_within_its_limit() -> None:
 
 
 def test_a_template_that_goes_on_for_ever_is_cut_with_a_notice_and_keeps_the_buttons() -> None:
-    """What a card can't hold is never cut silently, and takes no room from what people can press."""
+    """A card never cuts silently, and leaves room for its buttons."""
 
     class Wordy:
         def render(self, *_: object, **__: object) -> Rendered:

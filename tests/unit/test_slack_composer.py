@@ -1,4 +1,4 @@
-"""What is posted for an event: whole, brief with files, or continued."""
+"""The messages for an event: whole, brief with files, or continued."""
 
 from itertools import pairwise
 
@@ -74,7 +74,7 @@ def test_recoveries_that_are_left_out_are_counted_too() -> None:
 
 
 def test_one_failure_too_long_for_all_messages_is_counted() -> None:
-    """Where not even the first failure fits, all of them are told as missing."""
+    """If not even the first failure fits, all of them are reported as missing."""
     event = sample(EventType.JOB_FAILED)
     shown = posted(Composer(Bare(), message(event, "x" * 200_000)))
     assert "*1 failure* is not in these messages." in shown[-1]

@@ -33,7 +33,7 @@ def squashed(text: str) -> str:
 
 
 def problems(payload: dict[str, Any]) -> list[str]:
-    """What either party has against a message."""
+    """Return the violations of a message by both checks."""
     refused = refusal(payload)
     return violations(payload) + ([refused] if refused else [])
 

@@ -23,8 +23,8 @@ def settings(**given: Any) -> SlackSettings:
         ({"token": "xoxb-s3cr3t"}, "token needs channel"),
         ({"channel": "#netops"}, "give token"),
         ({"token": "xoxb-s3cr3t", "channel": ""}, "channel"),
-        ({"token": "xoxb-s3cr3t", "channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
-        ({"channel": "#n", "webhook_url": HOOK}, "webhook_url stands alone"),
+        ({"token": "xoxb-s3cr3t", "channel": "#n", "webhook_url": HOOK}, "webhook_url leads to one channel"),
+        ({"channel": "#n", "webhook_url": HOOK}, "webhook_url leads to one channel"),
         ({"webhook_url": "s3cr3t"}, "must be an address"),
         ({"token": " ", "channel": "#n"}, "token is empty"),
         ({"token": "xoxb-s3cr3t\nx", "channel": "#n"}, "line break"),
@@ -60,8 +60,8 @@ BOT = {"token": "xoxb-s3cr3t", "channel": "#netops"}
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({**BOT, "allow": {"cancel": ["*"]}}, "allow: nothing that is pressed would reach the bridge"),
-        ({**BOT, "app_token": "xoxb-s3cr3t"}, "app_token: is no app-level token; those begin with xapp-"),
+        ({**BOT, "allow": {"cancel": ["*"]}}, "allow: presses of buttons can't reach the bridge"),
+        ({**BOT, "app_token": "xoxb-s3cr3t"}, "app_token: is not an app-level token; those begin with xapp-"),
         ({**BOT, "signing_secret": " "}, "signing_secret: is empty"),
         ({**BOT, "signing_secret": "s3cr3t", "allow": {"cancel": ["@anna"]}}, "must be a member id"),
         ({**BOT, "signing_secret": "s3cr3t", "allow": {"silence": ["C0NETOPS"]}}, "must be a member id"),
@@ -100,6 +100,6 @@ def test_only_a_bot_updates_its_messages() -> None:
 
 
 def test_the_plugin_names_its_documents() -> None:
-    """What ``preview`` and ``check`` ask templates for."""
+    """The templates that ``preview`` and ``check`` render."""
     assert PLUGIN.settings is SlackSettings
     assert PLUGIN.extensions == ("card", "mrkdwn", "txt")

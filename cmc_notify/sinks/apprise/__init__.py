@@ -1,10 +1,10 @@
-"""The apprise sink: any of the hundred services that Apprise knows, each by its Apprise URL.
+"""The apprise sink: any of the hundred services of Apprise, each by its Apprise URL.
 
-What each file is about: ``settings`` the config, ``addresses`` what a URL means to Apprise, ``wording`` a
-message within one service's limits, ``hearing`` what became of a send, ``sink`` what comes of it.
+The files: ``settings`` the config, ``addresses`` the URLs, ``message_text`` a message within one service's
+limits, ``log_capture`` the outcome of a send, ``sink`` the outcome of a message.
 
-Guarantee: at least once for each URL; one that has taken the message is not told again. Apprise says only
-yes or no, so that what was lost on the way can't be looked for: a repeat says that it may be one.
+Guarantee: at least once for each URL; a service that has accepted the message does not get it again. Apprise
+returns only yes or no, so a lost message can't be looked for: a repeat says that it may be one.
 """
 
 from cmc_notify.sinks.apprise.settings import AppriseSettings

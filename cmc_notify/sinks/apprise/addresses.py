@@ -1,7 +1,7 @@
-"""What an Apprise URL stands for. Apprise itself is imported only here and where it is used, when a config
-names this sink: it is an optional extra.
+"""Apprise URLs: parsing, services and secrets.
 
-Guarantee: nothing that is said of a URL here shows it.
+Apprise is an optional extra: it is imported only where it is used, and only if the config names this sink.
+Guarantee: no error and no part name shows a URL.
 """
 
 import hashlib
@@ -19,35 +19,35 @@ _SHORTEST_SECRET = 4
 
 
 class UrlEntry(NamedTuple):
-    """A line of Apprise's own text configuration: ``tag, tag = URL``, or a URL alone."""
+    """An entry of Apprise's text configuration: ``tag, tag = URL``, or a URL alone."""
 
     tags: frozenset[str]
     url: str
 
 
 def parse_entry(line: str) -> UrlEntry:
-    """The entry of a line. Raises ValueError, which does not repeat it."""
+    """Return the entry of a line. Raises ValueError, which does not repeat the line."""
     found = _LINE.fullmatch(line.strip())
     if not found or not line.isprintable():
-        raise ValueError("is no Apprise URL; write one such as gotify://host/token")
+        raise ValueError("is not an Apprise URL; write one such as gotify://host/token")
     return UrlEntry(frozenset(re.split(r"[\s,]+", found["tags"] or "")) - {""}, found["url"])
 
 
 def part_name(url: str) -> str:
-    """What a delivery's part is called: the same wherever the URL stands in the config, and no secret."""
+    """Return the name of a delivery's part: it is the same at any place in the config, and not a secret."""
     scheme = url.partition("://")[0].lower()
     return f"{scheme}:{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def make_service(url: str, *, timeout: float) -> "NotifyBase":
-    """Apprise's object for the URL, made for one message: it may be left behind in a thread.
+    """Return Apprise's object for the URL, for one message only: a thread may keep it.
 
-    Nothing is contacted. ``timeout`` (seconds) holds for connecting and for reading, where the URL says
-    nothing else. Raises ValueError, which does not repeat the URL, and ImportError without Apprise.
+    Nothing is contacted. ``timeout`` (seconds) holds for connecting and for reading, unless the URL says
+    otherwise. Raises ValueError, which does not repeat the URL, and ImportError without Apprise.
     """
     import apprise  # noqa: PLC0415  an optional extra
 
-    # Apprise logs whole requests and whole URLs; what of it may be told, the outcome tells.
+    # Apprise logs whole requests and URLs; the outcome says what may be shown.
     logging.getLogger("apprise").propagate = False
     asset = apprise.AppriseAsset(
         app_id="cmc-notify",
@@ -70,23 +70,23 @@ def make_service(url: str, *, timeout: float) -> "NotifyBase":
 
 
 def secrets_of(url: str, service: "NotifyBase") -> frozenset[str]:
-    """What of the URL must not be shown: all that Apprise leaves out where it shows one."""
+    """Return the parts of the URL that must not be shown: those that Apprise hides itself."""
     shown = set(_PIECES.split(service.url(privacy=True)))
     pieces = (piece for piece in _PIECES.split(url) if len(piece) >= _SHORTEST_SECRET)
     return frozenset(piece for piece in pieces if piece not in shown) | {url}
 
 
 def _why_unusable(url: str) -> str:
-    """The remedy for a URL that Apprise does not take; of the URL only a scheme that is known is shown."""
+    """Return the remedy for a URL that Apprise refuses; of the URL only a known scheme is shown."""
     from apprise.manager_plugins import NotificationManager  # noqa: PLC0415  an optional extra
 
     known = NotificationManager()
     scheme = url.partition("://")[0].lower()
     if scheme not in known:
-        return "is of no service that Apprise knows; see https://appriseit.com/services/ for their URLs"
+        return "is not of a service that Apprise knows; see https://appriseit.com/services/ for their URLs"
     service = known[scheme]
     if not service.enabled:
         needs = service.requirements.get("packages_required") or []
         packages = ", ".join([needs] if isinstance(needs, str) else needs)
         return f"{scheme}:// needs more than Apprise here: install {packages or service.setup_url}"
-    return f"is no complete URL of {service.service_name} ({scheme}://); see {service.setup_url}"
+    return f"is not a complete URL of {service.service_name} ({scheme}://); see {service.setup_url}"

@@ -1,7 +1,7 @@
-"""What became of a send: Apprise returns yes or no, and says the rest only in its log.
+"""The outcome of a send, from Apprise's log: Apprise returns only yes or no.
 
-Guarantee: no more is concluded than its words allow. A contact that was lost counts as Unclear unless it is
-certain that nothing was sent, and no reason holds a secret.
+Guarantee: the outcome claims no more than the log says. A lost connection is Unclear unless it is certain
+that nothing was sent, and no reason holds a secret.
 """
 
 import logging
@@ -14,20 +14,20 @@ from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Unclear
 from cmc_notify.sinks.outcomes import NEEDS_OPERATOR, safe
 
 _STATUS = re.compile(r"\berror=(\d{3})\b")
-"""How nearly all of Apprise's plugins write an HTTP status."""
+"""The form in which nearly all of Apprise's plugins log an HTTP status."""
 _LOST = re.compile(r"connection error|socket exception|timed? ?out", re.IGNORECASE)
 _NEVER_SENT = re.compile(
     r"NewConnectionError|Failed to establish|ConnectTimeout|NameResolution|ProxyError|SSLError|"
     r"Connection refused|Name or service not known|Errno (?:111|113|101|-2|-3)\b"
 )
-"""Words of urllib3, requests and the system for a connection that was never there."""
+"""Words of urllib3, requests and the system for a connection that never existed."""
 _REFUSED = re.compile(r"\(\d{3}, b['\"]")
-"""A mail server's answer as smtplib shows it: nothing was lost."""
+"""A mail server's reply as smtplib shows it: nothing was lost."""
 _SYSTEM = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
 
 
 class _LogCapture(logging.Handler):
-    """Keeps what is logged by threads that listen, each its own."""
+    """Keeps the log of each capturing thread apart."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -45,11 +45,11 @@ _CAPTURE = _LogCapture()
 
 @contextmanager
 def captured_log() -> Iterator[Sequence[tuple[int, str]]]:
-    """What Apprise logs in this thread while it is open: level and text, secrets and all."""
+    """Capture Apprise's log of this thread: level and text, with secrets."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
-    logger.setLevel(logging.DEBUG)  # what went wrong with a connection stands there
-    logger.addHandler(_CAPTURE)  # once, however often
+    logger.setLevel(logging.DEBUG)  # connection errors are logged at this level
+    logger.addHandler(_CAPTURE)  # adding it again has no effect
     kept: list[tuple[int, str]] = []
     _CAPTURE.log.kept = kept
     try:
@@ -59,7 +59,7 @@ def captured_log() -> Iterator[Sequence[tuple[int, str]]]:
 
 
 def outcome_from_log(log: Sequence[tuple[int, str]], secrets: frozenset[str]) -> SendOutcome:
-    """What a no means, by what was logged before it."""
+    """Return the outcome of a refusal, by the log before it."""
     warnings = [text for level, text in log if level >= logging.WARNING]
     everything = "\n".join(text for _, text in log)
     words = warnings[-1].strip() if warnings else "refused, and no reason was given"

@@ -1,9 +1,10 @@
-"""A message within one service's limits: whole; else brief, with the complete list as a file where the
-service takes files; else as much as fits, with the number of what is missing and the link.
+"""A message within one service's limits.
 
-Guarantee: Apprise is never given more than the service takes, so that neither of them cuts anything. Lengths
-are counted in UTF-8 bytes, the strictest of what a service may mean by them, of the text as Apprise converts
-it for the service.
+It is whole if it fits; else brief, with the complete list as a file if the service takes files; else with as
+many failures as fit, the number of the missing ones and the link.
+
+Guarantee: Apprise never gets more than the service takes, so neither of them cuts anything. Lengths are in
+UTF-8 bytes, the strictest reading of a service's limit, of the text as Apprise converts it for the service.
 """
 
 import re
@@ -14,20 +15,21 @@ from msgspec import Struct
 from cmc_notify.core.text import visible
 from cmc_notify.ports import Message, Renderer
 from cmc_notify.sinks.fewer_failures import fit_failures, fit_with_short_texts
+from cmc_notify.sinks.shorter_text import cut_text, utf8_bytes
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
 LARGEST_FILE = 6_000_000
-"""Bytes: coded for a mail or for JSON some 8 MB, which most services take."""
+"""Bytes. Encoded for a mail or for JSON it is some 8 MB, which most services take."""
 _AROUND_TITLE = 24
-"""Bytes that Apprise may write around a title which it puts into the body, such as tags."""
+"""Bytes that Apprise may add around a title that it puts into the body, such as tags."""
 _SPACE = "\u200b"
 _PING = re.compile(r"@(?=(?:everyone|here|channel|all|room|team)\b)|<(?=[@!#])")
 
 
 class FittedMessage(Struct, frozen=True):
-    """What is handed to Apprise. ``file`` is the complete list, where it goes along."""
+    """The input of Apprise. ``file`` is the complete list, if it is attached."""
 
     title: str
     body: str
@@ -36,7 +38,7 @@ class FittedMessage(Struct, frozen=True):
 
 
 def fit_message(message: Message, renderer: Renderer, service: "NotifyBase") -> FittedMessage:
-    """The message as this service gets it."""
+    """Return the message within the service's limits."""
 
     def text(shown: Message, *, brief: bool = False) -> str:
         return without_mentions(renderer.render("apprise", "txt", shown, brief=brief).text).strip()
@@ -60,8 +62,9 @@ def fit_message(message: Message, renderer: Renderer, service: "NotifyBase") -> 
 
 
 def without_mentions(text: str) -> str:
-    """The text with nothing in it that a chat takes for a mention of everybody: Apprise's plugins hand it
-    on as it is. A zero-width space, which nobody sees, parts ``@`` and ``everyone``.
+    """Return the text without mentions of everybody: Apprise's plugins pass it on as it is.
+
+    A zero-width space, which nobody sees, separates ``@`` and ``everyone``.
     """
     return _PING.sub(lambda found: found[0] + _SPACE, text)
 
@@ -72,16 +75,10 @@ def _listed(renderer: Renderer, message: Message) -> bytes:
 
 
 def _title(text: str, service: "NotifyBase") -> str:
-    """One line, within the service's limit; where it takes no title, Apprise puts this above the body."""
+    """Return one line within the service's limit. If it takes no title, Apprise puts this above the body."""
     line = without_mentions(" ".join(visible(text).split()))
     most = service.title_maxlen if service.title_maxlen > 0 else max(service.body_maxlen // 4, 1)
-    return _cut(line, most)
-
-
-def _cut(line: str, most: int) -> str:
-    """At most ``most`` bytes, with a sign where it was cut."""
-    data = line.encode("utf-8", "replace")
-    return line if len(data) <= most else data[: max(most - 3, 0)].decode("utf-8", "ignore") + "…"
+    return cut_text(line, most, utf8_bytes)
 
 
 def _fits(service: "NotifyBase", title: str, body: str) -> bool:
@@ -98,7 +95,7 @@ def _fits(service: "NotifyBase", title: str, body: str) -> bool:
     most_lines = service.body_max_line_count
     if most_lines > 0 and lines > most_lines:
         return False
-    if len(body) > room:  # what is too long already is not converted first
+    if len(body) > room:  # too long before the conversion
         return False
     converted = convert_between(NotifyFormat.TEXT, form, body)
     final = service.dialect_convert(converted, form)
@@ -106,7 +103,7 @@ def _fits(service: "NotifyBase", title: str, body: str) -> bool:
 
 
 def _count_and_link(message: Message, title: str, service: "NotifyBase") -> str:
-    """Where not even the facts fit: how many failures there are, and where."""
+    """Return the number of failures and the link, if not even a short message fits."""
     event = message.event
     number = len(event.failures) + event.failures_omitted
     missing = f"{number:,} {'failure' if number == 1 else 'failures'}" if number else "The details"
@@ -114,4 +111,5 @@ def _count_and_link(message: Message, title: str, service: "NotifyBase") -> str:
     for line in (f"{said}: {event.url}", f"{missing}: {event.url}", said, missing):
         if (event.url or "None" not in line) and _fits(service, title, line):
             return line
-    return _cut(missing, max(service.body_maxlen - len(title.encode()) - _AROUND_TITLE, 1))
+    room = max(service.body_maxlen - len(title.encode()) - _AROUND_TITLE, 1)
+    return cut_text(missing, room, utf8_bytes)

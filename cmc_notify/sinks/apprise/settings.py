@@ -1,4 +1,4 @@
-"""``sinks.NAME`` with ``type: apprise``: whose URLs, and which of them."""
+"""``sinks.NAME`` with ``type: apprise``: the services' URLs and tags."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +9,7 @@ from cmc_notify.sinks.apprise.addresses import NOT_INSTALLED, make_service, pars
 
 
 def _entries(value: object) -> object:
-    """One entry, several in a list, or (as a file has them) one a line, blank lines and comments between."""
+    """Accept one entry, a list, or one entry a line (as in a file) with blank lines and comments."""
     if not isinstance(value, str):
         return value
     lines = (line.strip() for line in value.splitlines())
@@ -30,7 +30,7 @@ def _as_list(value: object) -> object:
 
 
 class AppriseSettings(SinkSettings):
-    """The services that are told, each by the URL that Apprise documents for it."""
+    """The services to notify, each by the URL that Apprise documents for it."""
 
     type: Literal["apprise"] = "apprise"
     urls: Annotated[
@@ -40,7 +40,7 @@ class AppriseSettings(SinkSettings):
     ]
     """Each may have tags before it, as in Apprise's text configuration: ``night, noc = gotify://…``."""
     tag: Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = ()
-    """Only URLs with one of these tags are told; without any, all of them."""
+    """Only URLs with one of these tags are used; without any, all of them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,11 +62,11 @@ class AppriseSettings(SinkSettings):
         if not self.chosen:
             raise ValueError("tag: no URL has one of these tags; write `tag = URL` in urls, or remove tag")
         if len(set(self.chosen)) < len(self.chosen):
-            raise ValueError("urls: one of them is there twice; remove one")
+            raise ValueError("urls: one URL is given twice; remove one")
         return self
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The URLs that are told, with all their secrets."""
+        """Return the URLs to use, with all their secrets."""
         entries = (parse_entry(each.get_secret_value()) for each in self.urls)
         return tuple(url for tags, url in entries if not self.tag or tags & {*self.tag})

@@ -1,8 +1,8 @@
-"""What comes of a message, service by service.
+"""The apprise sink: the outcome of a message, service by service.
 
-A service that has taken it is recorded as a part and is not told again. While any has not, the delivery is
-tried again for those. One whose credentials are refused blocks the sink only where no other service has
-taken the message: the others go on being told.
+A service that has accepted the message is recorded as a part and does not get it again. The delivery is
+retried for the others. Refused credentials block the sink only if no service has accepted the message;
+otherwise the other services are still notified.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _KINDS = {"info": "info", "warning": "warning", "error": "failure"}
 
 
 class AppriseSink:
-    """Tells each service in a thread of its own. Safe to use from several tasks."""
+    """Notifies each service in its own thread. Safe to use from several tasks."""
 
     def __init__(self, name: str, settings: AppriseSettings, renderer: Renderer) -> None:
         self._name = name
@@ -37,11 +37,11 @@ class AppriseSink:
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """One attempt at each service that has not taken the message yet, all at the same time."""
+        """Make one attempt at each service that has not accepted the message yet, all at the same time."""
         waiting = [part for part in self._urls if part not in message.parts]
         tasks = [asyncio.create_task(self._send_to(part, message)) for part in waiting]
         outcomes: dict[str, SendOutcome] = {}
@@ -57,15 +57,15 @@ class AppriseSink:
         return _combined_outcome(outcomes, sent_before=bool(message.parts))
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """What each service would get, by the name of its kind."""
+        """Return the message of each service, by its kind."""
         return [document for part in self._urls for document in self._shown(part, message)]
 
     async def probe(self) -> SendOutcome:
-        """Apprise can only send: the URLs were checked with the config, and that is all that can be."""
-        return Sent("Apprise can't ask a service without telling it something; the URLs are well-formed")
+        """Return Sent: the URLs were checked with the config, and Apprise can only send."""
+        return Sent("Apprise can't test a service without notifying it; the URLs are well-formed")
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: no connection stays open."""
 
     async def _send_to(self, part: str, message: Message) -> tuple[str, SendOutcome]:
         try:
@@ -76,7 +76,7 @@ class AppriseSink:
         return part, outcome
 
     def _attempt(self, part: str, message: Message) -> SendOutcome:
-        """Blocks until the service has answered. Apprise's own retries are passed by."""
+        """Send the message; blocks until the service has responded. Apprise's own retries are bypassed."""
         url = self._urls[part]
         service = make_service(url, timeout=self._timeout)
         secrets = secrets_of(url, service)
@@ -85,7 +85,7 @@ class AppriseSink:
         with captured_log() as log:
             try:
                 taken = _notify(service, fitted, _kind(message))
-            except Exception as error:  # noqa: BLE001  a hundred plugins, each with faults of its own
+            except Exception as error:  # noqa: BLE001  a hundred plugins can raise anything
                 return Unclear(safe(f"{label}: Apprise failed: {type(error).__name__}: {error}", secrets))
         if taken:
             return Sent(label)
@@ -112,7 +112,7 @@ def _notify(service: "NotifyBase", fitted: FittedMessage, kind: str) -> bool:
     attached = None
     if fitted.file is not None:
         attached = AppriseAttachment(AttachMemory(fitted.file, name=fitted.name, mimetype="text/plain"))
-    # The object's own method: Apprise.notify() would heed retry=, wait= and optional= of the URL.
+    # The object's own method: Apprise.notify() would obey retry=, wait= and optional= of the URL.
     return bool(
         service.notify(
             body=fitted.body,
@@ -126,7 +126,7 @@ def _notify(service: "NotifyBase", fitted: FittedMessage, kind: str) -> bool:
 
 
 def _kind(message: Message) -> str:
-    """Apprise's word for how grave it is."""
+    """Return Apprise's type for the severity."""
     return "success" if message.event.type in _SUCCESS else _KINDS[message.event.severity]
 
 
@@ -143,19 +143,19 @@ def _named(label: str, outcome: SendOutcome) -> SendOutcome:
 
 
 def _combined_outcome(outcomes: Mapping[str, SendOutcome], *, sent_before: bool) -> SendOutcome:
-    """What the attempt as a whole came to."""
+    """Return the outcome of the whole attempt."""
     accepted = [outcome for outcome in outcomes.values() if isinstance(outcome, Sent)]
-    troubles = [outcome for outcome in outcomes.values() if not isinstance(outcome, Sent)]
-    if not troubles:
+    failed = [outcome for outcome in outcomes.values() if not isinstance(outcome, Sent)]
+    if not failed:
         return Sent(", ".join(sorted({each.receipt or "accepted" for each in accepted})) or None)
-    reason = safe("; ".join(dict.fromkeys(trouble.reason for trouble in troubles)))
-    if any(isinstance(trouble, Unclear) for trouble in troubles):
+    reason = safe("; ".join(dict.fromkeys(each.reason for each in failed)))
+    if any(isinstance(each, Unclear) for each in failed):
         return Unclear(reason)
-    if all(isinstance(trouble, Blocked) for trouble in troubles) and not accepted and not sent_before:
+    if all(isinstance(each, Blocked) for each in failed) and not accepted and not sent_before:
         return Blocked(reason)
     return RetryLater(reason)
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> AppriseSink:
-    """The sink of these settings; nothing is contacted before the first message."""
+    """Build the sink. It contacts nothing before the first message."""
     return AppriseSink(name, settings, renderer)

@@ -1,9 +1,8 @@
 """The email sink. Guarantee: at least once for each recipient, always under the same Message-ID.
 
-What each file is about: ``settings`` the config, ``composing`` the message, ``thread`` what keeps a
-job's mails together, ``table`` its
-failures for a spreadsheet, ``transfer`` the talk with the
-mail server, ``sink`` what comes of it.
+The files: ``settings`` the config, ``composer`` the message, ``thread`` the headers that keep a job's mails
+together, ``table`` its failures for a spreadsheet, ``smtp_session`` the session with the mail server,
+``reply_codes`` the outcome of its replies, ``sink`` the outcome of a mail.
 """
 
 from cmc_notify.sinks.email.settings import EmailSettings

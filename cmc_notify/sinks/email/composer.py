@@ -1,8 +1,8 @@
-"""An event as a mail: text and HTML, both complete; past their size brief, with the whole list attached.
-More than a screenful of failures is attached as a table besides, where there is room for it.
+"""An event as a mail: text and HTML, both complete; brief with the whole list attached if they are too large.
 
-Pure but for the renderer. No header takes a line break, and every line of the result is 7-bit ASCII of at
-most 998 bytes (RFC 5322), whatever the texts hold.
+More than a screenful of failures is also attached as a table, if there is room. Pure except for the renderer.
+No header contains a line break, and every line is 7-bit ASCII of at most 998 bytes (RFC 5322), whatever the
+texts contain.
 """
 
 import re
@@ -21,22 +21,24 @@ from cmc_notify.ports import Message, PreviewDocument, Renderer
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.table import SCREENFUL, failure_table
 from cmc_notify.sinks.email.thread import thread, thread_index
+from cmc_notify.sinks.shorter_text import cut_text
 
 LARGEST_BODY = 100_000
 """Bytes of the text or of the HTML; mail readers cut longer ones off."""
 LARGEST_MAIL = 10_000_000
-"""Bytes in all, as sent; many servers refuse more."""
+"""Bytes of the whole mail, as sent; many servers refuse more."""
 LONGEST_SUBJECT = 250
 _BASE64 = 4 / 3
-"""Bytes as sent for each of an attachment, at least."""
+"""Bytes as sent for each byte of an attachment, at least."""
 _ENCODED_LINE = 76
 """Characters of a line with encoded words (RFC 2047)."""
 
 
 class _Policy(policy.EmailPolicy):
-    """Writes subjects so that they are read as they were. The email package leaves a line with the name alone
-    before a text of some 70 characters, and readers that don't trim show and filter it with a space in
-    front; of words that are not ASCII it loses spaces in between.
+    """Writes subjects so that readers show them unchanged.
+
+    Before a text of some 70 characters the email package leaves a line with the name alone: readers that do
+    not trim show and filter it with a leading space. It also loses spaces between words that are not ASCII.
     """
 
     @override
@@ -62,9 +64,9 @@ def compose(
     date: datetime,
     limit: int = LARGEST_MAIL,
 ) -> bytes:
-    """The whole mail as it goes over the wire. ``date`` is that of the attempt, with its zone.
+    """Return the whole mail as it is sent. ``date`` is that of the attempt, with its zone.
 
-    May be larger than ``limit`` bytes; the table is left out before it makes the mail so.
+    The mail may be larger than ``limit`` bytes; the table is left out rather than exceed it.
     """
     mail = EmailMessage(policy=_POLICY)
     extension = "subject" if settings.subject_per == "event" else "topic"
@@ -82,7 +84,7 @@ def compose(
 
 
 def preview_parts(content: bytes) -> Iterator[PreviewDocument]:
-    """A composed mail's headers, texts and attachments, decoded."""
+    """Yield a composed mail's headers, texts and attachments, decoded."""
     mail = message_from_bytes(content, policy=policy.default)
     yield PreviewDocument("headers.txt", "".join(f"{name}: {value}\n" for name, value in mail.items()))
     for part in mail.walk():
@@ -94,15 +96,17 @@ def preview_parts(content: bytes) -> Iterator[PreviewDocument]:
 
 
 def _subject(text: str) -> str:
-    """One line. A zero-width space keeps ``=?`` apart: the email package decodes ``=?utf-8?q?=0d=0a…?=``
-    wherever it meets it, and writes the line break, with the header that follows it, into the mail.
+    """Return one line. A zero-width space separates ``=?``.
+
+    The email package decodes ``=?utf-8?q?=0d=0a…?=`` wherever it finds it, and writes the line break, with
+    the header that follows it, into the mail.
     """
     line = " ".join(visible(_encodable(text)).split()).replace("=?", "=\u200b?")
-    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"
+    return cut_text(line, LONGEST_SUBJECT, len)
 
 
 def _add_headers(mail: EmailMessage, message: Message, domain: str, date: datetime) -> None:
-    """What lets a receiver drop a second copy, thread a job's mails, sort them, and not answer them."""
+    """Add the headers to drop a second copy, thread a job's mails, sort them, and prevent replies."""
     event = message.event
     root = f"<{thread(message)}@{domain}>"
     controller = _token(event.controller or "bridge")
@@ -112,7 +116,7 @@ def _add_headers(mail: EmailMessage, message: Message, domain: str, date: dateti
     mail["Thread-Index"] = thread_index(message, date)
     mail["List-Id"] = f"cmc-notify {controller} <{controller}.cmc-notify.{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail["X-Auto-Response-Suppress"] = "All"  # what Exchange heeds instead
+    mail["X-Auto-Response-Suppress"] = "All"  # Exchange obeys this one instead
     mail["X-Cmc-Notify-Event"] = event.type.value
     mail["X-Cmc-Notify-Severity"] = event.severity
 
@@ -143,7 +147,7 @@ def _with_table(mail: EmailMessage, message: Message, limit: int) -> bytes:
         table,
         maintype="text",
         subtype="csv",
-        # A table has no place for a remark, and nobody should take a part for the whole.
+        # A table has no place for a remark, and nobody should mistake a part for the whole.
         filename=f"{_list_name(message.event)}{'-incomplete' if omitted else ''}.csv",
         params={"charset": "utf-8", "header": "present"},
     )
@@ -166,7 +170,7 @@ def _attach(mail: EmailMessage, message: Message, text: str) -> None:
 
 
 def _omission_note(message: Message) -> str:
-    """The last line of a list that a mail's size has cut, whatever the template says of it."""
+    """Return the last line of a list that was shortened for the mail's size, whatever the template says."""
     event = message.event
     if not event.failures_omitted:
         return "\n"
@@ -180,7 +184,7 @@ def _too_long(text: str) -> bool:
 
 
 def _encodable(text: str) -> str:
-    """Without lone surrogates, which no charset has."""
+    """Return the text without lone surrogates, which no charset has."""
     return text.encode("utf-8", "replace").decode()
 
 

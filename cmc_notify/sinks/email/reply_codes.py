@@ -1,11 +1,11 @@
-"""What a mail server's answers and a broken talk with it mean.
+"""The outcomes of a mail server's replies and of a broken SMTP session.
 
-- 4xx: later, whatever it is about
-- 5xx to the greeting, TLS, sign-in or sender: Blocked, since it concerns every mail; likewise a sign-in that
-  is demanded later, and a server without the TLS or sign-in that the config asks for
+- 4xx: retry later, whatever the command
+- 5xx to the greeting, TLS, sign-in or sender: Blocked, since it concerns every mail; also a sign-in that is
+  demanded later, and a server without the TLS or sign-in that the config demands
 - 552 to the sender, 5xx to the mail itself: Rejected
 - a wrong certificate: Blocked; any other failure of TLS: RetryLater, since it may pass
-- contact lost once the mail was being written: Unclear (the same Message-ID goes out again)
+- connection lost once the mail was being written: Unclear (the same Message-ID is sent again)
 """
 
 from collections.abc import Iterable
@@ -19,26 +19,26 @@ from cmc_notify.sinks.outcomes import from_exception, safe
 TRANSIENT = range(400, 500)
 PERMANENT = range(500, 600)
 _SIGN_IN = frozenset({530, 534, 535, 538})
-"""Codes of RFC 4954: sign in first, or otherwise."""
+"""The codes of RFC 4954 that demand a sign-in, or another one."""
 _TOO_LARGE = 552
 
 
 def from_error(
     error: aiosmtplib.SMTPException | OSError | ConfigError, *, written: bool, secrets: Iterable[str]
 ) -> SendOutcome:
-    """The outcome of a talk that ended in ``error``; ``written`` says that the mail may have arrived."""
+    """Return the outcome of a session that ended in ``error``; ``written``: the mail may have arrived."""
     if isinstance(error, ConfigError):
         return Blocked(safe(error, secrets))
     if isinstance(error, aiosmtplib.SMTPResponseException) and not written:
         return _from_response(error, safe(f"SMTP {error.code}: {error.message}", secrets))
     if isinstance(error, OSError) or written:  # aiosmtplib's lost connections and time-outs are OSErrors
         return from_exception(error, request_written=written, secrets=secrets)
-    # What is left are extensions that the server lacks, such as AUTH.
+    # The remaining errors are extensions that the server lacks, such as AUTH.
     return Blocked(safe(error.message, secrets))
 
 
 def _from_response(error: aiosmtplib.SMTPResponseException, said: str) -> SendOutcome:
-    if error.code not in PERMANENT:  # also what is no SMTP at all
+    if error.code not in PERMANENT:  # also replies that are not SMTP
         return RetryLater(said)
     if error.code in _SIGN_IN:
         return Blocked(said)

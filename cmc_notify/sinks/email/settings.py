@@ -1,4 +1,4 @@
-"""``sinks.NAME`` with ``type: email``: the mail server, who writes, who reads."""
+"""``sinks.NAME`` with ``type: email``: the mail server, the sender, the recipients."""
 
 import re
 from email.headerregistry import Address
@@ -11,7 +11,7 @@ from cmc_notify.settings.base import SinkSettings, TlsSettings
 
 SUBMISSION_PORT = 587
 SUBMISSIONS_PORT = 465
-"""Where servers speak TLS from the first byte (RFC 8314)."""
+"""The port of servers that use TLS from the first byte (RFC 8314)."""
 
 _HOST = r"^[A-Za-z0-9:_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$"
 _ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
@@ -19,12 +19,12 @@ _MAILBOX = re.compile(rf"(?:(?P<name>[^<>]*?)\s*<)?(?P<address>{_ADDRESS})(?(nam
 
 
 def parse_mailbox(value: object) -> object:
-    """``noc@example.net`` or ``NOC <noc@example.net>`` as an Address. No line break gets through."""
+    """Parse ``noc@example.net`` or ``NOC <noc@example.net>``. Refuses line breaks."""
     if not isinstance(value, str):
         return value
     found = _MAILBOX.fullmatch(value.strip())
     if not found or not value.strip().isprintable():
-        raise ValueError(f"{value!r} is no mail address; write noc@example.net or NOC <noc@example.net>")
+        raise ValueError(f"{value!r} is not a mail address; write noc@example.net or NOC <noc@example.net>")
     name = (found["name"] or "").strip().strip('"')
     return Address(display_name=name, addr_spec=found["address"])
 
@@ -41,7 +41,7 @@ class EmailTls(TlsSettings):
     """``tls: starttls``, or a mapping with ``mode`` and what every sink's ``tls`` takes."""
 
     mode: Literal["starttls", "tls", "none"] = "starttls"
-    """STARTTLS is demanded, not just tried; ``tls`` is TLS from the first byte."""
+    """STARTTLS is required, not only tried; ``tls`` is TLS from the first byte."""
 
 
 Mailbox = Annotated[Address, BeforeValidator(parse_mailbox, json_schema_input_type=str)]
@@ -53,12 +53,12 @@ Tls = Annotated[
 
 
 class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
-    """One mail server and one list of readers."""
+    """One mail server and one list of recipients."""
 
     type: Literal["email"] = "email"
     host: Annotated[str, Field(pattern=_HOST)]
     port: Annotated[int, Field(ge=1, le=65535)] = SUBMISSION_PORT
-    """465 where ``tls: tls`` is set and no port is."""
+    """465 if ``tls: tls`` is set and the port is not."""
     tls: Tls = EmailTls()
     username: str | None = None
     password: SecretStr | None = None
@@ -67,8 +67,9 @@ class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
     cc: Mailboxes = ()
     reply_to: Mailbox | None = None
     subject_per: Literal["event", "job"] = "event"
-    """``job``: all mails about one job have the same subject, which says nothing of how it stands. Clients
-    that thread by ``References`` need no such thing; Gmail begins a new conversation when the subject
+    """``job``: all mails about one job have the same subject, which does not show the job's state.
+
+    Clients that thread by ``References`` do not need it; Gmail starts a new conversation when the subject
     changes (https://support.google.com/mail/answer/5900).
     """
 
@@ -87,14 +88,14 @@ class EmailSettings(SinkSettings, arbitrary_types_allowed=True):
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password belong together; set both or neither")
         if self.password is not None and self.tls.mode == "none" and not _is_loopback(self.host):
-            raise ValueError("tls: with none the password would travel readable; use starttls or tls")
+            raise ValueError("tls: none would send the password unencrypted; use starttls or tls")
         if self.proxy is not None:
             raise ValueError("proxy: mail can't go through an HTTP proxy; remove it, or use a mail relay")
         return self
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Everybody who gets it, each once."""
+        """Return everybody who gets the mail, each once."""
         return tuple(dict.fromkeys(mailbox.addr_spec for mailbox in (*self.to, *self.cc)))
 
 

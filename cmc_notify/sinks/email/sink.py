@@ -1,9 +1,9 @@
-"""What comes of a mail, recipient by recipient.
+"""The email sink: the outcome of a mail, recipient by recipient.
 
-A recipient who was served is recorded as a part (``rcpt:ADDRESS``) and gets no second copy. While the server
-puts any off, the delivery is retried for them. A recipient whom it refuses for good does not hold up the
-others: once all others are served the delivery is sent, its receipt and the log name the refused one; it
-is rejected where nobody was served at all.
+A recipient for whom the server accepted the mail is recorded as a part (``rcpt:ADDRESS``) and gets no second
+copy. While the server defers any, the delivery is retried for them. A recipient whom it refuses for good does
+not delay the others: once the server accepted all others, the delivery is sent, and its receipt and the log
+name the refused one. The delivery is rejected if every recipient was refused.
 """
 
 import asyncio
@@ -37,15 +37,15 @@ class EmailSink:
         self._settings = settings
         self._renderer = renderer
         password = settings.password.get_secret_value() if settings.password else ""
-        self._secrets = [password, f"\0{settings.username}\0{password}"]  # the latter as AUTH PLAIN sends it
+        self._secrets = [password, f"\0{settings.username}\0{password}"]  # AUTH PLAIN sends the latter
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """One mail to all who have not got it yet."""
+        """Send one mail to all who do not have it yet."""
         served = {part.removeprefix("rcpt:") for part in message.parts}
         waiting = [recipient for recipient in self._settings.recipients if recipient not in served]
         if not waiting:
@@ -54,17 +54,17 @@ class EmailSink:
         if mail is None:
             return Rejected(_TOO_LARGE)
         session = SmtpSession(self._settings)
-        trouble: SendOutcome | None = _CANCELLED
+        failure: SendOutcome | None = _CANCELLED
         try:
-            trouble = await self._converse(session, waiting, mail)
+            failure = await self._converse(session, waiting, mail)
             for recipient, reply in session.transfer.accepted.items():
                 await record(f"rcpt:{recipient}", safe(reply, self._secrets))
         finally:
-            await session.close(with_quit=trouble is None)
-        return trouble or self._outcome(session.transfer, served_before=bool(served))
+            await session.close(with_quit=failure is None)
+        return failure or self._outcome(session.transfer, served_before=bool(served))
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """The mail as it would go over the wire, and its parts as a reader sees them."""
+        """Return the mail as it would be sent, and its parts as a reader sees them."""
         content = fit_failures(message, self._composer(), LARGEST_MAIL)
         if content is None:
             return [PreviewDocument("mail.txt", _TOO_LARGE)]
@@ -73,17 +73,17 @@ class EmailSink:
     async def probe(self) -> SendOutcome:
         """Sign in and name sender and recipients, then leave without a mail."""
         session = SmtpSession(self._settings)
-        trouble: SendOutcome | None = _CANCELLED
+        failure: SendOutcome | None = _CANCELLED
         try:
-            trouble = await self._converse(session, self._settings.recipients, None)
+            failure = await self._converse(session, self._settings.recipients, None)
         finally:
-            await session.close(with_quit=trouble is None)
-        if trouble:
-            return trouble
+            await session.close(with_quit=failure is None)
+        if failure:
+            return failure
         refused, later = self._listed(session.transfer.refused), self._listed(session.transfer.later)
         if len(session.transfer.refused) + len(session.transfer.later) < len(self._settings.recipients):
             return Sent(f"refused: {refused}" if refused else None)
-        return RetryLater(f"put off: {later}") if later else Blocked(f"refused: {refused}")
+        return RetryLater(f"deferred: {later}") if later else Blocked(f"refused: {refused}")
 
     def _composer(self) -> Callable[[Message], bytes]:
         now = datetime.now(UTC)
@@ -92,7 +92,7 @@ class EmailSink:
     async def _converse(
         self, session: SmtpSession, recipients: Sequence[str], mail: bytes | None
     ) -> SendOutcome | None:
-        """Talk to the server, to the end of handing over ``mail`` if there is one; None if all went well."""
+        """Run the session, until ``mail`` is accepted if there is one. Returns None for success."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 await session.open()
@@ -104,17 +104,17 @@ class EmailSink:
         return None
 
     async def close(self) -> None:
-        """Nothing to release: each mail's connection ended with it."""
+        """Do nothing: each mail's connection ended with it."""
 
     def _outcome(self, transfer: MailTransfer, *, served_before: bool) -> SendOutcome:
         refused = self._listed(transfer.refused)
         if transfer.later:
             also = f"; refused: {refused}" if refused else ""
-            return RetryLater(f"put off: {self._listed(transfer.later)}{also}")
+            return RetryLater(f"deferred: {self._listed(transfer.later)}{also}")
         if not transfer.accepted and not served_before:
             return Rejected(f"refused: {refused}")
         if refused:
-            _log.warning("recipients refused", sink=self._name, refused=refused)
+            _log.warning("email.recipients_refused", sink=self._name, refused=refused)
         answers = ", ".join(sorted(set(transfer.accepted.values())))
         receipt = "; ".join(filter(None, (answers, f"refused: {refused}" if refused else "")))
         return Sent(safe(receipt, self._secrets) or None)
@@ -124,5 +124,5 @@ class EmailSink:
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> EmailSink:
-    """The sink of these settings; nothing is opened before the first message."""
+    """Build the sink. It opens nothing before the first message."""
     return EmailSink(name, settings, renderer)

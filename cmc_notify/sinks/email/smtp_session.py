@@ -1,7 +1,7 @@
-"""The talk with the mail server (RFC 5321).
+"""The session with the mail server (RFC 5321).
 
-One transaction carries a mail to all who wait for it. The server answers for each of them, and one bad
-address keeps nobody else from reading it.
+One transaction carries a mail to all recipients who wait for it. The server replies for each of them, and one
+bad address does not keep the mail from the others.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.http import ssl_context
 
 _QUIT_TIMEOUT = 1.0
-"""Seconds that a server has to say goodbye."""
+"""Seconds that a server gets to reply to QUIT."""
 
 
 @dataclass
 class MailTransfer:
-    """How far one mail came: recipients with the server's answers, and whether the mail was written."""
+    """The progress of one mail: recipients with the server's replies, and whether the mail was written."""
 
     accepted: dict[str, str] = field(default_factory=dict)
     later: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     written: bool = False
-    """Set while the mail may have arrived without our knowing."""
+    """True while the mail may have arrived without the sink's knowledge."""
 
 
 class SmtpSession:
-    """One connection to the server, for one mail. ``leave`` must end it."""
+    """One connection to the server, for one mail. ``close`` must end it."""
 
     def __init__(self, settings: EmailSettings) -> None:
         self.transfer = MailTransfer()
@@ -48,7 +48,7 @@ class SmtpSession:
         )
 
     async def open(self) -> None:
-        """Connect, secure, sign in. Raises ConfigError, what aiosmtplib raises, and OSError."""
+        """Connect, start TLS, sign in. Raises ConfigError, OSError and aiosmtplib's errors."""
         client, settings, tls = self._client, self._settings, self._settings.tls
         context = None if tls.mode == "none" else ssl_context(tls)
         await client.connect(tls_context=context)
@@ -63,24 +63,24 @@ class SmtpSession:
             await client.login(settings.username, settings.password.get_secret_value())
 
     async def name_recipients(self, recipients: Sequence[str]) -> Sequence[str]:
-        """Name sender and recipients; returns those for whom the server will take a mail."""
+        """Name sender and recipients. Returns the recipients for whom the server will accept a mail."""
         await self._client.mail(self._settings.sender.addr_spec)
-        taken = []
+        accepted = []
         for recipient in recipients:
             try:
                 await self._client.rcpt(recipient)
             except aiosmtplib.SMTPRecipientRefused as error:
-                among = self.transfer.refused if error.code in PERMANENT else self.transfer.later
-                among[recipient] = f"{error.code} {error.message}"
+                group = self.transfer.refused if error.code in PERMANENT else self.transfer.later
+                group[recipient] = f"{error.code} {error.message}"
             else:
-                taken.append(recipient)
-        return taken
+                accepted.append(recipient)
+        return accepted
 
     async def send_mail(self, mail: bytes, recipients: Sequence[str]) -> None:
-        """Send the mail to ``recipients``, who were announced and taken."""
+        """Send the mail to ``recipients``, whom the server accepted."""
         transfer = self.transfer
-        # What is lost before the server's go-ahead counts as written too: a copy under the same Message-ID
-        # does less harm than a missing mail.
+        # A loss before the server's go-ahead also counts as written: a copy under the same Message-ID does
+        # less harm than a missing mail.
         transfer.written = True
         try:
             reply = await self._client.data(mail)
@@ -91,7 +91,7 @@ class SmtpSession:
         transfer.accepted.update(dict.fromkeys(recipients, f"{reply.code} {reply.message}"))
 
     async def close(self, *, with_quit: bool) -> None:
-        """End the connection; without ``with_quit`` nothing more is written, not even what is buffered."""
+        """End the connection. Without ``with_quit`` nothing more is written, not even buffered data."""
         client = self._client
         if with_quit and client.is_connected:
             with suppress(aiosmtplib.SMTPException, OSError):

@@ -1,8 +1,8 @@
-"""The failures of an event as a table that opens in a spreadsheet, each row whole.
+"""The failures of an event as a table for a spreadsheet, each row whole.
 
-Guarantee: RFC 4180 in UTF-8 with a byte order mark (Excel reads it as Latin-1 without); no text becomes a
-formula (https://owasp.org/www-community/attacks/CSV_Injection), and nothing hidden stays hidden. Excel
-itself cuts a cell off after 32,767 characters, the file does not.
+Guarantee: RFC 4180 in UTF-8 with a byte order mark (without it Excel reads Latin-1); no text becomes a
+formula (https://owasp.org/www-community/attacks/CSV_Injection), and hidden characters are visible. Excel
+itself cuts a cell off after 32,767 characters; the file does not.
 """
 
 import codecs
@@ -14,14 +14,14 @@ from cmc_notify.core.events import Event
 from cmc_notify.core.text import visible
 
 SCREENFUL = 20
-"""Failures that can be looked over; a table is for more."""
+"""Failures that a reader can survey; a table is for more."""
 COLUMNS = ("serial", "appliance", "feature_id", "feature", "error_text", "new", "controller", "job")
 _BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""The last four are full-width: some spreadsheets take them for the others."""
+"""The last four are full-width: some spreadsheets treat them like the others."""
 
 
 def failure_table(event: Event) -> bytes:
-    """A header and one row for each failure that the event holds, in their order."""
+    """Return a header and one row for each failure of the event, in order."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -45,6 +45,6 @@ def _rows(event: Event) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(text: str | None) -> str:
-    """An apostrophe in front makes a spreadsheet take what would be a formula for text."""
+    """Return the cell's text; an apostrophe in front keeps a spreadsheet from reading it as a formula."""
     shown = visible(text or "")
     return f"'{shown}" if shown.startswith(_BEGINS_FORMULA) else shown

@@ -1,7 +1,7 @@
-"""What puts a job's mails together in their reader's client, whichever way that client goes.
+"""Headers that keep a job's mails together in every mail reader.
 
-Guarantee: the same for all events of one job (an id used anew is another), else of one controller or sink; it
-follows from the event alone, so that restarts and other replicas go on with the same thread.
+Guarantee: they are the same for all events of one job (a reused id is another job), else of one controller or
+sink. They depend on the event alone, so restarts and other replicas continue the same thread.
 """
 
 import base64
@@ -12,21 +12,23 @@ from cmc_notify.ports import Message
 
 _FILETIME_ZERO = datetime(1601, 1, 1, tzinfo=UTC)
 _TICKS = 10_000_000
-"""Of a FILETIME in a second."""
+"""The ticks of a FILETIME in a second."""
 _SHORT_DIFFERENCE = 1 << 49
-"""Ticks, 1.8 years: up to there a difference is written without its last 18 bits, beyond it without 23."""
+"""Ticks, 1.8 years: a shorter difference is written without its last 18 bits, a longer one without 23."""
 
 
 def thread(message: Message) -> str:
-    """The left part of the Message-ID that all of the thread refer to. No mail has it: which event a reader
-    gets first depends on the routes.
+    """Return the left part of the Message-ID that all mails of the thread refer to.
+
+    No mail has this id: which event a reader gets first depends on the routes.
     """
     return f"thread-{_digest(message).hex()[:32]}"
 
 
 def thread_index(message: Message, date: datetime) -> str:
-    """``Thread-Index``, by which Outlook and Exchange group: a header that is the thread's own, and one level
-    for the mail of this date (MS-OXOMSG 2.2.1.3,
+    """Return ``Thread-Index``, by which Outlook and Exchange group mails.
+
+    It has a header of the thread, and one level for the mail of this date (MS-OXOMSG 2.2.1.3,
     https://learn.microsoft.com/openspecs/exchange_server_protocols/ms-oxomsg/9e994fbb-b839-495f-84e3-2c8c02c7dd9b).
     """
     job = message.event.job

@@ -1,7 +1,7 @@
 """The Slack sink: a bot token (``bot``) or an incoming webhook (``incoming``), behind one ``type: slack``.
 
-A rendered text is laid out as messages within Slack's limits (``layout``, ``limits``), in several parts
-where one message can't hold it (``composing``); Slack's answers become outcomes (``answers``, ``client``).
+A rendered text is laid out as messages within Slack's limits (``layout``, ``limits``), in several parts if
+one message can't hold it (``composer``). Slack's responses become outcomes (``error_codes``, ``client``).
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["PLUGIN", "BotSink", "IncomingSink", "SlackSettings", "build"]
 
 
 def build(name: str, settings: Any, renderer: Renderer) -> Sink:
-    """The sink that ``settings`` (SlackSettings) ask for; connects with the first message."""
+    """Build the sink for ``settings`` (SlackSettings). It connects with the first message."""
     kind = IncomingSink if settings.webhook_url is not None else BotSink
     return kind(name, settings, renderer)
 

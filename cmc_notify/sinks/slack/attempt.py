@@ -1,8 +1,8 @@
-"""One attempt at one message of the Slack bot: the job's card brought up to date, its thread gone on with.
+"""One attempt at one message of the Slack bot: update the job's card, continue its thread.
 
-Guarantee: every failure's text that is told stands complete in the thread, whatever becomes of the card. A
-job has one card in the channel for as long as Slack lets it be updated; where that is refused for good,
-another is posted, and the thread goes on under it.
+Guarantee: every failure's text is complete in the thread, whatever happens to the card. A job has one card
+in the channel for as long as Slack lets it be updated. If Slack refuses for good, another card is posted,
+and the thread continues under it.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from cmc_notify.sinks.slack.part_sender import MESSAGE, PartSender
 from cmc_notify.sinks.slack.reply_policy import ThreadReply, thread_reply
 
 THREAD = "thread"
-"""The part that says in the thread what the event is."""
+"""The part for the event's reply in the thread."""
 _POSTED_BY = "posted_by"
 _CHANNEL = "channel"
 
 
 class Attempt:
-    """What is not yet recorded in ``message.parts`` goes out, part by part."""
+    """Sends what is not yet recorded in ``message.parts``, part by part."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Attempt:
         message: Message,
         record: PartRecorder,
     ) -> None:
-        """As for PartSender."""
+        """See PartSender."""
         self._channel = channel
         self._message = message
         self._parts = set(message.parts)
@@ -40,8 +40,9 @@ class Attempt:
         self._sender = PartSender(client, channel, known_id, message, record)
 
     async def run(self, composer: Composer) -> str | None:
-        """The receipt of the message in the channel, once everything is accepted; None where there was
-        nothing to bring up to date. Raises SlackCallFailed.
+        """Return the receipt of the message in the channel, once everything is accepted.
+
+        Returns None if there was nothing to update. Raises SlackCallFailed.
         """
         if self._message.event.job is None:
             return await self._post_message(composer)
@@ -61,7 +62,7 @@ class Attempt:
         return receipt
 
     async def _post_message(self, composer: Composer) -> str:
-        """What is no job's: a message in the channel, and what it can't hold in its thread."""
+        """Post an event without a job: a message in the channel, the rest in its thread."""
         whole = await asyncio.to_thread(composer.whole)
         receipt = self._message.parts.get(MESSAGE)
         if receipt is None:
@@ -94,15 +95,15 @@ class Attempt:
         return await self._sender.post(await asyncio.to_thread(composer.card), stands)
 
     def _is_in_channel(self, posting: Posting) -> bool:
-        """Whether it stands in the channel that the config names now, by name or by id."""
+        """Return True if it is in the channel that the config names now, by name or by id."""
         return self._channel in (posting.notes.get(_CHANNEL), posting.reference.partition(":")[0])
 
     async def _reply(self, composer: Composer, receipt: str, reply: ThreadReply) -> None:
-        """The event in the thread, with every error text: in the reply, in files, or in more replies."""
+        """Reply in the thread with every error text: in the reply, in files, or in more replies."""
         whole = await asyncio.to_thread(composer.whole)
         if THREAD not in self._parts:
             payload = await asyncio.to_thread(composer.brief) if whole is None else whole
-            # A card that this very message has put into the channel is new there itself.
+            # A card that this same message has posted is new in the channel already.
             fresh = self._posting is not None and self._posting.notes.get(_POSTED_BY) == self._message.key
             broadcast = reply is ThreadReply.BROADCAST and not fresh
             await self._sender.reply(THREAD, payload, receipt, broadcast=broadcast)
@@ -121,8 +122,8 @@ class Attempt:
             except SlackCallFailed as error:
                 if error.code is None or error.is_temporary or error.code in CREDENTIALS:
                     raise
-                # Files are refused for good (a scope, a full disk, a policy): the texts go as replies, and
-                # where there is a doubt it may concern the first of them, left over from an earlier attempt.
+                # Slack refuses files for good (a scope, a full disk, a policy): the texts go as replies.
+                # A doubt is then about the first reply, which an earlier attempt may have left.
                 self._sender.in_doubt = in_doubt
             else:
                 return

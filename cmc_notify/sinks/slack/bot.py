@@ -1,9 +1,9 @@
 """The Slack sink with a bot token.
 
-Guarantee: at least once, each part recorded when Slack has accepted it and not sent again. A job has one
-message in the channel, its card, which is brought up to date; what people must not miss is said in the card's
-thread, complete (``telling``, ``attempt``). After a lost response a part is looked for first; where that is not
-possible it is sent again, marked as a possible repeat (``sending``).
+Guarantee: at least once. Each part is recorded when Slack has accepted it, and not sent again. A job has one
+message in the channel, its card, which is updated. Events that people must not miss are complete in the
+card's thread (``reply_policy``, ``attempt``). After a lost response a part is looked for first; if that is
+not possible it is sent again, marked as a possible repeat (``part_sender``).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class BotSink:
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
@@ -49,7 +49,7 @@ class BotSink:
         return Sent(receipt)
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """The message in the channel, and the replies and files of its thread, as they would be posted."""
+        """Return the message in the channel, and the replies and files of its thread."""
         composer = self._composer(message)
         if message.event.job is None:
             return [*composer.preview("message", files=True)]
@@ -59,14 +59,14 @@ class BotSink:
         return [composer.preview_card(), *replies]
 
     async def probe(self) -> SendOutcome:
-        """Sign in, compare the token's scopes with what is needed, look at the channel if allowed."""
+        """Sign in, compare the token's scopes with the needed ones, read the channel if allowed."""
         try:
             return await probe(self._client, self._channel)
         except SlackCallFailed as error:
             return error.outcome
 
     async def close(self) -> None:
-        """Release connections."""
+        """End all connections."""
         await self._client.close()
 
     def _composer(self, message: Message) -> Composer:

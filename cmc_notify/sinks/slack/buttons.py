@@ -1,7 +1,7 @@
-"""What people can press beneath a job's message, and how a press is read again.
+"""The buttons under a job's message, and how a press is read.
 
-The block's id says what it is about (``subject_of``), an element's ``action_id`` what is wanted, and the
-chosen option's value for how long; so any replica can understand a press.
+The block's id names the subject (``subject_of``), an element's ``action_id`` the action, and the value of the
+chosen option the duration. So any replica can understand a press.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _IN_TROUBLE = (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED, EventType.JOB_O
 
 
 def buttons(message: Message, settings: SlackSettings) -> list[Block]:
-    """The actions block for the job's present state, as a list of none or one."""
+    """Return the actions block for the job's present state, as a list of none or one."""
     elements = [*_elements(message, settings)]
     block_id = _block_id(message)
     if not elements or not message.subject.startswith("job:") or len(block_id) > IDENTIFIER:
@@ -34,7 +34,7 @@ def buttons(message: Message, settings: SlackSettings) -> list[Block]:
 
 
 def subject_of(block_id: str) -> str:
-    """What a block that ``buttons`` made is about: ``job:<controller>:<uid>``."""
+    """Return the subject of a block that ``buttons`` made: ``job:<controller>:<uid>``."""
     return block_id.rpartition(_MARK)[0]
 
 
@@ -74,7 +74,7 @@ def _cancel(job_id: int) -> dict[str, Any]:
 
 
 def _block_id(message: Message) -> str:
-    """Other for each state of the message: Slack wants that, else a menu keeps what was chosen before."""
+    """Return an id that differs for each state of the message: else a menu keeps the old choice."""
     state = f"{message.event.id} {message.purpose} {message.acknowledged} {message.silenced}"
     return f"{message.subject}{_MARK}{hashlib.sha256(state.encode()).hexdigest()[:12]}"
 

@@ -1,8 +1,8 @@
-"""Calls to Slack's Web API: an response, or SlackCallFailed with the outcome that the failure means.
+"""Calls to Slack's Web API: a response, or SlackCallFailed with the failure's outcome.
 
 Guarantee: nothing is sent twice from here (no retry handler, no redirect, no kept connection that could be
 stale), and no error holds the token. A call that changes something and whose response was lost is Unclear;
-any other lost response is for later.
+any other lost response is retried later.
 """
 
 import logging
@@ -26,19 +26,17 @@ from cmc_notify.sinks.slack.settings import SlackSettings
 _OK = 200
 _progress: ContextVar[RequestProgress | None] = ContextVar("slack_contact", default=None)
 
-# The SDK formats every request for its log where its logger's level is not set, however large it is.
+# Without a level on its logger the SDK formats every request for its log, however large it is.
 _SDK_LOG = logging.getLogger("cmc_notify.sinks.slack.sdk")
 _SDK_LOG.setLevel(logging.WARNING)
 
 
 _LARGEST_RESPONSE = 16_000_000
-"""Bytes. A page of 200 messages with their blocks and metadata stays far below."""
+"""Bytes. A page of 200 messages with their blocks and metadata is far smaller."""
 
 
 class _BoundedResponse(aiohttp.ClientResponse):
-    """An answer that can't fill the memory, also where a few compressed bytes unfold to gigabytes: the SDK
-    reads whatever comes, whole.
-    """
+    """A response of limited size: the SDK reads it whole, even if it unfolds to gigabytes."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -55,14 +53,14 @@ class _BoundedResponse(aiohttp.ClientResponse):
 
 
 class SlackResponse(Struct, frozen=True):
-    """``data`` is the decoded body of an answer with ``ok: true``; header names are in lower case."""
+    """A success. ``data`` is the decoded body with ``ok: true``; header names are in lowercase."""
 
     data: Mapping[str, Any]
     headers: Mapping[str, str]
 
 
 class SlackClient:
-    """One bot token's way to Slack. Connections open with the first call; ``close`` ends them."""
+    """Calls Slack with one token. Connections open with the first call; ``close`` ends them."""
 
     def __init__(self, settings: SlackSettings) -> None:
         assert settings.token is not None, "settings check it"
@@ -72,9 +70,9 @@ class SlackClient:
         self._web: AsyncWebClient | None = None
 
     async def call(self, method: str, *, changes: bool = False, **arguments: Any) -> SlackResponse:
-        """One call of Slack's ``method``, as the SDK makes it. Raises SlackCallFailed.
+        """Call Slack's ``method`` through the SDK. Raises SlackCallFailed.
 
-        With ``changes`` the call shows something to people, so that a lost response is Unclear.
+        Set ``changes`` if the call shows something to people: then a lost response is Unclear.
         """
         progress = RequestProgress()
         reset = _progress.set(progress)
@@ -96,13 +94,13 @@ class SlackClient:
             )
             raise SlackCallFailed(outcome) from error
         except (SlackClientError, AttributeError, TypeError, ValueError) as error:
-            # The SDK trips over bodies that are no JSON object in several ways.
+            # The SDK fails in several ways on bodies that are not a JSON object.
             raise SlackCallFailed(_not_from_slack(method, changes=changes)) from error
         finally:
             _progress.reset(reset)
 
     async def upload(self, url: str, content: bytes) -> None:
-        """Send a file's bytes to the address that Slack named; nothing is visible yet. Raises SlackCallFailed."""
+        """Send a file's bytes to Slack's upload URL; nothing is visible yet. Raises SlackCallFailed."""
         try:
             response = await self._uploads.request(
                 "POST",
@@ -116,7 +114,7 @@ class SlackClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SlackCallFailed(from_exception(error, request_written=False)) from error
         if response.status != _OK:
-            # An upload's address is Slack's own and expires: whatever it answers, a new one may do.
+            # An upload URL is Slack's own and expires: whatever the response, a new URL may work.
             outcome = from_status(response.status, response.retry_after)
             wait = outcome.after if isinstance(outcome, RetryLater) else None
             raise SlackCallFailed(RetryLater(f"upload: HTTP {response.status}", wait))
@@ -151,7 +149,7 @@ class SlackClient:
                 logger=_SDK_LOG,
                 retry_handlers=[],
             )
-            # Not by the constructor: there None means whatever proxy the environment names.
+            # Not in the constructor: there None means the environment's proxy.
             self._web.proxy = self.settings.proxy
         return self._web
 
@@ -182,11 +180,11 @@ def _not_from_slack(method: str, *, changes: bool) -> SendOutcome:
 
 
 class _Redirected(Exception):
-    """A redirect would carry the message to another address."""
+    """A redirect, which would carry the message to another address."""
 
 
 def _trace_requests() -> aiohttp.TraceConfig:
-    """Note when a request is written, and stop at a redirect; the SDK offers neither."""
+    """Record when a request is written, and stop at a redirect; the SDK offers neither."""
 
     async def wrote(
         _session: aiohttp.ClientSession,

@@ -1,8 +1,8 @@
-"""An event becomes what is posted: a job's card, one message, a short one with files, or continued ones.
+"""The messages for an event: a job's card, one message, a short one with files, or continued ones.
 
-Guarantee: every failure's text is in what is posted, or the last message says how many more there are and
-where. The parts of one message are cut at the same places on every attempt, so that parts which were accepted
-before stand for the same failures.
+Guarantee: every failure's text is in the messages, or the last one says how many more there are and where.
+The parts of one message are cut at the same places on every attempt, so that parts which were accepted before
+hold the same failures.
 """
 
 import json
@@ -27,15 +27,16 @@ MOST_CONTINUED = 10
 _MOST_RENDERINGS = 8
 _NOTIFICATION_CAUSES = 3
 _NOTIFICATION_TEXT = 150
-"""Characters of a feature's name and of an error in the notification, as people read them."""
+"""Characters of a feature's name and of an error in the notification."""
 _NOTIFICATION_ROOM = 500
-"""What each may take escaped, when ``&`` is five characters: three errors with the longest headline stay
-below the 4,000 that a notification holds.
+"""Characters of each after escaping, which makes five of ``&``.
+
+Three errors and the longest headline stay below the 4,000 of a notification.
 """
 
 
 class File(Struct, frozen=True):
-    """One file of the complete list. ``title`` ends with ``mark``, by which it is found again."""
+    """One file of the complete list. Its ``title`` ends with ``mark``, by which it is found again."""
 
     name: str
     title: str
@@ -47,19 +48,19 @@ class Composer:
     """Renders one message for Slack."""
 
     def __init__(self, renderer: Renderer, message: Message, buttons: Sequence[Block] = ()) -> None:
-        """``buttons`` stand beneath the job's card."""
-        # A possible repeat is marked where it is posted. In the text it would move the places of the cuts.
+        """``buttons`` are under the job's card."""
+        # A possible repeat is marked when it is posted. A mark in the text would move the cuts.
         self._message = msgspec.structs.replace(message, unclear=False, parts={}, attempt=1)
         self._renderer = renderer
         self._buttons = [*buttons]
 
     def card(self) -> Payload:
-        """The job as it is now, with as much of its failures as one message holds."""
+        """Return the card: the job's present state, with as many of its failures as one message holds."""
         text = self._renderer.render("slack", "card", self._message, brief=True).text
         event = self._message.event
-        told = self._message.purpose is not Purpose.FOLLOW
-        notice = "This is not all: the thread has the whole." if told else "This is not all."
-        if event.url or not told:
+        has_thread = self._message.purpose is not Purpose.FOLLOW
+        notice = "This is not all: the thread has the whole." if has_thread else "This is not all."
+        if event.url or not has_thread:
             notice += f" {_link(event)}"
         spare = len(json.dumps(self._buttons).encode())
         payload = lay_out(text, most=1, notice=notice, spare=spare).messages[0]
@@ -69,18 +70,18 @@ class Composer:
         }
 
     def whole(self) -> Payload | None:
-        """The message, if one can hold it."""
+        """Return the message; None if one message can't hold it."""
         layout = lay_out(self._text(self._message), most=1)
         return layout.messages[0] if layout.complete else None
 
     def brief(self) -> Payload:
-        """A message for the channel when the list follows in its thread."""
+        """Return a short message for the channel; the complete list follows in its thread."""
         text = self._renderer.render("slack", "mrkdwn", self._message, brief=True).text
         notice = "This is not all: the complete list follows in the thread."
         return lay_out(text, most=1, notice=notice).messages[0]
 
     def files(self) -> tuple[File, ...]:
-        """The complete list, in as many files as it takes."""
+        """Return the complete list, in as many files as it needs."""
         text = self._renderer.render("slack", "txt", self._message).text
         contents = list(_pieces(text))
         total = len(contents)
@@ -97,7 +98,7 @@ class Composer:
         )
 
     def continued(self) -> tuple[Payload, ...]:
-        """At most ten messages; where that is too few, the last one says how much is missing."""
+        """Return at most ten messages; if that is too few, the last one says how much is missing."""
         layout = lay_out(self._text(self._message), most=MOST_CONTINUED)
         if layout.complete:
             return layout.messages
@@ -106,17 +107,19 @@ class Composer:
         shown = self._most_that_fit(total) if total else None
         if shown is not None:
             return shown
-        # The text is too long for another reason than the number of failures.
+        # The text is too long for a reason other than the number of failures.
         said = f"The text is cut off here: {_count_left(event, 0)} in all. {_link(event)}"
         return lay_out(self._text(self._message), most=MOST_CONTINUED, notice=said).messages
 
     def preview_card(self) -> PreviewDocument:
-        """The card."""
+        """Return the card."""
         return _preview_document("card.json", self.card())
 
     def preview(self, name: str, *, files: bool) -> Iterator[PreviewDocument]:
-        """All that is posted but the card; ``files`` says whether a long list follows as files in the
-        thread. The documents are called by ``name``.
+        """Return everything that is posted except the card.
+
+        ``files`` says whether a long list follows as files in the thread. The documents are named by
+        ``name``.
         """
         whole = self.whole()
         split = (self.brief(),) if files else self.continued()
@@ -130,7 +133,7 @@ class Composer:
                 yield PreviewDocument(file.name, file.content.decode("utf-8", "replace"))
 
     def _most_that_fit(self, total: int) -> tuple[Payload, ...] | None:
-        """The messages that hold about as many of ``total`` failures as can be; None where none fits."""
+        """Return the messages with about as many of ``total`` failures as fit; None if none fits."""
         found: tuple[Payload, ...] | None = None
         low, high, keep = 0, total, min(_estimate(self._message.event), total - 1)
         for _ in range(_MOST_RENDERINGS):
@@ -147,7 +150,7 @@ class Composer:
         return found
 
     def _with_first(self, keep: int) -> Layout:
-        """The first ``keep`` failures; the last message tells of the others, if need be in words of ours."""
+        """Lay out the first ``keep`` failures; the last message counts the others."""
         more, text = _count_left(self._message.event, keep), self._text(_first(self._message, keep))
         layout = lay_out(text, most=MOST_CONTINUED)
         if not layout.complete or more.strip("*") in str(layout.messages[-1]["blocks"]):
@@ -165,8 +168,9 @@ def _preview_document(name: str, payload: Payload) -> PreviewDocument:
 
 
 def _notification_text(headline: str, event: Event) -> str:
-    """What a notification shows and a screen reader says in the place of all blocks: the headline, and the
-    most frequent errors, each with the number of its appliances.
+    """Return the text of notifications and screen readers, which replaces all blocks.
+
+    It is the headline and the most frequent errors, each with the number of its appliances.
     """
     causes = (
         f"{len(group.members):,} \u00d7 {_plain(group.feature or '?')}: {_plain(group.error_text or '?')}"
@@ -176,7 +180,7 @@ def _notification_text(headline: str, event: Event) -> str:
 
 
 def _plain(text: str) -> str:
-    """The beginning of a text on one line, with nothing that Slack would take for markup."""
+    """Return the beginning of a text on one line, escaped, so that Slack sees no markup."""
     line = " ".join(visible(text[: 2 * _NOTIFICATION_TEXT]).split())
     brief = line if len(line) <= _NOTIFICATION_TEXT else f"{line[:_NOTIFICATION_TEXT]}…"
     escaped = brief.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -191,7 +195,7 @@ def _first(message: Message, keep: int) -> Message:
 
 
 def _count_left(event: Event, shown: int) -> str:
-    """How many failures (or recoveries) there are beyond the first ``shown``."""
+    """Return how many failures (or recoveries) there are after the first ``shown``."""
     if event.failures:
         left, noun = event.failures_omitted + len(event.failures) - shown, "failure"
     else:
@@ -212,7 +216,7 @@ def _link(event: Event) -> str:
 
 
 def _estimate(event: Event) -> int:
-    """How many failures fill the messages if each stands with its own text."""
+    """Return how many failures fill the messages if each has its own text."""
     texts = (failure.error_text or "" for failure in event.failures)
     sizes = accumulate(len(text.encode("utf-8", "replace")) + 100 for text in texts)
     room = MOST_CONTINUED * ROOM
@@ -220,7 +224,7 @@ def _estimate(event: Event) -> int:
 
 
 def _pieces(text: str) -> Iterator[bytes]:
-    """The text in pieces of at most a snippet's size, cut at line breaks, and inside an over-long line."""
+    """Split the text into pieces of at most a file's size, at line breaks or inside an over-long line."""
     data = text.encode("utf-8", "replace") or b"\n"
     start = 0
     while len(data) - start > SNIPPET:
@@ -228,7 +232,7 @@ def _pieces(text: str) -> Iterator[bytes]:
         cut = data.rfind(b"\n", start, end) + 1
         if cut == 0:
             cut = end
-            while data[cut] & 0xC0 == 0x80:  # noqa: PLR2004  UTF-8: a byte that continues a character
+            while data[cut] & 0xC0 == 0x80:  # noqa: PLR2004  UTF-8: a continuation byte
                 cut -= 1
         yield data[start:cut]
         start = cut

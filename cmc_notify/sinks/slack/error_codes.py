@@ -1,8 +1,8 @@
-"""What Slack's answers mean: its error codes, by class, as outcomes.
+"""Slack's error codes, by class, as outcomes.
 
-Unknown codes are retried until the delivery's deadline: Slack adds codes, and a message that was refused
-for a reason nobody here has heard of must not be lost at its first try. Source of the classes: Slack's
-method pages (``chat.postMessage``, ``files.*``) and the page on incoming webhooks.
+Unknown codes are retried until the delivery's deadline: Slack adds codes, and a message must not be lost at
+its first attempt for an unknown reason. Source of the classes: Slack's method pages (``chat.postMessage``,
+``files.*``) and the page on incoming webhooks.
 """
 
 import re
@@ -41,7 +41,7 @@ NEEDS_OPERATOR = CREDENTIALS | {
     "storage_limit_reached",
     "method_deprecated",
     "deprecated_endpoint",
-    # an incoming webhook's own words
+    # codes of incoming webhooks
     "no_service",
     "no_service_id",
     "no_team",
@@ -75,12 +75,13 @@ BAD_MESSAGE = frozenset(
     }
 )
 NOT_UPDATED = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"})
-"""A message can't be updated any more, whoever tries again; posting another one may well go. Documented with
-``chat.update``."""
+"""The message can't be updated any more, by anybody; another one can still be posted. Documented with
+``chat.update``.
+"""
 NO_THREAD = frozenset(
     {"thread_not_found", "invalid_thread_ts", "cannot_reply_to_message", "message_not_found"}
 )
-"""There is no message any more beneath which something could be said."""
+"""The message under which to reply is gone."""
 _REMEDIES = {
     "channel_not_found": "correct the channel in the config, or invite the bot to it",
     "not_in_channel": "invite the bot to the channel",
@@ -95,7 +96,7 @@ _SCOPES = re.compile(r"[A-Za-z0-9_.:,\s-]{1,200}")
 
 
 class SlackCallFailed(CmcNotifyError):
-    """A step of a delivery failed. ``code`` is Slack's own word for it, None for a network error."""
+    """A failed call. ``code`` is Slack's own error code, None for a network error."""
 
     def __init__(self, outcome: SendOutcome, code: str | None = None) -> None:
         super().__init__(getattr(outcome, "reason", ""))
@@ -104,7 +105,7 @@ class SlackCallFailed(CmcNotifyError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same call may well be taken later without anybody's doing."""
+        """Return True if the same call may succeed later without anybody's action."""
         return isinstance(self.outcome, RetryLater | Unclear) and (
             self.code is None or self.code in RETRIED | AMBIGUOUS
         )
@@ -118,7 +119,7 @@ def from_code(
     wait: float | None = None,
     secrets: Iterable[str] = (),
 ) -> SlackCallFailed:
-    """What ``code`` means, answered to ``call``; ``wait`` is Retry-After in seconds, ``needed`` a scope."""
+    """Return the failure for ``code`` of ``call``; ``wait`` is Retry-After in seconds, ``needed`` a scope."""
     word = code if _CODE.fullmatch(code) else "an unreadable error"
     said = f"{call}: {word}"
     if needed and _SCOPES.fullmatch(needed):

@@ -1,8 +1,8 @@
 """The Slack sink with an incoming webhook.
 
-Guarantee: at least once. A webhook can't be asked what arrived, so that after a lost response the part is sent
-again, marked as a possible repeat. A long list goes as at most ten messages, the last of which says how
-much is missing and where it is.
+Guarantee: at least once. A webhook can't list what arrived, so after a lost response the part is sent again,
+marked as a possible repeat. A long list becomes at most ten messages; the last one says how much is missing
+and where it is.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _PROVES_ADDRESS = {"no_text", "invalid_payload"}
 
 
 class IncomingSink:
-    """One channel, reached through the address of an incoming webhook, which is a secret."""
+    """One channel, reached through the URL of an incoming webhook, which is a secret."""
 
     def __init__(self, name: str, settings: SlackSettings, renderer: Renderer) -> None:
         assert settings.webhook_url is not None, "settings check it"
@@ -40,11 +40,11 @@ class IncomingSink:
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
-        """Post the messages that ``message.parts`` does not name: ``message``, ``message:2`` and so on."""
+        """Post the messages that are not in ``message.parts``: ``message``, ``message:2`` and so on."""
         composer = Composer(self._renderer, message)
         whole = await asyncio.to_thread(composer.whole)
         payloads = (whole,) if whole else await asyncio.to_thread(composer.continued)
@@ -61,18 +61,18 @@ class IncomingSink:
         return Sent(f"{len(payloads)} messages" if len(payloads) > 1 else None)
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """The messages, as they would be posted."""
+        """Return the messages as they would be posted."""
         return [*Composer(self._renderer, message).preview("message", files=False)]
 
     async def probe(self) -> SendOutcome:
-        """Post an empty message: a webhook that exists refuses it for having no text."""
+        """Post an empty message: an existing webhook refuses it because it has no text."""
         outcome, response = await self._request({"text": ""})
         if response is not None and response.text.strip() in _PROVES_ADDRESS:
             return Sent("the webhook exists: it refused an empty message")
         return outcome
 
     async def close(self) -> None:
-        """Release connections."""
+        """End all connections."""
         await self._http.close()
 
     async def _post(self, payload: Payload, *, repeat: bool) -> SendOutcome:
@@ -105,7 +105,7 @@ class IncomingSink:
         return self._outcome_of(response), response
 
     def _outcome_of(self, response: HttpResponse) -> SendOutcome:
-        """Slack's own word, where the body is one, else the status."""
+        """Return the outcome by Slack's own code if the body is one, else by the status."""
         word = response.text.strip()
         if word in _KNOWN or word.startswith(("restricted_action", "invalid_arg")):
             wait = wait_from_header(response.retry_after)

@@ -1,5 +1,6 @@
-"""Could people act from Slack? Answered without doing anything: an address for Socket Mode is asked for and
-not used, and Slack is asked for the members of each user group that may do something.
+"""A probe of the buttons that performs no action.
+
+It requests a Socket Mode URL without using it, and the members of each user group that may act.
 """
 
 from cmc_notify.core.outcome import Blocked
@@ -11,12 +12,12 @@ MEMBERS = "usergroups.users.list"
 
 
 def app_client(settings: SlackSettings) -> SlackClient:
-    """A client that calls with the app-level token in the place of the bot's."""
+    """Return a client that uses the app-level token instead of the bot's."""
     return SlackClient(settings.model_copy(update={"token": settings.app_token}))
 
 
 async def probe_interactivity(client: SlackClient, scopes: set[str] | None) -> list[str]:
-    """What is fine or lacking, a note each. Raises SlackCallFailed where buttons would not work."""
+    """Return a note for each thing that works or lacks. Raises SlackCallFailed if buttons would not work."""
     settings = client.settings
     if not settings.interactive:
         return []
@@ -38,7 +39,7 @@ async def probe_interactivity(client: SlackClient, scopes: set[str] | None) -> l
 
 
 async def socket_address(client: SlackClient) -> object:
-    """What Slack gives as the address of a connection, which works once. Raises SlackCallFailed."""
+    """Return the URL of a socket connection, which works once. Raises SlackCallFailed."""
     assert client.settings.app_token is not None
     token = client.settings.app_token.get_secret_value().strip()
     return (await client.call("apps.connections.open", app_token=token)).data.get("url")

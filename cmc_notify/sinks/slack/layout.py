@@ -1,9 +1,9 @@
-"""Rendered text becomes Block Kit messages that are within every limit.
+"""Layout of rendered text as Block Kit messages within every limit.
 
 Guarantee: the texts of all sections, in order, are the rendered lines; only blank lines around a section and
-divider lines are not repeated. An over-long line is continued in the next section without loss, no escape
-(``&amp;``) or link is cut in two, and a code fence that a section ends in is closed there and opened again
-in the next. What does not fit into ``most`` messages is cut only together with the notice that says so.
+divider lines are left out. An over-long line continues in the next section without loss, no escape
+(``&amp;``) or link is cut in two, and a code fence that a section ends in is closed there and opened again in
+the next. Text that does not fit into ``most`` messages is cut only together with the notice that says so.
 """
 
 import json
@@ -18,11 +18,11 @@ from cmc_notify.sinks.shorter_text import utf16_length
 from cmc_notify.sinks.slack.limits import HEADER, Block, Payload
 
 ROOM = 12_000
-"""Bytes of blocks in one message, well below what Slack was seen to refuse (about 13,000)."""
+"""Bytes of blocks in one message; Slack was seen to refuse about 13,000."""
 OVERHEAD = 150
-"""Bytes that a block costs besides its text; a divider was seen to cost 125."""
+"""Bytes that a block adds to its text; a divider was seen to add 125."""
 MOST_BLOCKS = 42
-"""Of the body; header, notice and remark come on top."""
+"""Blocks of the body; header, notice and remark are extra."""
 LONGEST_SECTION = 2900
 LONGEST_HEADLINE = 600
 _BYTES_PER_UNIT = 2.5
@@ -32,17 +32,17 @@ _LONGEST_ENTITY = 5
 
 
 class Layout(Struct, frozen=True):
-    """Messages in their order. ``complete`` is False where the text was cut and the last one says so."""
+    """Messages in order. ``complete`` is False if the text was cut, and the last message says so."""
 
     messages: tuple[Payload, ...]
     complete: bool
 
 
 def lay_out(text: str, *, most: int, notice: str | None = None, spare: int = 0) -> Layout:
-    """The rendered ``text`` as at most ``most`` messages; where that is too few, ``notice`` ends the last.
+    """Lay out the rendered ``text`` as at most ``most`` messages; else ``notice`` ends the last.
 
-    ``notice`` is mrkdwn of some 500 characters; None, where the caller does not use an incomplete layout.
-    ``spare`` bytes of each message are left for blocks of the caller's own, of which there can be four.
+    ``notice`` is mrkdwn of some 500 characters; None if the caller does not use an incomplete layout.
+    ``spare`` bytes of each message are kept free for up to four blocks of the caller.
     """
     headline, lines = _parse(text)
     reserve = _weight(notice or "") + 3 * OVERHEAD
@@ -78,17 +78,17 @@ def lay_out(text: str, *, most: int, notice: str | None = None, spare: int = 0) 
 
 
 def section(text: str) -> Block:
-    """A section of mrkdwn; verbatim, so that Slack makes no link or mention of a plain ``@here``."""
+    """Return a section of mrkdwn; verbatim, so that Slack makes no link or mention of a plain ``@here``."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
 def remark(text: str) -> Block:
-    """A small line of mrkdwn beneath a message."""
+    """Return a small line of mrkdwn for the end of a message."""
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": text, "verbatim": True}]}
 
 
 def sections(lines: Iterable[str]) -> Iterator[str]:
-    """Texts of sections, each within Slack's limit, that hold the lines in their order."""
+    """Yield texts of sections, each within Slack's limit, that hold the lines in order."""
     current: list[str] = []
     used = 0
     fenced = False
@@ -111,7 +111,7 @@ def _section_text(lines: list[str], *, fenced: bool) -> Iterator[str]:
 
 
 def _parse(text: str) -> tuple[str, list[str]]:
-    """Headline and the other lines; a headline that is too long for one stands whole among them."""
+    """Return the headline and the other lines; a headline that is too long is also whole among the lines."""
     lines = text.split("\n")
     while lines and not lines[0].strip():
         del lines[0]
@@ -124,7 +124,7 @@ def _parse(text: str) -> tuple[str, list[str]]:
 
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
-    """A line of ``---`` outside a code fence is a divider, the lines between are sections."""
+    """Yield blocks: a line of ``---`` outside a code fence is a divider, the lines between are sections."""
     pending: list[str] = []
     fenced = False
     for line in lines:
@@ -150,7 +150,7 @@ def _without_edge_dividers(blocks: list[Block]) -> list[Block]:
 
 
 def _head(headline: str, number: int, total: int) -> list[Block]:
-    """The header of message ``number`` of ``total``; a long headline is a section of the first message."""
+    """Return the header of message ``number``; a long headline is a section of the first message."""
     label = f" ({number}/{total})" if total > 1 else ""
     if utf16_length(headline + label) > HEADER:
         if number == 1:
@@ -160,7 +160,7 @@ def _head(headline: str, number: int, total: int) -> list[Block]:
 
 
 def _short_lines(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Lines that fit into a section, and whether each goes on with the line before it."""
+    """Yield lines that fit into a section, and whether each continues the line before it."""
     room = LONGEST_SECTION - 2 * (len(_FENCE) + 1)
     for line in lines:
         rest, continues = line, False
@@ -172,14 +172,14 @@ def _short_lines(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
 
 
 def cut_markup(text: str, most: int) -> str:
-    """The beginning of markup that takes at most ``most``, with no escape or link cut in two."""
+    """Return the beginning of markup of at most ``most`` units, with no escape or link cut in two."""
     if _size(text) <= most:
         return text
     return text[: _cut_position(text, most - 1)].rstrip() + "…"
 
 
 def _cut_position(text: str, room: int) -> int:
-    """The greatest length of a beginning that takes no more than ``room`` and cuts no token in two."""
+    """Return the greatest length of a beginning that fits into ``room`` and cuts no token in two."""
     low, high = 1, min(len(text), room)
     while low < high:
         middle = (low + high + 1) // 2
@@ -195,14 +195,14 @@ def _cut_position(text: str, room: int) -> int:
 
 
 def _size(text: str) -> int:
-    """The greater of UTF-16 units and bytes of JSON by a worst ratio: bounds a section in both measures."""
+    """Return the greater of UTF-16 units and scaled JSON bytes, which bounds a section in both."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return max(utf16_length(text), ceil(_weight(text) / _BYTES_PER_UNIT))
 
 
 def _weight(text: str) -> int:
-    """Bytes of the text inside a JSON document."""
+    """Return the bytes of the text inside a JSON document."""
     return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass")) - 2
 
 

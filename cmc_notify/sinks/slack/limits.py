@@ -1,9 +1,9 @@
 """Slack's limits, and a check of a whole message against them.
 
-Guarantee: a message without violations is within every limit that Slack documents for the blocks known
-here. Lengths are counted in UTF-16 units, the strictest reading of "characters". Source: Slack's reference of
-blocks, block elements and composition objects and, for all blocks together, reports of
-``msg_blocks_too_long`` at 13,172 to 13,297 characters.
+Guarantee: a message without violations is within every limit that Slack documents for the blocks known here.
+Lengths are in UTF-16 units, the strictest reading of "characters". Source: Slack's reference of blocks, block
+elements and composition objects and, for all blocks together, reports of ``msg_blocks_too_long`` at 13,172 to
+13,297 characters.
 """
 
 import json
@@ -34,7 +34,7 @@ PLAIN = ("plain_text",)
 
 
 def violations(payload: Mapping[str, Any]) -> list[str]:
-    """What Slack would refuse in a message, one line each with its place; empty for a good one."""
+    """Return what Slack would refuse, one line each with its position; empty for a valid message."""
     return list(_message(payload))
 
 
@@ -63,7 +63,7 @@ def _blocks(blocks: list[object]) -> Iterator[str]:
             markdown += utf16_length(str(block.get("text", "")))
     named = [block["block_id"] for block in blocks if isinstance(block, dict) and "block_id" in block]
     if len(set(named)) < len(named):
-        yield "blocks: a block_id stands twice"
+        yield "blocks: a block_id is used twice"
     if markdown > MARKDOWN:
         yield f"markdown blocks: {markdown} characters in all, at most {MARKDOWN}"
 
@@ -134,7 +134,7 @@ def _actions(block: Block) -> Iterator[str]:
             yield from _confirm(f"{place}.confirm", element["confirm"])
     named = [element["action_id"] for element in elements if "action_id" in element]
     if len(set(named)) < len(named):
-        yield "actions: an action_id stands twice"
+        yield "actions: an action_id is used twice"
 
 
 def _button(place: str, element: Block) -> Iterator[str]:
@@ -166,7 +166,7 @@ def _text(
     place: str, found: object, most: int, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")
 ) -> Iterator[str]:
     if not isinstance(found, dict) or found.get("type") not in kinds:
-        yield f"{place}: no text object of type {' or '.join(kinds)}"
+        yield f"{place}: not a text object of type {' or '.join(kinds)}"
         return
     text = found.get("text")
     if not isinstance(text, str) or not text.strip():

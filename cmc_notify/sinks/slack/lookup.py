@@ -1,7 +1,7 @@
-"""Has a part of a message already arrived? Asked after an attempt whose response was lost.
+"""Lookup of a part that may have arrived, after an attempt whose response was lost.
 
-Messages carry the delivery's key and the part's name in their metadata, files in their titles. Where the
-token lacks the right to look, the response is UNKNOWN.
+Messages carry the delivery's key and the part's name in their metadata, files in their titles. If the token
+may not read them, the result is UNKNOWN.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -17,18 +17,18 @@ EVENT_TYPE = "cmc_notify"
 _PAGE = 200
 _MOST_PAGES = 20
 _CLOCKS_DIFFER = 3600
-"""Seconds. The event's time is by our clock, a message's by Slack's."""
+"""Seconds. The event's time is by the bridge's clock, a message's by Slack's."""
 
 
 class NotFound(Enum):
-    """Why there is no receipt."""
+    """The reasons for having no receipt."""
 
     ABSENT = "absent"
-    UNKNOWN = "can't tell"
+    UNKNOWN = "unknown"
 
 
 def metadata(key: str, part: str) -> dict[str, Any]:
-    """What a message carries to be found again by."""
+    """Return the metadata by which a message is found again."""
     return {"event_type": EVENT_TYPE, "event_payload": {"key": key, "part": part}}
 
 
@@ -41,19 +41,22 @@ class Lookup:
         self._since = str(int(datetime.fromisoformat(time).timestamp()) - _CLOCKS_DIFFER)
 
     async def message(self, channel: str | None, part: str) -> str | NotFound:
-        """The receipt (``channel:ts``) of a message in the channel itself. Raises SlackCallFailed to try later."""
+        """Return the receipt (``channel:ts``) of a message in the channel.
+
+        Raises SlackCallFailed if a later attempt may find it.
+        """
         if channel is None:
             return NotFound.UNKNOWN
         arguments = {"channel": channel, "oldest": self._since}
         return await self._posted("conversations.history", arguments, channel, part)
 
     async def reply(self, channel: str, thread: str, part: str) -> str | NotFound:
-        """The receipt of a message in a thread."""
+        """Return the receipt of a message in a thread."""
         arguments = {"channel": channel, "ts": thread}
         return await self._posted("conversations.replies", arguments, channel, part)
 
     async def file(self, channel: str, thread: str, mark: str) -> str | NotFound:
-        """The id of the file whose title ends with ``mark``: in the thread, or among the channel's files."""
+        """Return the id of the file whose title ends with ``mark``, in the thread or the channel's files."""
         seen = False
         for method, arguments in (
             ("conversations.replies", {"channel": channel, "ts": thread}),
@@ -82,7 +85,7 @@ class Lookup:
         return NotFound.ABSENT
 
     async def _pages(self, method: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Every message (or file) of the response's pages; raises _LookupRefused where they can't be had."""
+        """Yield every message (or file) of the response's pages. Raises _LookupRefused."""
         cursor: str | None = None
         for page in range(1, _MOST_PAGES + 1):
             paging = (
@@ -101,13 +104,13 @@ class Lookup:
 
 
 async def channel_id(client: SlackClient, name: str) -> str | None:
-    """The id of the channel called ``name``; None where the token can't list channels or it isn't there."""
+    """Return the id of the channel called ``name``; None if it is not listed or may not be."""
     found = await find_channel(client, name)
     return str(found["id"]) if isinstance(found, dict) else None
 
 
 async def find_channel(client: SlackClient, name: str) -> dict[str, Any] | NotFound:
-    """The channel called ``name``, or of that id, as Slack lists it. Raises SlackCallFailed to try later."""
+    """Return the channel of that name or id, as Slack lists it. Raises SlackCallFailed to retry later."""
     wanted = name.removeprefix("#")
     complete = True
     for kind in ("public_channel", "private_channel"):
@@ -130,11 +133,11 @@ async def find_channel(client: SlackClient, name: str) -> dict[str, Any] | NotFo
 
 
 class _LookupRefused(Exception):
-    """The look-up is refused, or goes on beyond reason."""
+    """A lookup that is refused, or that has too many pages."""
 
 
 async def read_page(client: SlackClient, method: str, **arguments: Any) -> Mapping[str, Any]:
-    """One read. Raises SlackCallFailed for what passes and for refused credentials, else _LookupRefused."""
+    """Read once. Raises SlackCallFailed for temporary failures and credentials, else _LookupRefused."""
     try:
         return (await client.call(method, **arguments)).data
     except SlackCallFailed as error:

@@ -1,8 +1,7 @@
-"""Parts of one message on their way to Slack.
+"""Sending of one message's parts to Slack.
 
-Guarantee: a part that was accepted is not sent again. It is recorded as soon as Slack has answered; after a
-lost response it is looked for first, and where that is not possible it is sent again, marked as a possible
-repeat.
+Guarantee: an accepted part is not sent again. It is recorded as soon as Slack has responded. After a lost
+response it is looked for first; if that is not possible it is sent again, marked as a possible repeat.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,14 +16,14 @@ from cmc_notify.sinks.slack.limits import Payload, violations
 from cmc_notify.sinks.slack.lookup import Lookup, NotFound, channel_id, metadata
 
 MESSAGE = "message"
-"""The part that stands in the channel; the others are in its thread: ``thread``, ``file:1``, ``reply:1``."""
+"""The part in the channel; the others are in its thread: ``thread``, ``file:1``, ``reply:1``."""
 REPEAT = (
     "This may be a repeat: the response to an earlier attempt was lost, and looking for it was not possible."
 )
 
 
 class PartSender:
-    """One attempt at the parts of one message, in their order. Every method raises SlackCallFailed."""
+    """One attempt at the parts of one message, in order. Every method raises SlackCallFailed."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class PartSender:
         message: Message,
         record: PartRecorder,
     ) -> None:
-        """``channel`` is what the config calls it, ``known_id`` its id as far as it is known."""
+        """``channel`` is its name in the config, ``known_id`` its id if known."""
         self._client = client
         self._channel = channel
         self._known_id = known_id
@@ -42,12 +41,13 @@ class PartSender:
         self._record = record
         self._lookup = Lookup(client, message.key, message.event.time)
         self.in_doubt = message.unclear
-        """Whether the next part may have arrived. Parts go out one after the other, so that only the first
-        one missing can be the unclear one.
+        """True if the next part may have arrived.
+
+        Parts are sent one after the other, so only the first missing one can be unclear.
         """
 
     async def post(self, payload: Payload, posting: Callable[[str], Posting] | None = None) -> str:
-        """A message in the channel; ``posting`` makes of its receipt what is to be remembered."""
+        """Post a message in the channel; ``posting`` makes the record from its receipt."""
         return await self._part(
             MESSAGE,
             self._find_message,
@@ -56,9 +56,9 @@ class PartSender:
         )
 
     async def update(self, receipt: str, payload: Payload) -> None:
-        """Make the message of that receipt this one. To do it twice changes nothing, so a doubt ends here.
+        """Replace the message of that receipt. Repeating this changes nothing, so a doubt ends here.
 
-        What it was posted with to be found by stays, since no other metadata are given.
+        The message keeps the metadata that it was posted with, since none are given.
         """
         channel, _, ts = receipt.partition(":")
         await self._client.call(
@@ -68,7 +68,7 @@ class PartSender:
         await self._record(MESSAGE, receipt)
 
     async def reply(self, part: str, payload: Payload, parent: str, *, broadcast: bool = False) -> None:
-        """A reply in the thread of the receipt ``parent``; ``broadcast`` shows it in the channel, too."""
+        """Reply in the thread of the receipt ``parent``; ``broadcast`` also shows it in the channel."""
         channel, _, thread = parent.partition(":")
         await self._part(
             part,
@@ -77,7 +77,7 @@ class PartSender:
         )
 
     async def file(self, part: str, file: File, parent: str) -> None:
-        """A file in the thread of the receipt ``parent``."""
+        """Share a file in the thread of the receipt ``parent``."""
         channel, _, thread = parent.partition(":")
         await self._part(
             part,
@@ -92,7 +92,7 @@ class PartSender:
         send: Callable[[bool], Awaitable[str]],
         posting: Callable[[str], Posting] | None = None,
     ) -> str:
-        """The part's receipt: found now, or sent now. Callers leave out what was recorded before."""
+        """Return the part's receipt: found now, or sent now. Callers leave out the recorded parts."""
         found: str | NotFound = await find() if self.in_doubt else NotFound.ABSENT
         if found is not NotFound.UNKNOWN:
             self.in_doubt = False
@@ -132,14 +132,14 @@ class PartSender:
         return f"{where}:{ts}"
 
     async def _share(self, file: File, channel: str, thread: str, *, repeat: bool) -> str:
-        """Upload and show in the thread; until the last call nobody sees anything."""
+        """Upload a file and show it in the thread; nothing is visible before the last call."""
         ticket = await self._client.call(
             "files.getUploadURLExternal", filename=file.name, length=len(file.content)
         )
         url, file_id = ticket.data.get("upload_url"), ticket.data.get("file_id")
         if not isinstance(url, str) or not isinstance(file_id, str):
             raise SlackCallFailed(RetryLater("files.getUploadURLExternal: the response names no address"))
-        # The list never goes in clear where all else goes by TLS, whatever Slack says.
+        # The list is never sent unencrypted if everything else uses TLS, whatever Slack says.
         allowed = (
             ("https://",) if self._client.settings.api_url.startswith("https://") else ("https://", "http://")
         )
@@ -161,7 +161,7 @@ class PartSender:
 
 
 def _within_limits(payload: Payload, notice: str | None = None) -> Payload:
-    """Text and blocks, always both: an update with a text alone would take the blocks away."""
+    """Return text and blocks, always both: an update with a text alone removes the blocks."""
     blocks = [*payload["blocks"], remark(notice)] if notice else payload["blocks"]
     body = {"text": payload["text"], "blocks": blocks}
     if problems := violations(body):

@@ -1,7 +1,7 @@
-"""Could a message be posted now? Answered without posting one.
+"""A probe that tests whether a message could be posted, without posting one.
 
-Signs in, compares the token's scopes with what will be needed, looks at the channel where a scope allows it,
-and at what buttons need (``acting_probe``). What could not be tested is said in the receipt.
+It signs in, compares the token's scopes with the needed ones, reads the channel if a scope allows it, and
+tests the buttons (``interactivity_probe``). The receipt names what could not be tested.
 """
 
 import re
@@ -17,16 +17,16 @@ _USES = (
     ("channels:history", "a message whose response was lost can't be looked for and may be repeated"),
     ("channels:read", "a channel given by name can't be checked"),
 )
-"""Scopes beyond chat:write, and what goes without them. ``groups:…`` does for a private channel."""
+"""Optional scopes, and the effect of lacking each. ``groups:…`` is enough for a private channel."""
 
 
 def is_channel_id(channel: str) -> bool:
-    """Whether it is a channel's id: names have no capitals."""
+    """Return True for a channel's id: names have no capitals."""
     return bool(_ID.fullmatch(channel))
 
 
 async def probe(client: SlackClient, channel: str) -> SendOutcome:
-    """Blocked where something that every message needs is missing. Raises SlackCallFailed."""
+    """Return Blocked if every message would fail. Raises SlackCallFailed."""
     response = await client.call("auth.test")
     named = response.headers.get("x-oauth-scopes")
     scopes = {scope.strip() for scope in named.split(",")} if named is not None else None

@@ -1,7 +1,8 @@
-"""What each event does in a channel where a job has one message of its own, its card.
+"""The thread reply of each event, in a channel where a job has one message of its own, its card.
 
-The card always shows the job as it is now. What people must not miss follows as a reply in the card's thread,
-where it stays when the card moves on; the end of a job and what needs somebody is shown in the channel, too.
+The card always shows the job's present state. Events that people must not miss follow as a reply in the
+card's thread, which stays when the card changes. The end of a job, and events that need somebody, are also
+shown in the channel.
 """
 
 from enum import Enum
@@ -12,7 +13,7 @@ from cmc_notify.ports import Message
 
 
 class ThreadReply(Enum):
-    """What is said in the card's thread."""
+    """The reply of an event in the card's thread."""
 
     NONE = "nothing"
     QUIET = "in the thread alone"
@@ -35,13 +36,13 @@ _REPLIES = {
 
 
 def thread_reply(message: Message) -> ThreadReply:
-    """What the message of a job's event adds to the thread.
+    """Return the reply that the message of a job's event adds to the thread.
 
-    An error text is always there whole: of a card only the present state remains.
+    An error text is always there whole: the card keeps only the present state.
     """
     event = message.event
     if message.purpose is Purpose.FOLLOW:
         return ThreadReply.NONE
     chosen = _REPLIES.get(event.type, ThreadReply.QUIET)
-    tells_errors = event.failures or (event.job and event.job.error_text)
-    return ThreadReply.QUIET if chosen is ThreadReply.NONE and tells_errors else chosen
+    has_errors = event.failures or (event.job and event.job.error_text)
+    return ThreadReply.QUIET if chosen is ThreadReply.NONE and has_errors else chosen

@@ -24,17 +24,17 @@ People = tuple[Annotated[str, AfterValidator(_person)], ...]
 
 
 class AllowSettings(Part):
-    """Who may do what from Slack. An action that is allowed to nobody has no button."""
+    """The people who may act from Slack. An action that nobody may do has no button."""
 
     cancel: People = ()
     """Cancel a queued or running job on its controller."""
     acknowledge: People = ()
-    """Take a failed or overdue job upon them, as its message then shows."""
+    """Acknowledge a failed or overdue job, as its message then shows."""
     silence: People = ()
-    """Keep a job's news from everybody for a while."""
+    """Silence a job's events for everybody for a while."""
 
     def __bool__(self) -> bool:
-        """Whether anybody may do anything."""
+        """Return True if anybody may do anything."""
         return bool(self.cancel or self.acknowledge or self.silence)
 
 
@@ -43,9 +43,9 @@ class SlackSettings(SinkSettings):
 
     With a token (scope ``chat:write``) long lists follow as files in the thread (``files:write``), and after
     a lost response the message is looked for before it is sent again (``channels:history`` or
-    ``groups:history``, and ``channels:read`` or ``groups:read`` where ``channel`` is a name). An incoming
-    webhook can do neither. What people do with the buttons beneath a message comes in by Socket Mode
-    (``app_token``) or as signed requests (``signing_secret``).
+    ``groups:history``, and ``channels:read`` or ``groups:read`` if ``channel`` is a name). An incoming
+    webhook supports neither. Presses of the buttons come in by Socket Mode (``app_token``) or as signed
+    requests (``signing_secret``).
     """
 
     type: Literal["slack"] = "slack"
@@ -55,7 +55,7 @@ class SlackSettings(SinkSettings):
     api_url: str = "https://slack.com/api/"
     webhook_url: SecretStr | None = None
     update_every: Annotated[Duration, Field(gt=0)] = 5.0
-    """Seconds at least between two updates of a job's message."""
+    """The shortest time between two updates of a job's message, in seconds."""
     app_token: SecretStr | None = None
     """An app-level token (``xapp-…``, scope ``connections:write``): interactions come by Socket Mode."""
     signing_secret: SecretStr | None = None
@@ -64,12 +64,12 @@ class SlackSettings(SinkSettings):
 
     @property
     def updates_every(self) -> float | None:
-        """A bot updates a job's message; what an incoming webhook has posted stays as it is."""
+        """Return ``update_every`` for a bot; None for an incoming webhook, whose messages never change."""
         return None if self.webhook_url is not None else self.update_every
 
     @property
     def interactive(self) -> bool:
-        """Whether what people press can reach the bridge."""
+        """Return True if presses can reach the bridge."""
         return self.app_token is not None or self.signing_secret is not None
 
     @field_validator("api_url")
@@ -92,7 +92,7 @@ class SlackSettings(SinkSettings):
         if self.webhook_url is not None:
             if self.token is not None or self.channel is not None:
                 raise ValueError(
-                    "webhook_url stands alone, for it leads to one channel; remove it, or token and channel"
+                    "webhook_url leads to one channel and stands alone; remove it, or token and channel"
                 )
         elif self.token is None:
             raise ValueError("give token (or token_file) and channel, or webhook_url (or webhook_url_file)")
@@ -114,12 +114,12 @@ class SlackSettings(SinkSettings):
                         f"{key}: has no use with webhook_url; remove it, or give token and channel instead"
                     )
         if self.app_token is not None and not self.app_token.get_secret_value().strip().startswith("xapp-"):
-            raise ValueError("app_token: is no app-level token; those begin with xapp-")
+            raise ValueError("app_token: is not an app-level token; those begin with xapp-")
         if self.signing_secret is not None and not self.signing_secret.get_secret_value().strip():
             raise ValueError("signing_secret: is empty; copy it from the app's Basic Information")
         if self.allow and not self.interactive:
             raise ValueError(
-                "allow: nothing that is pressed would reach the bridge; give app_token (Socket Mode) or "
+                "allow: presses of buttons can't reach the bridge; give app_token (Socket Mode) or "
                 "signing_secret (HTTP) as well"
             )
         return self

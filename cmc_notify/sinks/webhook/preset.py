@@ -73,7 +73,7 @@ class PresetSink(ABC):
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     @abstractmethod

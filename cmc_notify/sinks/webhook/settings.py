@@ -62,7 +62,7 @@ class WebhookAuth(Part):
 def check_header(name: str, value: SecretStr) -> None:
     """Raise ValueError for a header that can't be sent, or that the bridge sets itself."""
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} can't be a header's name; use letters, digits and hyphens")
+        raise ValueError(f"{name!r} can't be the name of a header; use letters, digits and hyphens")
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         raise ValueError(f"the header {name} is set by the bridge; remove it")
     if not value.get_secret_value().isascii() or not value.get_secret_value().isprintable():
@@ -130,7 +130,8 @@ class EndpointSettings(SinkSettings):
 class PresetSettings(EndpointSettings):
     """The base of every preset's settings: ``sinks.NAME`` with ``type: webhook`` and a ``preset``.
 
-    A preset fixes ``preset`` and adds its ``options``. ``url`` is the service's own; the preset knows the paths.
+    A preset fixes ``preset`` and adds its ``options``. ``url`` is the service's own; the preset knows the
+    paths.
     """
 
     preset: str

@@ -65,11 +65,11 @@ class WebhookSink:
 
     @property
     def name(self) -> str:
-        """Its name in the config."""
+        """The sink's name in the config."""
         return self._name
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:  # noqa: ARG002  it has one part
-        """Send one signed request. A lost response is Unclear; the next attempt has the same ``webhook-id``."""
+        """Send one signed request. After a lost response the next attempt has the same ``webhook-id``."""
         body = await fit_failures_in_thread(message, self._document, self._settings.max_body)
         if body is None:
             return Rejected(too_large(self._settings.max_body))
@@ -78,7 +78,7 @@ class WebhookSink:
         )
 
     def preview(self, message: Message) -> Sequence[PreviewDocument]:
-        """Return the request's head, with placeholders for secrets and values of the attempt, and its body."""
+        """Return the request's head, with placeholders for secrets and attempt values, and its body."""
         body = fit_failures(message, self._document, self._settings.max_body)
         head = self._client.request_head(self._settings.method, f"{host_of(self._url)}/***", message.key)
         whole = too_large(self._settings.max_body) if body is None else body.decode("utf-8", "replace")

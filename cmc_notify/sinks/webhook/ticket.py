@@ -1,7 +1,7 @@
-"""Tickets: one for each subject, opened, brought up to date and closed under one key.
+"""Tickets: one for each subject, opened, updated and closed under one key.
 
-Guarantee: whatever is repeated (a retry, a crash before the record, another replica) leads to the same
-ticket, by its key or by what was recorded of it.
+Guarantee: every repeat (a retry, a crash before the record, another replica) leads to the same ticket, by its
+key or by its record.
 """
 
 from abc import abstractmethod
@@ -28,46 +28,46 @@ CLOSING = frozenset(
     }
 )
 DONE = "done"
-"""The part that stands for all of a message."""
+"""The part that stands for the whole message."""
 ALERT_LABEL = "alert"
-"""What people call what the vendor gives no number: the sink's name beside it says where it is."""
+"""The label of an alert to which the vendor gives no number. Pages show it next to the sink's name."""
 _NOTHING_OPEN = "no ticket is open"
 
 
 class TicketSettings(PresetSettings):
-    """What the settings of every ticket preset have in common."""
+    """The settings that all ticket presets share."""
 
     @property
     def opens_tickets(self) -> bool:
-        """They all do."""
+        """Return True: every ticket preset does."""
         return True
 
 
 class TicketSink(PresetSink):
-    """A preset says what opens, updates and closes a ticket; when is decided here."""
+    """The base of ticket presets. This class decides when; a preset knows how to open, update and close."""
 
     @abstractmethod
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Open the ticket, again where it is closed, or add to it where it is open."""
+        """Open the ticket, reopen it if it is closed, or add to it if it is open. People are notified."""
 
     @abstractmethod
     async def update_quietly(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Bring the open ticket up to date; nobody is told anew. ``message.posting`` is open."""
+        """Update the open ticket without notifying anybody anew. ``message.posting`` is open."""
 
     @abstractmethod
     async def resolve(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Close the ticket. ``message.posting`` is open, or not known: then it may still be there."""
+        """Close the ticket. ``message.posting`` is open, or unknown: then a ticket may still exist."""
 
     async def deliver(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """As the message's purpose asks; what an earlier attempt completed is not done again."""
+        """Act by the message's purpose. The part that an earlier attempt completed is not done again."""
         if DONE in message.parts:
             return Sent(message.parts[DONE])
         posting = message.posting
@@ -86,11 +86,11 @@ class TicketSink(PresetSink):
                 assert_never(message.purpose)
 
     def content(self, message: Message) -> MessageContent:
-        """A repeat is recognised by its key or looked for first, so no ticket has to warn of one."""
+        """Return the texts without a warning of a repeat: tickets recognise one, or look for it first."""
         return super().content(msgspec.structs.replace(message, unclear=False))
 
     def preview(self, message: Message) -> list[PreviewDocument]:
-        """What a failure opens, and what a recovery closes; no ticket hears of anything else."""
+        """Return the requests of a failure and of a recovery; other events send nothing to a ticket."""
         kind = message.event.type
         if kind in CLOSING:
             standing = Posting(reference="sample", label="SAMPLE-1", notes={})
@@ -101,11 +101,11 @@ class TicketSink(PresetSink):
 
 
 class KeyedTicketSink(TicketSink):
-    """A ticket at a service that recognises its key: one request does all, and can be repeated."""
+    """The base of presets whose service recognises the key: one request does all, and can be repeated."""
 
     @abstractmethod
     def key(self, subject: str) -> str:
-        """The key of what this is about."""
+        """Return the service's key for the subject."""
 
     async def post_and_record(
         self,
@@ -119,8 +119,9 @@ class KeyedTicketSink(TicketSink):
         posting: Posting,
         step: str | None = None,
     ) -> SendOutcome:
-        """Post ``body``, else ``document``; once taken, record what stands there now. ``step`` tells one of
-        several requests of a message from the others.
+        """Post ``body``, else ``document``. After success, record ``posting``.
+
+        ``step`` tells several requests of one message apart.
         """
         data = body if body is not None else msgspec.json.encode(document)
         message_id = f"{message.key}-{step}" if step else message.key
@@ -134,9 +135,9 @@ class KeyedTicketSink(TicketSink):
 
 
 def probe_outcome(result: HttpResult, *, also: Collection[int] = ()) -> SendOutcome:
-    """The outcome of a probe by reading, where the statuses ``also`` say nothing against writing."""
+    """Return the outcome of a probe that only reads. The statuses ``also`` do not rule out writing."""
     if isinstance(result.outcome, Sent):
         return Sent(f"HTTP {result.status}")
     if result.status in also:
-        return Sent(f"it answers reading with HTTP {result.status}, which says nothing about writing")
+        return Sent(f"it responds to reading with HTTP {result.status}; only a message can test writing")
     return result.outcome

@@ -1,8 +1,8 @@
-"""Tickets at a service that knows no key of ours: it is asked what stands there before anything is made.
+"""Tickets at a service without a key of our own: look for the ticket before creating one.
 
-Guarantee: what was recorded is looked at first, then what can be ticket by the key; what this very message has
-done already (a create or an update whose response was lost) is recognised and not done again. Each step is
-recorded as soon as the other side has taken it, so a crash between two is harmless.
+Guarantee: the recorded ticket is read first, then the one that has the key. The effect of the same message (a
+create or an update whose response was lost) is recognised and not repeated. Each step is recorded as soon as
+the receiver has accepted it, so a crash between two steps is harmless.
 """
 
 from abc import abstractmethod
@@ -19,32 +19,32 @@ from cmc_notify.sinks.webhook.ticket import DONE, TicketSink
 from cmc_notify.sinks.webhook.webhook_client import NOT_THE_SERVICE, WebhookClient
 
 _SEARCHES = 2
-"""Looks for a ticket which may have been made, before it is made (again)."""
+"""Searches for a ticket that may exist, before it is created (again)."""
 _LAG = 10.0
-"""Seconds between them, however long the waits between attempts have become."""
+"""Seconds between searches, however long the waits between attempts are."""
 _SEARCHED = "looked"
-"""The part that counts them."""
+"""The part that counts the searches."""
 _GONE = frozenset({404, 410})
 _CONFLICT = 409
-"""Somebody else changes the ticket at this moment, which passes: Jira says to try again.
+"""Somebody else is changing the ticket, which passes: Jira says to try again.
 https://developer.atlassian.com/cloud/jira/platform/change-notice-update-in-simultaneous-transitions-issue-api/
 """
 
 
 class ExistingTicket(Struct, frozen=True):
-    """A ticket as it stands at the service."""
+    """A ticket at the service, as it is now."""
 
     reference: str
     label: str
     url: str
     open: bool
     final: bool = False
-    """Closed so that it can't be opened again."""
+    """Closed, and can't be reopened."""
     written_by: str | None = None
-    """The key of the message that made it, or last changed it."""
+    """The key of the message that created or last changed it."""
 
     def posting(self, *, open_: bool) -> Posting:
-        """What is to be remembered of it."""
+        """Return the record of the ticket."""
         return Posting(reference=self.reference, label=self.label, url=self.url, open=open_)
 
 
@@ -57,36 +57,36 @@ class EndSend(Exception):
 
 
 class LookupTicketSink(TicketSink):
-    """A preset says how to find, make, add to, open again and close; in which case which is decided here."""
+    """The base of presets that look a ticket up. This class decides when to create, add, reopen and close."""
 
     search_lags: ClassVar[bool] = False
-    """Whether a search may not yet know what was made a moment ago."""
+    """True if a search can miss a ticket that was created a moment ago."""
 
     @abstractmethod
     async def read_recorded(self, posting: Posting, client: WebhookClient) -> ExistingTicket | None:
-        """The ticket that was recorded, as it is now; None where it is gone."""
+        """Return the recorded ticket as it is now; None if it is gone."""
 
     @abstractmethod
     async def find_by_key(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
-        """The ticket of the message's subject, by its key: an open one, else the newest."""
+        """Return the ticket with the key of the message's subject: an open one, else the newest."""
 
     @abstractmethod
     async def create(
         self, message: Message, content: MessageContent, client: WebhookClient
     ) -> ExistingTicket:
-        """Make it."""
+        """Create a ticket."""
 
     @abstractmethod
     async def add_note(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> None:
-        """Add the news to an open ticket."""
+        """Add the event to an open ticket."""
 
     @abstractmethod
     async def reopen(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> bool:
-        """Open a closed ticket again; False where it stays closed, so that another is made."""
+        """Reopen a closed ticket. Returns False if it stays closed, so that another is created."""
 
     @abstractmethod
     async def close_open_ticket(
@@ -97,12 +97,12 @@ class LookupTicketSink(TicketSink):
         client: WebhookClient,
         record: PartRecorder,
     ) -> None:
-        """Close an open ticket, with the recoveries as its last words."""
+        """Close an open ticket, with the recoveries as its last note."""
 
     async def deliver(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """As the message's purpose asks, until something ends it."""
+        """Act by the message's purpose, until an EndSend."""
         try:
             return await super().deliver(message, content, client, record)
         except EndSend as end:
@@ -111,7 +111,7 @@ class LookupTicketSink(TicketSink):
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Add to the open ticket, open a closed one again, or make one."""
+        """Add to the open ticket, reopen a closed one, or create one."""
         ticket = await self._current_ticket(message, client)
         if ticket is not None and ticket.written_by != message.key:
             if ticket.open:
@@ -148,7 +148,7 @@ class LookupTicketSink(TicketSink):
         return await _finish(ticket, record, open_=False)
 
     async def _current_ticket(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
-        """What was recorded, while it is open; else there may be another by now, of a lost response."""
+        """Return the recorded ticket while it is open, else an open one that a lost response left."""
         ticket = await self.read_recorded(message.posting, client) if message.posting is not None else None
         if ticket is not None and ticket.open:
             return ticket
@@ -157,11 +157,11 @@ class LookupTicketSink(TicketSink):
 
 
 async def _search_again(message: Message, record: PartRecorder) -> None:
-    """Raises EndSend until it was looked for often enough; the count begins anew for what is made then."""
+    """Raise EndSend until there were enough searches. The count starts again after each creation."""
     searched = int(message.parts.get(_SEARCHED, "0")) + 1
     await record(_SEARCHED, str(searched % _SEARCHES))
     if searched < _SEARCHES:
-        raise EndSend(RetryLater("looked for what an earlier attempt may have made; looking again", _LAG))
+        raise EndSend(RetryLater("searched for a ticket of an earlier attempt; searching again", _LAG))
 
 
 async def _finish(ticket: ExistingTicket, record: PartRecorder, *, open_: bool) -> SendOutcome:
@@ -170,7 +170,7 @@ async def _finish(ticket: ExistingTicket, record: PartRecorder, *, open_: bool) 
 
 
 async def read_json(client: WebhookClient, url: str) -> Any:
-    """The JSON that is answered to a GET; None where there is nothing. Raises EndSend for anything else."""
+    """Return the JSON of a GET; None if there is nothing. Raises EndSend for anything else."""
     result = await client.request("GET", url, read=True)
     if result.status in _GONE:
         return None
@@ -182,8 +182,9 @@ async def read_json(client: WebhookClient, url: str) -> Any:
 
 
 async def search_json(client: WebhookClient, url: str) -> Any:
-    """As ``read``, but that nothing of the message is to blame for a refusal: what is asked for is our key
-    at the place that the config names, which is gone, or not to be seen any more.
+    """Return the JSON of a search by key. A refusal is never about the message, so it blocks.
+
+    Raises EndSend.
     """
     try:
         response = await read_json(client, url)
@@ -197,21 +198,21 @@ async def search_json(client: WebhookClient, url: str) -> Any:
 
 
 def nested(document: Any, *names: str) -> Any:
-    """What stands in objects within objects; None wherever an answer is made otherwise."""
+    """Return the value in nested objects; None if the document has another shape."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document
 
 
 def objects(found: Any) -> Iterable[dict[str, Any]]:
-    """The objects of a list; none where it is no list."""
+    """Return the objects of a list; nothing if it is not a list."""
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else ()
 
 
 async def write_json(
     client: WebhookClient, method: str, url: str, body: bytes | Any, *, message_id: str
 ) -> Any:
-    """The JSON that is answered to a change, None for none. Raises EndSend where it was not taken."""
+    """Return the JSON of a change; None if there is none. Raises EndSend if it was not accepted."""
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
     result = await client.request(method, url, data, message_id=message_id, read=True)
     if result.status == _CONFLICT and isinstance(result.outcome, Rejected):
@@ -224,5 +225,5 @@ async def write_json(
 
 
 def unreadable_response(what: str) -> EndSend:
-    """Ends a send whose effect is known, but not what it made."""
+    """Return an EndSend for a success whose response can't be read."""
     return EndSend(Unclear(f"{what}, but the response can't be read"))

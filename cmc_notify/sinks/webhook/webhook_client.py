@@ -1,7 +1,7 @@
-"""How a webhook sink speaks to its endpoint: credentials, signature, limits, and what an answer means.
+"""The HTTP client of a webhook sink: credentials, signature, limits, and the outcome of each request.
 
-Guarantee: one request per call, never repeated; every answer or error becomes an outcome that holds no
-secret; what only asks (GET, HEAD) is never unclear.
+Guarantee: one request per call, never repeated. Every response or error becomes an outcome that holds no
+secret. A request that only reads (GET, HEAD) is never unclear.
 """
 
 import time
@@ -22,17 +22,19 @@ from cmc_notify.sinks.signing import parse_secret, sign
 from cmc_notify.sinks.webhook.settings import EndpointSettings
 
 JSON = "application/json"
-_ASKS = frozenset({"GET", "HEAD"})
+_READ_METHODS = frozenset({"GET", "HEAD"})
 _SHORTEST_SECRET = 4
-_ANSWER = 1_000_000
-"""Bytes of an answer that are read where its content matters."""
+_LARGEST_RESPONSE = 1_000_000
+"""Bytes of a response's body that are read if ``read`` asks for it."""
 
 
-NOT_THE_SERVICE = "it answered with success, but not as the service does: a proxy, or an instance that rests?"
+NOT_THE_SERVICE = (
+    "it responded with success, but not as the service does; check for a proxy or a hibernating instance"
+)
 
 
 class HttpResult(Struct, frozen=True):
-    """What came of one request. ``status`` is None where there was no response."""
+    """The result of one request. ``status`` is None if there was no response."""
 
     outcome: SendOutcome
     status: int | None = None
@@ -40,7 +42,7 @@ class HttpResult(Struct, frozen=True):
 
     @property
     def document(self) -> Any:
-        """The JSON value that was answered; None for none."""
+        """Return the JSON value of the body; None if it is not JSON."""
         try:
             return msgspec.json.decode(self.text)
         except (msgspec.DecodeError, RecursionError):
@@ -48,12 +50,12 @@ class HttpResult(Struct, frozen=True):
 
     @property
     def is_html(self) -> bool:
-        """Whether it is a page for people: of a proxy that wants a log-in, of an instance that hibernates."""
+        """Return True for an HTML page: a proxy's log-in, or an instance that hibernates."""
         return self.text.lstrip().startswith("<")
 
 
 class WebhookClient:
-    """The way to one endpoint. Nothing is opened before the first request."""
+    """Sends requests to one endpoint. It opens nothing before the first request."""
 
     def __init__(
         self,
@@ -64,15 +66,15 @@ class WebhookClient:
         secrets: Iterable[str] = (),
         error_text: Callable[[str], str] = str,
     ) -> None:
-        """``headers`` and ``secrets`` are a preset's own; ``words`` makes a reason of a refusal's body."""
+        """``headers`` and ``secrets`` are the preset's own; ``error_text`` turns a refusal into a reason."""
         self.secrets = settings.secrets().union(secrets)
         self._error_text_of = error_text
         self._max_body = settings.max_body
         self._keys = [parse_secret(secret.get_secret_value()) for secret in settings.signing_secret]
-        self._own = headers or {}
-        self._private = {
+        own_headers = headers or {}
+        self._secret_headers = {
             **{header: value.get_secret_value() for header, value in settings.headers.items()},
-            **self._own,
+            **own_headers,
             **settings.auth.headers(),
         }
         self._content_type = content_type
@@ -87,21 +89,31 @@ class WebhookClient:
         message_id: str | None = None,
         read: bool = False,
     ) -> HttpResult:
-        """One request. ``message_id`` goes along as ``webhook-id`` and is what a signature covers; ``read``
-        also reads what is answered with success. A lost response is Unclear, unless the request only asks.
+        """Send one request. ``message_id`` is sent as ``webhook-id`` and covered by the signature.
+
+        ``read`` also reads the body of a success. A lost response is Unclear, unless the request only reads.
         """
         if body is not None and len(body) > self._max_body:
             return HttpResult(Rejected(too_large(self._max_body)))
-        headers = {**self._plain(method), **self._private, **self._signed(message_id, body)}
+        headers = {
+            **self._plain_headers(method),
+            **self._secret_headers,
+            **self._signature_headers(message_id, body),
+        }
         progress = RequestProgress()
         try:
             response = await self._client.request(
-                method, url, headers=headers, body=body, progress=progress, read=_ANSWER if read else 0
+                method,
+                url,
+                headers=headers,
+                body=body,
+                progress=progress,
+                read=_LARGEST_RESPONSE if read else 0,
             )
         except ConfigError as error:
             return HttpResult(Blocked(safe(error, self.secrets)))
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            written = progress.written and method not in _ASKS
+            written = progress.written and method not in _READ_METHODS
             return HttpResult(from_exception(error, request_written=written, secrets=self.secrets))
         ok = 200 <= response.status < 300  # noqa: PLR2004  HTTP's own number
         reason = "" if ok else self._error_text(response.text)
@@ -109,10 +121,10 @@ class WebhookClient:
         return HttpResult(outcome, response.status, response.text)
 
     def request_head(self, method: str, url: str, message_id: str | None) -> str:
-        """The request's head for people: what only an attempt knows is named, what is secret is masked."""
+        """Return the request's head for people: values of an attempt are named, secrets are masked."""
         lines = [f"{method} {self.mask(url)}"]
-        lines += [f"{name}: {value}" for name, value in self._plain(method).items()]
-        lines += [f"{name}: ***" for name in self._private]
+        lines += [f"{name}: {value}" for name, value in self._plain_headers(method).items()]
+        lines += [f"{name}: ***" for name in self._secret_headers]
         if message_id is not None:
             lines += [f"webhook-id: {message_id}", "webhook-timestamp: (Unix seconds of the attempt)"]
             if self._keys:
@@ -120,7 +132,7 @@ class WebhookClient:
         return "\n".join(lines) + "\n"
 
     def mask(self, text: str) -> str:
-        """The text without any secret that it may hold; one that is too short to hide is let be."""
+        """Return the text with its secrets masked, except those that are too short to hide."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
@@ -133,14 +145,14 @@ class WebhookClient:
     def _error_text(self, text: str) -> str:
         try:
             return self._error_text_of(text)
-        except RecursionError:  # JSON that is nested without end
+        except RecursionError:  # endlessly nested JSON
             return text
 
-    def _plain(self, method: str) -> dict[str, str]:
-        kind = {"Accept": JSON} if method in _ASKS else {"Content-Type": self._content_type}
+    def _plain_headers(self, method: str) -> dict[str, str]:
+        kind = {"Accept": JSON} if method in _READ_METHODS else {"Content-Type": self._content_type}
         return {"User-Agent": f"cmc-notify/{__version__}", **kind}
 
-    def _signed(self, message_id: str | None, body: bytes | None) -> dict[str, str]:
+    def _signature_headers(self, message_id: str | None, body: bytes | None) -> dict[str, str]:
         if message_id is None:
             return {}
         timestamp = int(time.time())
@@ -153,13 +165,13 @@ class WebhookClient:
 
 
 def host_of(url: str) -> str:
-    """Scheme and host of an address: all of it that may be shown."""
+    """Return the scheme and host of a URL, the only parts that may be shown."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def too_large(max_body: int) -> str:
-    """Why a document is a dead letter that can't be made any smaller."""
+    """Return the reason for rejecting a document that can't be made any smaller."""
     return (
         f"the document is larger than max_body ({max_body} bytes) without any failure in it; "
         f"raise max_body or shorten the template"
@@ -167,12 +179,12 @@ def too_large(max_body: int) -> str:
 
 
 def service_outcome(result: HttpResult) -> SendOutcome:
-    """The outcome of a request whose answer was read: success only where the service itself answers."""
+    """Return the outcome of a request whose response was read: an HTML page is not a success."""
     return (
         RetryLater(NOT_THE_SERVICE) if isinstance(result.outcome, Sent) and result.is_html else result.outcome
     )
 
 
 def with_status_receipt(result: HttpResult) -> SendOutcome:
-    """The outcome, with the status as its receipt where it was taken."""
+    """Return the outcome; for a success, the status is its receipt."""
     return Sent(f"HTTP {result.status}") if isinstance(result.outcome, Sent) else result.outcome

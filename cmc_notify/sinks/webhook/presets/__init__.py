@@ -1,4 +1,4 @@
-"""The presets by name. A new one is a module here, a line below, and a template folder of its name."""
+"""The presets by name. A new preset is a module here, an entry below, and a template folder of its name."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
-"""Prometheus' Alertmanager, v2 API: an alert is its labels; one with an end that is past is resolved.
+"""Prometheus' Alertmanager, v2 API: its labels identify an alert, and an end in the past resolves it.
 
-The labels come from the subject alone, so whatever speaks of it is one alert. Without an end Alertmanager
-resolves an alert after five minutes; ours lasts for ``lasts``, and its recovery sends the same labels with
-an end that is past. Alertmanager keeps alerts in memory: one that restarts knows ours again with the next
-message about it.
+The labels depend on the subject alone, so all events of a subject are one alert. Alertmanager resolves an
+alert without an end after five minutes; the bridge's alerts last for ``lasts``, and a recovery sends the same
+labels with an end in the past. Alertmanager keeps alerts in memory: after a restart it knows an alert again
+from the next message about it.
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
@@ -36,7 +36,7 @@ _NAMES = {
     "controller": "CmcControllerFailed",
     "sink": "CmcNotifySinkFailing",
 }
-"""``alertname`` by what a subject is about."""
+"""``alertname`` by the kind of the subject."""
 _PARTS = {
     "job": ("controller", "job"),
     "failure": ("controller", "serial", "feature_id"),
@@ -48,12 +48,12 @@ _LONGEST_KEY = 1024
 
 
 class AlertmanagerOptions(Part):
-    """What Alertmanager may be told besides."""
+    """More settings of the alerts."""
 
     labels: dict[str, str] = Field(default={"severity": "error", "source": "cmc_notify"})
     """More labels, for its routes."""
     lasts: Annotated[Duration, Field(ge=600)] = _YEAR
-    """How long an alert fires that is never resolved, in seconds."""
+    """Seconds that an alert fires if it is never resolved."""
 
     @field_validator("lasts")
     @classmethod
@@ -78,7 +78,7 @@ class AlertmanagerSettings(TicketSettings):
 
     preset: Literal["alertmanager"] = "alertmanager"
     url: SecretStr
-    """Where Alertmanager answers, with its route prefix if it has one."""
+    """Alertmanager's URL, with its route prefix if it has one."""
     options: AlertmanagerOptions = AlertmanagerOptions()
 
 
@@ -86,39 +86,39 @@ class AlertmanagerSink(KeyedTicketSink):
     """Fires and resolves."""
 
     folder = "alertmanager"
-    # No documented limit; notifiers have their own, and a label or annotation of megabytes helps nobody.
+    # No limit is documented, but notifiers have their own, and megabytes of annotation help nobody.
     limits = Limits(summary=1000, text=100_000, measure=json_bytes)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """Nothing special: basic or bearer authentication as every webhook has it."""
+        """Return a client with basic or bearer authentication, as every webhook has it."""
         assert isinstance(settings, AlertmanagerSettings)
         self._options = settings.options
         return WebhookClient(settings)
 
     def key(self, subject: str) -> str:
-        """The label ``subject``."""
+        """Return the label ``subject``."""
         return ticket_key(subject, _LONGEST_KEY, prefix="")
 
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Fire, or put new words to what fires."""
+        """Fire the alert, or update its texts."""
         return await self._post(message, content, client, record, fires=True)
 
     async def update_quietly(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """The same alert with new words, of which nobody is told before its routes repeat it."""
+        """Update the alert's texts. Nobody is notified before its routes repeat it."""
         return await self._post(message, content, client, record, fires=True)
 
     async def resolve(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """The same labels, with an end that is past."""
+        """Send the same labels with an end in the past."""
         return await self._post(message, content, client, record, fires=False)
 
     async def probe(self) -> SendOutcome:
-        """Ask how it is."""
+        """Read Alertmanager's status."""
         return probe_outcome(await self.client.request("GET", self._root + STATUS))
 
     @property
@@ -137,7 +137,7 @@ class AlertmanagerSink(KeyedTicketSink):
         event, standing = message.event, message.posting
         notes = standing.notes if standing and standing.open else {}
         labels = _noted(notes.get("labels")) or self._labels(message.subject)
-        # What is still wrong stays its title while some of it recovers.
+        # While a part recovers, the title still names the failure.
         summary = (
             notes.get("summary", content.summary) if message.purpose is Purpose.FOLLOW else content.summary
         )
@@ -167,14 +167,14 @@ class AlertmanagerSink(KeyedTicketSink):
     def _labels(self, subject: str) -> dict[str, str]:
         kind, _, rest = subject.partition(":")
         names = _PARTS.get(kind, ())
-        # Of the three parts of an incident only the serial, in their midst, may hold a colon.
+        # Of a failure's three parts only the middle one, the serial, may contain a colon.
         first, *others = rest.split(":", 1)
         values = [first, *(others[0].rsplit(":", len(names) - 2) if others else ())]
         parts = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
-        if "job" in parts:  # people know a job by its id alone; the subject tells it from others of that id
+        if "job" in parts:  # people know a job by its id; the subject also tells jobs of one id apart
             parts["job"] = parts["job"].partition("-")[0]
         found = {"alertname": _NAMES.get(kind, "CmcNotify"), "subject": self.key(subject), **parts}
-        # A label that is empty is the same as none.
+        # An empty label is the same as none.
         return {name: value for name, value in {**self._options.labels, **found}.items() if value}
 
 

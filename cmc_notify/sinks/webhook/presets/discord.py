@@ -1,7 +1,7 @@
-"""Discord's webhooks: one message with one embed, and the complete list as a file where it is not whole.
+"""Discord's webhooks: one message with one embed, and the complete list as a file if it does not fit.
 
-Nothing in a text pings: ``allowed_mentions`` lets nobody be mentioned. Discord recognises no repeat of a
-webhook's message, so that after a lost response a second copy says that it may be one.
+No text can ping: ``allowed_mentions`` lets nobody be mentioned. Discord recognises no repeat of a webhook's
+message, so a second copy after a lost response says that it may be a repeat.
 https://discord.com/developers/docs/resources/webhook#execute-webhook
 https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 """
@@ -22,13 +22,13 @@ from cmc_notify.sinks.webhook.settings import PresetSettings
 from cmc_notify.sinks.webhook.webhook_client import HttpResult, WebhookClient, service_outcome
 
 LARGEST_FILE = 8_000_000
-"""Bytes; a webhook's files may have 10 MiB (https://discord.com/developers/docs/reference#uploading-files)."""
+"""Bytes. A webhook's files may have 10 MiB (https://discord.com/developers/docs/reference#uploading-files)."""
 _TITLE = 256
 _COLOURS = {"error": 0xD92D20, "warning": 0xF79009, "info": 0x12B76A}
 
 
 class DiscordSettings(PresetSettings):
-    """``preset: discord``; ``url`` is the webhook's, as Discord shows it."""
+    """``preset: discord``; Discord shows the webhook's ``url``."""
 
     preset: Literal["discord"] = "discord"
 
@@ -41,13 +41,13 @@ class DiscordSink(PresetSink):
     limits = Limits(summary=_TITLE, text=4096)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """Every body is a form of parts, so that a file can be one."""
+        """Return a client that sends forms of parts, so that a file can be one."""
         self._boundary = secrets.token_hex(16)
         kind = f"multipart/form-data; boundary={self._boundary}"
         return WebhookClient(settings, content_type=kind, error_text=_error_text)
 
     def content(self, message: Message) -> MessageContent:
-        """As for every preset, and the complete list where the text has not every text whole."""
+        """Return the texts, and the complete list as a file if not every text is whole."""
         content = super().content(message)
         texts = sum(len(failure.error_text or "") for failure in message.event.failures)
         if texts <= self.limits.text:
@@ -74,18 +74,18 @@ class DiscordSink(PresetSink):
             )
         mark = f"--{self._boundary}".encode()
         body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
-        # Without it, Discord answers before it has taken the message.
+        # Without it, Discord responds before it has accepted the message.
         address = f"{self.base}{'&' if '?' in self.base else '?'}wait=true"
         result = await client.request("POST", address, body, message_id=message.key, read=True)
         return _outcome(result)
 
     async def probe(self) -> SendOutcome:
-        """The webhook itself, which its address alone may read."""
+        """Read the webhook, which its address alone allows."""
         result = await self.client.request("GET", self.base)
         return Sent(f"HTTP {result.status}") if isinstance(result.outcome, Sent) else result.outcome
 
     def preview_response(self, method: str, url: str) -> Any:
-        """A message's id."""
+        """Return a message's id."""
         del method, url
         return {"id": "1"}
 
@@ -108,7 +108,7 @@ def _document(message: Message, content: MessageContent) -> dict[str, Any]:
         embed["url"] = event.url
     if content.file is not None:
         embed["footer"] = {"text": "The complete list is attached."}
-    # What a phone shows before it is unlocked is the content, not the embed.
+    # A locked phone shows the content, not the embed.
     return {"content": markdown(content.summary), "embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
@@ -117,7 +117,7 @@ def _part(disposition: str, kind: str, data: bytes) -> bytes:
 
 
 def _outcome(result: HttpResult) -> SendOutcome:
-    """As every response, but that a rate limit's fractional seconds stand in the body.
+    """Return the outcome; a rate limit's fractional seconds are in the body.
 
     https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
     """
@@ -133,7 +133,7 @@ def _outcome(result: HttpResult) -> SendOutcome:
 
 
 def _error_text(text: str) -> str:
-    """``{"message": …, "code": …, "errors": …}`` in words."""
+    """Return the words of ``{"message": …, "code": …, "errors": …}``."""
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError:

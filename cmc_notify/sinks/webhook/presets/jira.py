@@ -1,8 +1,8 @@
-"""Jira Cloud, REST API v3: one issue for each label of ours, commented and moved.
+"""Jira Cloud, REST API v3: one issue for each label of the bridge, commented and moved.
 
-Jira has no key of ours: the issue that was recorded is looked at, else one with our label is searched. The
-search may lag, so after a lost response it is asked more than once before another issue is made. The property
-``cmc-notify`` of an issue or a comment says which message wrote it.
+Jira can't keep a key unique: the recorded issue is read first, else issues with the label are searched. The
+search may lag, so after a lost response it is repeated before another issue is created. The property
+``cmc-notify`` of an issue or a comment names the message that wrote it.
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/
 """
 
@@ -37,16 +37,16 @@ API = "/rest/api/3"
 _LABEL = 255
 _PROPERTY = "cmc-notify"
 _COMMENT = "comment"
-"""The part of a closing message that left its comment; the transition is still to come."""
+"""The part for the comment of a closing message; the transition is still missing."""
 _RIGHTS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES")
 _RECENT = 5
-"""Comments that are looked at for one that may have arrived."""
+"""Comments that are searched for one that may have arrived."""
 
 Label = Annotated[str, Field(pattern=r"^[^\s\"\\]{1,100}$")]
 
 
 class JiraOptions(Part):
-    """What an issue is made with."""
+    """The options of ``preset: jira``."""
 
     project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]+$")]
     """The project's key, such as ``NET``."""
@@ -54,15 +54,15 @@ class JiraOptions(Part):
     priority: str | None = None
     labels: tuple[Label, ...] = ()
     label_prefix: Label = "cmc-notify"
-    """Of the label by which an issue is ticket again. Bridges that share a project need different ones."""
+    """The prefix of the label that finds an issue again. Bridges that share a project need different ones."""
     fields: dict[str, Any] = Field(default={})
-    """More fields of the issue, as the API takes them."""
+    """More fields of the issue, in the API's format."""
     close_transition: str | None = None
-    """Its name; without one, the first that leads to a status of the category "done"."""
+    """The transition's name; without one, the first that leads to a status of the category "done"."""
     reopen_transition: str | None = None
-    """Its name; without one, the first that leads to a status of another category."""
+    """The transition's name; without one, the first that leads to a status of another category."""
     resolution: str | None = None
-    """Set with the closing transition, where its screen asks for one."""
+    """Set with the closing transition, if its screen asks for one."""
 
 
 class JiraSettings(TicketSettings):
@@ -73,7 +73,7 @@ class JiraSettings(TicketSettings):
 
 
 class JiraSink(LookupTicketSink):
-    """Creates, comments, transitions."""
+    """Creates, comments and moves issues."""
 
     folder = "jira"
     # 32,767 characters in all: https://jira.atlassian.com/browse/JRACLOUD-68949; the rest is for the link.
@@ -81,13 +81,13 @@ class JiraSink(LookupTicketSink):
     search_lags = True
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """Basic authentication with an address and an API token, or bearer, as every webhook has it."""
+        """Return a client with basic authentication (address and API token) or bearer."""
         assert isinstance(settings, JiraSettings)
         self._options = settings.options
         return WebhookClient(settings, error_text=_error_text)
 
-    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  the address says all
-        """No issue yet, or the one that stands; and a way to close it."""
+    def preview_response(self, method: str, url: str) -> Any:  # noqa: ARG002  the URL is enough
+        """Return no issue for a search, a closing transition, or the sample issue."""
         if "/search/jql" in url:
             return {"issues": []}
         if url.endswith("/transitions"):
@@ -97,11 +97,11 @@ class JiraSink(LookupTicketSink):
         return {"id": "10042", "key": f"{self._options.project}-42", "fields": {"status": working}}
 
     async def read_recorded(self, posting: Posting, client: WebhookClient) -> ExistingTicket | None:
-        """By its id, which also a moved issue keeps."""
+        """Read the issue by its id, which a moved issue keeps."""
         return self._ticket(await read_json(client, f"{self._issue(posting.reference)}?{_READ}"))
 
     async def find_by_key(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
-        """By our label."""
+        """Find the issue by its label."""
         key = self._key(message)
         jql = f'project = "{self._options.project}" AND labels = "{key}" ORDER BY created DESC'
         asked = urlencode({"jql": jql, "maxResults": 50})
@@ -112,7 +112,7 @@ class JiraSink(LookupTicketSink):
     async def create(
         self, message: Message, content: MessageContent, client: WebhookClient
     ) -> ExistingTicket:
-        """A new issue with our label."""
+        """Create an issue with the label."""
         options = self._options
         fields: dict[str, Any] = {
             **options.fields,
@@ -135,7 +135,7 @@ class JiraSink(LookupTicketSink):
     async def add_note(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> None:
-        """A comment; after a lost response only if it isn't there."""
+        """Add a comment; after a lost response only if it is not there."""
         if message.unclear and await self._has_comment(ticket, message, client):
             return
         comment = {"body": adf.document(content.text, message.event.url), "properties": _written(message)}
@@ -145,7 +145,7 @@ class JiraSink(LookupTicketSink):
     async def reopen(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> bool:
-        """By a transition where the workflow has one, then a comment that says why."""
+        """Reopen by a transition if the workflow has one, then comment why."""
         wanted = await self._transition(ticket, client, self._options.reopen_transition, done=False)
         if wanted is None:
             return False
@@ -161,7 +161,7 @@ class JiraSink(LookupTicketSink):
         client: WebhookClient,
         record: PartRecorder,
     ) -> None:
-        """The recoveries as a comment, then the transition."""
+        """Add the recoveries as a comment, then close by a transition."""
         wanted = await self._transition(ticket, client, self._options.close_transition, done=True)
         if wanted is None:
             raise EndSend(
@@ -179,7 +179,7 @@ class JiraSink(LookupTicketSink):
         await self._move(ticket, message, client, document)
 
     async def probe(self) -> SendOutcome:
-        """Ask for the rights that are needed in the project."""
+        """Read the account's rights in the project."""
         asked = urlencode({"projectKey": self._options.project, "permissions": ",".join(_RIGHTS)}, safe=",")
         result = await self.client.request("GET", f"{self._api}/mypermissions?{asked}", read=True)
         if not isinstance(result.outcome, Sent):
@@ -212,7 +212,7 @@ class JiraSink(LookupTicketSink):
     async def _transition(
         self, ticket: ExistingTicket, client: WebhookClient, name: str | None, *, done: bool
     ) -> str | None:
-        """The id of the transition of that name, or of the first that leads where it should."""
+        """Return the id of the transition of that name, or of the first one in the right direction."""
         response = await read_json(client, f"{self._issue(ticket.reference)}/transitions")
         for each in objects(nested(response, "transitions")):
             leads = nested(each, "to", "statusCategory", "key") == "done"
@@ -249,7 +249,7 @@ def _written(message: Message) -> list[dict[str, Any]]:
 
 
 def _error_text(text: str) -> str:
-    """``{"errorMessages": […], "errors": {field: …}}`` in words."""
+    """Return the words of ``{"errorMessages": […], "errors": {field: …}}``."""
     try:
         found = msgspec.json.decode(text)
         fields = [f"{name}: {what}" for name, what in (found.get("errors") or {}).items()]

@@ -1,7 +1,7 @@
-"""Opsgenie's Alert API: one alert for each alias, closed by it; what comes in between is a note.
+"""Opsgenie's Alert API: one alert for each alias, closed by its alias; updates are notes.
 
-Creating with the alias of an open alert only counts that one up, so the news goes into a note as well. The
-API takes requests first and does them later (202). Opsgenie ends in 2027, as announced.
+Creating an alert with the alias of an open one only counts that one up, so the event also goes into a note.
+The API accepts requests first and processes them later (202). Opsgenie ends in 2027, as announced.
 https://docs.opsgenie.com/docs/alert-api
 """
 
@@ -26,26 +26,26 @@ PATH = "/v2/alerts"
 _ALIAS = 512
 _ENTITY = 512
 _ALERT_PART = "alert"
-"""The part of a message that counted an open alert up; its note is still to come."""
+"""The part for counting up an open alert; its note is still missing."""
 
 Priority = Literal["P1", "P2", "P3", "P4", "P5"]
 
 
 class OpsgeniePriorities(Part):
-    """How grave what is told is, in Opsgenie's words."""
+    """The priorities by severity."""
 
     error: Priority = "P2"
     warning: Priority = "P3"
     info: Priority = "P5"
 
     def of(self, severity: Severity) -> Priority:
-        """The priority of an event."""
+        """Return the priority of an event."""
         found: Priority = getattr(self, severity)
         return found
 
 
 class OpsgenieResponder(Part):
-    """Who is told: by exactly one of name, username (of a user) and id."""
+    """One responder, by exactly one of name, username (of a user) and id."""
 
     type: Literal["team", "user", "escalation", "schedule"]
     name: str | None = None
@@ -53,8 +53,8 @@ class OpsgenieResponder(Part):
     id: str | None = None
 
     @model_validator(mode="after")
-    def _told_apart(self) -> Self:
-        # Opsgenie says 202 first and refuses later, where nobody sees it: the alert would be lost.
+    def _one_name(self) -> Self:
+        # Opsgenie responds 202 and refuses later, where nobody sees it: the alert would be lost.
         called = "username" if self.type == "user" else "name"
         given = self.document().keys() - {"type"}
         if len(given) != 1 or not given <= {called, "id"}:
@@ -62,18 +62,18 @@ class OpsgenieResponder(Part):
         return self
 
     def document(self) -> dict[str, str]:
-        """As the API wants it."""
+        """Return the responder in the API's format."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
 class OpsgenieOptions(Part):
-    """What Opsgenie needs besides."""
+    """The options of ``preset: opsgenie``."""
 
     api_key: SecretStr
-    """Of an API integration; goes as ``Authorization: GenieKey …``."""
+    """The key of an API integration; sent as ``Authorization: GenieKey …``."""
     priority: OpsgeniePriorities = OpsgeniePriorities()
     responders: Annotated[tuple[OpsgenieResponder, ...], Field(max_length=50)] = ()
-    """Without any, whom the integration names."""
+    """Without any, the integration chooses them."""
     tags: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=20)] = ("cmc-notify",)
 
     @field_validator("api_key")
@@ -93,13 +93,13 @@ class OpsgenieSettings(TicketSettings):
 
 
 class OpsgenieSink(KeyedTicketSink):
-    """Creates, notes and closes."""
+    """Creates alerts, adds notes and closes."""
 
     folder = "opsgenie"
     limits = Limits(summary=130, text=15_000)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """The key is a header of its own kind."""
+        """Return a client with Opsgenie's own header for the key."""
         assert isinstance(settings, OpsgenieSettings)
         self._options = settings.options
         key = settings.options.api_key.get_secret_value()
@@ -108,13 +108,13 @@ class OpsgenieSink(KeyedTicketSink):
         )
 
     def key(self, subject: str) -> str:
-        """The alias."""
+        """Return the alias."""
         return ticket_key(subject, _ALIAS)
 
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Create; where the alert was open already, what is new goes into a note."""
+        """Create the alert; if it was open already, add the event as a note."""
         posting = self._posting(message, open_=True)
         if _ALERT_PART not in message.parts:
             body = content.body or msgspec.json.encode(self._alert(message, content))
@@ -132,13 +132,13 @@ class OpsgenieSink(KeyedTicketSink):
     async def update_quietly(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """A note, which tells nobody."""
+        """Add a note, which notifies nobody."""
         return await self._note(message, content, client, record)
 
     async def resolve(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Close, with the recoveries as a note; an alias that is not open is let be."""
+        """Close the alert with the recoveries as a note. For an alias that is not open nothing happens."""
         return await self.post_and_record(
             message,
             client,
@@ -150,7 +150,7 @@ class OpsgenieSink(KeyedTicketSink):
         )
 
     async def probe(self) -> SendOutcome:
-        """Count alerts; a key that may only create is told so, and is good enough."""
+        """Count the alerts. A key that may only create is refused here, and is good enough."""
         return probe_outcome(await self.client.request("GET", f"{self._address}/count"), also={403})
 
     @property
@@ -198,7 +198,7 @@ class OpsgenieSink(KeyedTicketSink):
 
 
 def _error_text(text: str) -> str:
-    """``{"message": …, "errors": {field: …}}`` in words."""
+    """Return the words of ``{"message": …, "errors": {field: …}}``."""
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError:

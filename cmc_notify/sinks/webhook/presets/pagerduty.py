@@ -1,8 +1,8 @@
 """PagerDuty's Events API v2: a trigger opens an alert or adds to the open one, a resolve closes it.
 
-Everything is one request under one ``dedup_key``, which PagerDuty itself recognises; a trigger after a
-resolve opens a new incident. There is no quiet update: a trigger would page again where somebody has resolved
-by hand, so an update that is to tell nobody anew is left out.
+Each is one request under one ``dedup_key``, which PagerDuty recognises; a trigger after a resolve opens a new
+incident. PagerDuty has no quiet update: a trigger would page again after somebody has resolved by hand, so
+an update that must not notify anybody is left out.
 https://developer.pagerduty.com/docs/send-alert-event
 """
 
@@ -29,16 +29,16 @@ SEVERITY: dict[Severity, str] = {"error": "error", "warning": "warning", "info":
 _DEDUP_KEY = 255
 _ROUTING_KEY = 32
 _KEY_REFUSED = re.compile(r"routing[ _]key", re.IGNORECASE)
-"""The key alone: a feature can be called Routing, and be quoted in a refusal of this one event."""
+"""Matches a refused key only: a feature can be called Routing, and be quoted in a refusal of one event."""
 
 
 class PagerDutyOptions(Part):
-    """What PagerDuty needs besides."""
+    """The options of ``preset: pagerduty``."""
 
     routing_key: SecretStr
     """The integration key of a service's "Events API V2" integration."""
     severity: Literal["critical", "error", "warning", "info"] = "error"
-    """Of a failure."""
+    """The severity of a failure."""
 
     @field_validator("routing_key")
     @classmethod
@@ -62,14 +62,14 @@ class PagerDutySettings(TicketSettings):
 
 
 class PagerDutySink(KeyedTicketSink):
-    """Triggers and resolves."""
+    """Triggers and resolves alerts."""
 
     folder = "pagerduty"
     # 512 KB for the whole event: https://developer.pagerduty.com/docs/events-api-v2-overview
     limits = Limits(summary=1024, text=400_000, measure=json_bytes)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """The routing key goes in the body, and may come back in a refusal."""
+        """Return a client that hides the routing key: it is in the body and may come back in a refusal."""
         assert isinstance(settings, PagerDutySettings)
         self._options = settings.options
         return WebhookClient(
@@ -77,13 +77,13 @@ class PagerDutySink(KeyedTicketSink):
         )
 
     def key(self, subject: str) -> str:
-        """The ``dedup_key``."""
+        """Return the ``dedup_key``."""
         return ticket_key(subject, _DEDUP_KEY)
 
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Trigger: opens, or adds to what is open."""
+        """Trigger: open an alert, or add to the open one."""
         return await self._event(message, content, client, record, action="trigger")
 
     async def update_quietly(
@@ -96,11 +96,11 @@ class PagerDutySink(KeyedTicketSink):
     async def resolve(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """Resolve; for a key that is not open, PagerDuty does nothing."""
+        """Resolve the alert. For a key that is not open PagerDuty does nothing."""
         return await self._event(message, content, client, record, action="resolve")
 
     async def probe(self) -> SendOutcome:
-        """Whether anybody answers: what can be asked without an event says nothing about the key."""
+        """Test the connection; without an event nothing can test the key."""
         return probe_outcome(await self.client.request("GET", self._address), also={400, 404, 405})
 
     @property
@@ -147,12 +147,12 @@ class PagerDutySink(KeyedTicketSink):
             posting=Posting(reference=key, label=ALERT_LABEL, open=action == "trigger"),
         )
         if isinstance(outcome, Rejected) and _KEY_REFUSED.search(outcome.reason):
-            return Blocked(outcome.reason)  # no event would be taken
+            return Blocked(outcome.reason)  # no event would be accepted
         return outcome
 
 
 def _error_text(text: str) -> str:
-    """``{"status": "invalid event", "message": …, "errors": […]}`` in words."""
+    """Return the words of ``{"status": "invalid event", "message": …, "errors": […]}``."""
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError:

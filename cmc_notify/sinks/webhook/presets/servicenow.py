@@ -1,6 +1,6 @@
-"""ServiceNow Event Management: events by their ``message_key`` become one alert, which a clear event closes.
+"""ServiceNow Event Management: events with one ``message_key`` are one alert; a clear event closes it.
 
-Sending an event again changes nothing but its alert's count.
+A repeated event only raises its alert's count.
 https://www.servicenow.com/docs/bundle/paris-it-operations-management/page/product/event-management/concept/c_EMIntegrateRequirementEvent.html
 """
 
@@ -30,14 +30,14 @@ Name = Annotated[str, Field(min_length=1, max_length=_FIELD)]
 
 
 class ServiceNowOptions(Part):
-    """What Event Management is told besides."""
+    """The options of ``preset: servicenow``."""
 
     source: Name = "cmc-notify"
-    """The event source, by which event rules tell ours apart."""
+    """The event source, by which event rules recognise the bridge's events."""
     event_class: Name = "Riverbed CMC"
     """The source instance."""
     severity: Annotated[int, Field(ge=1, le=5)] = 2
-    """Of a failure: 1 critical, 2 major, 3 minor, 4 warning, 5 info."""
+    """The severity of a failure: 1 critical, 2 major, 3 minor, 4 warning, 5 info."""
 
 
 class ServiceNowSettings(TicketSettings):
@@ -48,41 +48,41 @@ class ServiceNowSettings(TicketSettings):
 
 
 class ServiceNowSink(KeyedTicketSink):
-    """Events that open and events that clear."""
+    """Sends events that open and events that clear."""
 
     folder = "servicenow"
     limits = Limits(summary=_FIELD, text=4000)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """Basic or bearer authentication as every webhook has it."""
+        """Return a client with basic or bearer authentication, as every webhook has it."""
         assert isinstance(settings, ServiceNowSettings)
         self._options = settings.options
         return WebhookClient(settings, error_text=error_text_of)
 
     def key(self, subject: str) -> str:
-        """The ``message_key``."""
+        """Return the ``message_key``."""
         return ticket_key(subject, _MESSAGE_KEY)
 
     async def open_or_update(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """An event that opens the alert, or says more of it."""
+        """Send an event that opens the alert or updates it."""
         return await self._event(message, content, client, record, opens=True)
 
     async def update_quietly(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """An event of the severity that the alert has: it changes its words."""
+        """Send an event with the alert's severity, which updates its texts."""
         return await self._event(message, content, client, record, opens=True)
 
     async def resolve(
         self, message: Message, content: MessageContent, client: WebhookClient, record: PartRecorder
     ) -> SendOutcome:
-        """An event that clears; where no alert has its key, there is nothing to close."""
+        """Send an event that clears; without an alert of the key nothing happens."""
         return await self._event(message, content, client, record, opens=False)
 
     async def probe(self) -> SendOutcome:
-        """Ask for one event; a user who may only write is told so, and is good enough."""
+        """Read one event. A user who may only write is refused here, and is good enough."""
         url = f"{self._root}/api/now/table/em_event?sysparm_limit=1&sysparm_fields=sys_id"
         return probe_outcome(await self.client.request("GET", url), also={403})
 
@@ -101,8 +101,8 @@ class ServiceNowSink(KeyedTicketSink):
     ) -> SendOutcome:
         key, event, options = self.key(message.subject), message.event, self._options
         failure = event.failures[0] if len(event.failures) == 1 else None
-        told = {"event": event.type.value, "controller": event.controller, "link": event.url}
-        about: dict[str, Any] = {name: value for name, value in told.items() if value}
+        info = {"event": event.type.value, "controller": event.controller, "link": event.url}
+        about: dict[str, Any] = {name: value for name, value in info.items() if value}
         if event.job:
             about["job"] = str(event.job.id)
         entry = {
@@ -131,7 +131,7 @@ class ServiceNowSink(KeyedTicketSink):
 
 
 def error_text_of(text: str) -> str:
-    """``{"error": {"message": …, "detail": …}, "status": "failure"}`` in words."""
+    """Return the words of ``{"error": {"message": …, "detail": …}, "status": "failure"}``."""
     try:
         found = msgspec.json.decode(text)["error"]
         return ": ".join(filter(None, (found["message"], found.get("detail"))))

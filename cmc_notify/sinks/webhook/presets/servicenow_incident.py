@@ -1,7 +1,7 @@
-"""ServiceNow's incident table: one incident for each ``correlation_id``, which only we keep unique.
+"""ServiceNow's incident table: one incident for each ``correlation_id``, which only the bridge keeps unique.
 
-``correlation_display`` holds the key of the message that wrote last, in the same request as what it wrote: so
-a change whose response was lost is recognised.
+``correlation_display`` holds the key of the message that wrote last, in the same request as the change. So a
+change whose response was lost is recognised.
 https://www.servicenow.com/docs/bundle/xanadu-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html
 """
 
@@ -37,12 +37,12 @@ _CORRELATION = 100
 _DISPLAY = "cmc-notify "
 _FIELDS = "sys_id,number,state,correlation_id,correlation_display"
 _IN_PROGRESS, _RESOLVED, _CLOSED, _CANCELED = "2", "6", "7", "8"
-"""``incident.state`` as ServiceNow delivers it."""
+"""The default values of ``incident.state``."""
 _FINAL = frozenset({_CLOSED, _CANCELED})
 _ENDED = _FINAL | {_RESOLVED}
 _RULE = re.compile(r"Data Policy Exception|aborted by Business Rule", re.IGNORECASE)
-"""A 403 "can also be caused by … business rule or data policy constraints", says the page on the Table API's
-status codes: what they forbid with one incident, they may allow with all others.
+"""A 403 "can also be caused by … business rule or data policy constraints" (the Table API's status codes):
+they can forbid a change of one incident and allow it for all others.
 """
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -50,7 +50,7 @@ Scale = Annotated[int, Field(ge=1, le=3)]
 
 
 class ServiceNowIncidentOptions(Part):
-    """What an incident is made with besides. Names or sys_ids, as the instance takes them."""
+    """The options of ``preset: servicenow-incident``. Names or sys_ids, as the instance takes them."""
 
     assignment_group: Text | None = None
     caller_id: Text | None = None
@@ -61,7 +61,7 @@ class ServiceNowIncidentOptions(Part):
     impact: Scale = 2
     """1 high, 2 medium, 3 low; the priority follows from both."""
     close_code: Text = "Solution provided"
-    """A resolution code that the instance knows; without one it refuses to resolve."""
+    """A resolution code of the instance; it refuses to resolve without one."""
 
 
 class ServiceNowIncidentSettings(TicketSettings):
@@ -72,19 +72,19 @@ class ServiceNowIncidentSettings(TicketSettings):
 
 
 class ServiceNowIncidentSink(LookupTicketSink):
-    """Creates, adds work notes, resolves, and takes a resolved incident up again."""
+    """Creates incidents, adds work notes, resolves and reopens."""
 
     folder = "servicenow-incident"
     limits = Limits(summary=160, text=4000)
 
     def make_client(self, settings: PresetSettings) -> WebhookClient:
-        """Basic or bearer authentication as every webhook has it."""
+        """Return a client with basic or bearer authentication, as every webhook has it."""
         assert isinstance(settings, ServiceNowIncidentSettings)
         self._options = settings.options
         return WebhookClient(settings, error_text=error_text_of)
 
     def preview_response(self, method: str, url: str) -> Any:
-        """No incident yet, or the one that stands."""
+        """Return no incident for a search, else the sample one."""
         incident = {
             "sys_id": "sample",
             "number": "INC0012345",
@@ -94,14 +94,16 @@ class ServiceNowIncidentSink(LookupTicketSink):
         return {"result": [] if method == "GET" and "sysparm_query" in url else incident}
 
     async def read_recorded(self, posting: Posting, client: WebhookClient) -> ExistingTicket | None:
-        """By its sys_id."""
+        """Read the incident by its sys_id."""
         url = f"{self._table}/{quote(posting.reference, safe='')}?sysparm_fields={_FIELDS}"
         response = await read_json(client, url)
         return self._ticket(nested(response, "result"))
 
     async def find_by_key(self, message: Message, client: WebhookClient) -> ExistingTicket | None:
-        """By its correlation_id, which is compared once more: an instance leaves a condition out whose field
-        the account can't read, and answers with other people's incidents.
+        """Find the incident by its correlation_id, which is compared once more.
+
+        If the account can't read the field, an instance ignores the condition and returns other people's
+        incidents.
         """
         key = _key(message)
         query = quote(f"correlation_id={key}^ORDERBYDESCsys_created_on", safe="")
@@ -118,7 +120,7 @@ class ServiceNowIncidentSink(LookupTicketSink):
     async def create(
         self, message: Message, content: MessageContent, client: WebhookClient
     ) -> ExistingTicket:
-        """A new incident."""
+        """Create an incident."""
         options = self._options
         chosen = options.model_dump(exclude={"close_code"}, exclude_none=True)
         document = {
@@ -139,13 +141,13 @@ class ServiceNowIncidentSink(LookupTicketSink):
     async def add_note(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> None:
-        """A work note."""
+        """Add a work note."""
         await self._change(ticket, message, client, {"work_notes": content.text})
 
     async def reopen(
         self, ticket: ExistingTicket, message: Message, content: MessageContent, client: WebhookClient
     ) -> bool:
-        """Resolved can be taken up again; closed and canceled are final."""
+        """Reopen a resolved incident; closed and canceled ones are final."""
         if ticket.final:
             return False
         await self._change(ticket, message, client, {"state": _IN_PROGRESS, "work_notes": content.text})
@@ -159,7 +161,7 @@ class ServiceNowIncidentSink(LookupTicketSink):
         client: WebhookClient,
         record: PartRecorder,  # noqa: ARG002  it is one request
     ) -> None:
-        """Resolve with the recoveries as notes."""
+        """Resolve the incident with the recoveries as notes."""
         resolved = {"state": _RESOLVED, "close_code": self._options.close_code, "close_notes": content.text}
         await self._change(ticket, message, client, resolved)
 

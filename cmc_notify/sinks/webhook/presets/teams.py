@@ -1,8 +1,8 @@
-"""Microsoft Teams by a Workflows webhook: one adaptive card, as plain text throughout.
+"""Microsoft Teams through a Workflows webhook: one adaptive card in plain text.
 
-Texts go into rich text blocks, whose runs know no markdown, so that every text stays text. A card holds no
-file: what does not fit is counted, and the button leads to all of it. Teams recognises no repeat, so that
-after a lost response a second copy says that it may be one.
+Texts go into rich text blocks, which have no markdown, so that every text stays text. A card holds no file:
+failures that do not fit are counted, and the button leads to all of them. Teams recognises no repeat, so a
+second copy after a lost response says that it may be a repeat.
 https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook
 https://adaptivecards.io/explorer/RichTextBlock.html
 """
@@ -19,20 +19,20 @@ from cmc_notify.sinks.webhook.settings import PresetSettings
 from cmc_notify.sinks.webhook.webhook_client import WebhookClient, service_outcome
 
 LARGEST_CARD = 20_000
-"""Bytes of the whole request. The page says 28 KB; requests of 21 KB were seen to be refused."""
+"""Bytes of the whole request. The vendor's page says 28 KB, but requests of 21 KB were refused."""
 _AROUND_LINE = 100
-"""Bytes that a line of text costs besides."""
+"""Bytes that each line of text adds."""
 _COLOURS = {"error": "Attention", "warning": "Warning", "info": "Good"}
 
 
 class TeamsSettings(PresetSettings):
-    """``preset: teams``; ``url`` is the one that the workflow shows."""
+    """``preset: teams``; the workflow shows the ``url``."""
 
     preset: Literal["teams"] = "teams"
 
 
 def card_bytes(text: str) -> int:
-    """Bytes that the text takes in a card, a block for each line."""
+    """Return the bytes that the text takes in a card, with a block for each line."""
     return sum(json_bytes(line) + _AROUND_LINE for line in text.split("\n"))
 
 
@@ -57,11 +57,13 @@ class TeamsSink(PresetSink):
         return Sent(f"HTTP {result.status}") if isinstance(outcome, Sent) else outcome
 
     async def probe(self) -> SendOutcome:
-        """Whether anybody answers: a workflow can only be posted to."""
+        """Send a HEAD request: a workflow can only be posted to, so this tests the connection alone."""
         result = await self.client.request("HEAD", self.base)
         if result.status is None or result.status >= 500:  # noqa: PLR2004  HTTP's own number
             return result.outcome
-        return Sent(f"answers HTTP {result.status}; whether it takes cards shows with the first message")
+        return Sent(
+            f"it responds with HTTP {result.status}; only a message can test whether it accepts cards"
+        )
 
 
 def _document(message: Message, content: MessageContent) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def _document(message: Message, content: MessageContent) -> dict[str, Any]:
 
 
 def _lines(text: str) -> list[dict[str, Any]]:
-    """A block for each line, since a run shows no line break; a blank line is space before the next."""
+    """Return a block for each line, since a run shows no line break. A blank line becomes space."""
     blocks: list[dict[str, Any]] = []
     gap = True
     for line in text.split("\n"):
