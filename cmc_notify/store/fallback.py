@@ -37,12 +37,12 @@ async def send_to_fallback(
     if copy.shown is None:
         ours = select(deliveries.c.sink).where(deliveries.c.id == dead).scalar_subquery()
         given_up = (DeliveryState.PENDING.value, DeliveryState.DEAD.value)
-        beside = await _shown(
+        others = await _shown(
             connection, copy.event_id, deliveries.c.sink == ours, _notifies, deliveries.c.state.in_(given_up)
         )
-        if beside and None not in beside:
+        if others and None not in others:
             copy = msgspec.structs.replace(
-                copy, shown=tuple(sorted({i for each in beside for i in each or ()}))
+                copy, shown=tuple(sorted({i for each in others for i in each or ()}))
             )
     triggers = await connection.scalars(_triggers(dead, copy.sink, _there.c.id))
     await _write(database, connection, copy, triggers)
@@ -63,18 +63,18 @@ async def send_end_to_fallback(
         return
     columns = (_there.c.id, _there.c.shown, events.c.document)
     failures = _triggers(sent, copy.sink, *columns).join(events, events.c.id == _there.c.event_id)
-    told = (await connection.execute(failures)).all()
-    if not told:
+    notified = (await connection.execute(failures)).all()
+    if not notified:
         return
     pairs: set[tuple[str | None, int | None]] = set()
-    for row in told:
+    for row in notified:
         opening, shown = documents.decode(row.document), shown_of(row.shown)
         seen = opening.failures if shown is None else [opening.failures[i] for i in shown]
         pairs.update((failure.serial, failure.feature_id) for failure in seen)
     wanted = range(len(over)) if copy.shown is None else copy.shown
     if shown := tuple(i for i in wanted if (over[i].serial, over[i].feature_id) in pairs):
         copy = msgspec.structs.replace(copy, shown=None if len(shown) == len(over) else shown)
-        await _write(database, connection, copy, [row.id for row in told])
+        await _write(database, connection, copy, [row.id for row in notified])
 
 
 async def _close(database: Database, connection: AsyncConnection, copy: NewDelivery) -> None:
@@ -86,10 +86,10 @@ async def _close(database: Database, connection: AsyncConnection, copy: NewDeliv
         )
         .limit(1)
     )
-    standing = await connection.scalar(
+    posting_open = await connection.scalar(
         select(postings.c.open).where(postings.c.sink == copy.sink, postings.c.subject == copy.subject)
     )
-    if opening is not None or standing:
+    if opening is not None or posting_open:
         await _write(database, connection, copy, ())
 
 
@@ -125,12 +125,12 @@ async def _write(
 async def _not_yet_notified(connection: AsyncConnection, copy: NewDelivery) -> NewDelivery | None:
     """Return ``copy`` with what no other delivery sends its sink of the event; None if that is nothing."""
     here = deliveries.c.sink == copy.sink
-    told = await _shown(connection, copy.event_id, here, _notifies)
-    if told:
+    notified = await _shown(connection, copy.event_id, here, _notifies)
+    if notified:
         found = await connection.execute(select(events.c.document).where(events.c.id == copy.event_id))
         event = documents.decode(found.scalar_one())
         wanted = range(len(event.recoveries or event.failures)) if copy.shown is None else copy.shown
-        known = {i for shown in told for i in (wanted if shown is None else shown)}
+        known = {i for shown in notified for i in (wanted if shown is None else shown)}
         if not (rest := tuple(i for i in wanted if i not in known)):
             return None
         copy = msgspec.structs.replace(copy, shown=rest)

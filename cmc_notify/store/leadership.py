@@ -80,11 +80,11 @@ class Leaders:
             await connection.execute(self._database.upsert(replicas).values(row))
             # A row that another replica is deleting, or renewing at the last moment, is left to it.
             ends = replicas.c.attends_until
-            gone = select(replicas.c.owner).where(
+            lapsed = select(replicas.c.owner).where(
                 or_(ends <= now - KNOWN_FOR, ends > now + _TOO_FAR * ttl), replicas.c.owner != owner
             )
             await connection.execute(
-                delete(replicas).where(replicas.c.owner.in_(gone.with_for_update(skip_locked=True)))
+                delete(replicas).where(replicas.c.owner.in_(lapsed.with_for_update(skip_locked=True)))
             )
             there = await connection.execute(
                 select(replicas.c.owner, replicas.c.names).where(

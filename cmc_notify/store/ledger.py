@@ -1,4 +1,4 @@
-"""What people read from the store (CLI, dashboard, HTTP API), and the few changes they make by hand."""
+"""Reads for people (CLI, dashboard, HTTP API), and the few changes that they make by hand."""
 
 import secrets as randomness
 from collections.abc import Collection, Mapping, Sequence

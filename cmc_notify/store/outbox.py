@@ -90,8 +90,8 @@ class DeliveryQueue:
             }
             if interim:
                 now = self._database.clock()
-                gone = await supersede(connection, [sink], interim, now=now, lease_now=lease_now)
-                rows = [row for row in rows if row["id"] not in gone]
+                superseded = await supersede(connection, [sink], interim, now=now, lease_now=lease_now)
+                rows = [row for row in rows if row["id"] not in superseded]
             leased = update(deliveries).where(deliveries.c.id.in_([row["id"] for row in rows]))
             await connection.execute(
                 leased.values(
@@ -101,7 +101,7 @@ class DeliveryQueue:
                 )
             )
             parts = await load_parts(connection, [row["id"] for row in rows])
-            standing = await load_claim_context(connection, rows, about, now=self._database.clock())
+            context = await load_claim_context(connection, rows, about, now=self._database.clock())
         return [
             Claim(
                 msgspec.structs.replace(
@@ -110,7 +110,7 @@ class DeliveryQueue:
                     unclear=row["unclear"] or row["leased_until"] is not None,
                 ),
                 by_id[row["event_id"]],
-                *msgspec.structs.astuple(standing[row["id"]]),
+                *msgspec.structs.astuple(context[row["id"]]),
             )
             for row in rows
         ]

@@ -30,7 +30,7 @@ async def supersede(
     Deliveries that are being sent stay; with ``lease_now``, leases that ended by then do not count.
     Reads only what is pending under these keys, however much else is.
     """
-    gone: set[str] = set()
+    superseded: set[str] = set()
     free: ColumnElement[bool] = deliveries.c.leased_until.is_(None)
     if lease_now is not None:
         free = or_(free, deliveries.c.leased_until <= lease_now)
@@ -42,8 +42,8 @@ async def supersede(
             .values(state=DeliveryState.SUPERSEDED.value, finished_at=now, leased_by=None, leased_until=None)
             .returning(deliveries.c.id)
         )
-        gone.update(ended)
-    return frozenset(gone)
+        superseded.update(ended)
+    return frozenset(superseded)
 
 
 async def lock_progress(

@@ -1,4 +1,4 @@
-"""What people do from chat, on SQLite and PostgreSQL: first wins, once each, and shown on the message."""
+"""Actions from chat, on SQLite and PostgreSQL: first wins, once each, and shown on the message."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ async def send(store: Store, delivery_id: str, posting: Posting | None = None) -
 
 
 async def test_who_acknowledges_first_has_it(store: Store, open_another: OpenAnother) -> None:
-    """Of many who ask at once, in two replicas, one has it, and everybody is told that one."""
+    """Of many who ask at once, in two replicas, one has it, and all get that name as the answer."""
     other = await open_another()
     found = await asyncio.gather(
         *(
@@ -102,7 +102,7 @@ async def test_the_newest_message_is_due_again(
 async def test_two_who_ask_at_once_make_it_due_once(
     store: Store, posted: list[str], open_another: OpenAnother, hands: SimpleNamespace
 ) -> None:
-    """The second is not told that it is due: what the first made due may be on its way by then."""
+    """The second gets no "due": what the first made due may be on its way by then."""
     other = await open_another()
     for _ in range(5):
         answers = await asyncio.gather(
@@ -142,8 +142,8 @@ async def test_what_is_pending_shows_it_anyhow(
     assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.PENDING
     [claim] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.IN_FLIGHT
-    verdict = AttemptResult(state=DeliveryState.SENT)
-    assert await store.outbox.record(claim.delivery.id, owner="me", result=verdict)
+    result = AttemptResult(state=DeliveryState.SENT)
+    assert await store.outbox.record(claim.delivery.id, owner="me", result=result)
     assert await store.chat_actions.refresh("chat", JOB, now=hands.now) is RefreshResult.DUE
     [again] = await store.outbox.claim("chat", owner="me", limit=9, lease=60)
     assert again.delivery.id == claim.delivery.id
@@ -178,7 +178,7 @@ async def test_old_attempts_are_forgotten(store: Store, posted: list[str]) -> No
 async def test_a_new_run_of_the_job_is_nobodys_yet(
     store: Store, make_state: MakeState, make_commit: MakeCommit
 ) -> None:
-    """Who took the run before upon them did not take the next one; other jobs stay as they are."""
+    """An acknowledgement of one run does not count for the next run; other jobs stay as they are."""
     other = "job:emea:8-1795420008"
     for subject in (JOB, other):
         await store.chat_actions.acknowledge(subject, by="anna", at=100.0)

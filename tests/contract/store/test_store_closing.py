@@ -11,7 +11,7 @@ from support.postgres import PostgresServer
 
 
 async def test_a_server_that_hangs_does_not_hold_up_the_end(postgresql_server: PostgresServer) -> None:
-    """What waits for it is left behind, as by a crash, before we are killed for waiting."""
+    """Pending work is abandoned, as by a crash, before we are killed for waiting."""
     asyncpg = pytest.importorskip("asyncpg", reason="no PostgreSQL: install the extra 'dev'")
     url = await postgresql_server.new_database()
     store = await open_store(url, clock=time.time, exclusive=True)

@@ -67,7 +67,7 @@ async def test_who_falls_silent_is_replaced(store: Store, open_another: OpenAnot
 
 
 async def test_renewing_keeps_the_lead(store: Store, open_another: OpenAnother) -> None:
-    """Who renews in time leads on, and also who was late as long as nobody took over."""
+    """An owner that renews in time goes on leading; a late one too, if nobody took over."""
     other = await open_another()
     fence = await lead(store, "a", ttl=0)
     assert fence
@@ -148,7 +148,7 @@ async def test_whoever_starts_leads(tmp_path: object, hands: SimpleNamespace) ->
 async def test_a_frozen_transaction_holds_nobody_up(
     store_url: str, make_state: MakeState, make_commit: MakeCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a replica that stands still in the middle of a commit has locked is freed by the server."""
+    """The server frees the locks of a replica that is frozen in the middle of a commit."""
     monkeypatch.setattr(engine, "_FROZEN_AFTER_MS", 300)
     frozen, other = [await open_store(store_url, clock=lambda: 1.0, exclusive=True) for _ in range(2)]
     await other.poll.commit_poll(make_commit(0))
@@ -220,7 +220,7 @@ async def test_who_falls_silent_is_there_no_longer(store: Store, open_another: O
 
 
 async def test_who_gave_up_leads_nothing(store: Store) -> None:
-    """What was released has no leader."""
+    """A released name has no leader."""
     fence = await lead(store, "a")
     assert fence
     await store.leadership.release(fence)

@@ -64,7 +64,7 @@ async def test_deliveries_by_every_filter(store: Store, commit_event: CommitEven
 async def test_retry_makes_due_with_the_same_key(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
-    """What is sent, dead or put off is due now, with key, parts and doubts kept and the deadline afresh."""
+    """A sent, dead or delayed delivery is due now; key, parts and doubts stay, the deadline is new."""
     sent, dead, later = await commit_event(
         {}, {}, {"due_at": hands.now + 500, "deadline_at": hands.now + 900}
     )
@@ -109,8 +109,8 @@ async def test_retry_again_is_a_new_message(
     await store.outbox.record_part(two, "root", "2")
     await end(store, one, DeliveryState.SENT)
     assert await store.ledger.retry([one, two], now=hands.now, again=True) == [one, two]
-    verdict = AttemptResult(state=DeliveryState.SENT)
-    assert not await store.outbox.record(two, owner="me", result=verdict)
+    result = AttemptResult(state=DeliveryState.SENT)
+    assert not await store.outbox.record(two, owner="me", result=result)
     claims = await store.outbox.claim("chat", owner="me", limit=9, lease=9)
     first, second = (found.delivery for found in claims)
     for delivery in (first, second):
@@ -227,7 +227,7 @@ async def test_ping(store: Store) -> None:
 async def test_a_ticket_that_a_retry_opens_late_is_closed_after_it(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
-    """Its end was told when there was nothing to close. An end that is not the newest word stays as it is."""
+    """Its close was sent before there was a ticket. A close that is not the newest delivery stays sent."""
     about, again = ({"subject": f"job:emea:{n}", "ordering_key": f"job:emea:{n}"} for n in (1, 2))
     opening, opened = await commit_event(about, again)
     closing, closed = await commit_event(

@@ -69,14 +69,14 @@ async def child(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 async def refusal(url: str, *, exclusive: bool = True) -> StoreError:
-    """What opening the store raises."""
+    """Return the error that opening the store raises."""
     with pytest.raises(StoreError) as caught:
         await open_store(url, clock=clock, exclusive=exclusive)
     return caught.value
 
 
 async def test_migrations_lead_to_the_tables(store: Store) -> None:
-    """What the migrations build from nothing is what the code works with."""
+    """The migrations build, from nothing, the schema that the code works with."""
 
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
@@ -118,14 +118,14 @@ async def test_opened_again_it_is_all_there(
 
 
 async def test_commands_need_a_store(blank_url: str, tmp_path: Path) -> None:
-    """Whoever is not the bridge makes no store and no file: it is told to start the bridge."""
+    """Any other program creates no store and no file: its error says to start the bridge."""
     assert "cmc-notify run" in str(await refusal(blank_url, exclusive=False))
     if blank_url.startswith("sqlite"):
         assert modes(tmp_path) == {}
 
 
 async def test_an_empty_database_is_no_store(tmp_path: Path) -> None:
-    """A file without a schema is told from a store."""
+    """A file without a schema is not taken for a store."""
     (tmp_path / "empty.db").touch()
     refused = await refusal(f"sqlite:///{tmp_path}/empty.db", exclusive=False)
     assert "has the bridge" in str(refused)
@@ -170,7 +170,7 @@ async def test_replicas_share_postgresql(store: Store, open_another: OpenAnother
 async def test_all_survives_a_kill(
     tmp_path: Path, make_state: MakeState, make_commit: MakeCommit, hands: SimpleNamespace
 ) -> None:
-    """What a killed bridge had committed is there; what it was sending is free at once, and unclear."""
+    """All that a killed bridge had committed is there; what it was sending is free at once, and unclear."""
     url = f"sqlite:///{tmp_path}/store.db"
     store = await open_store(url, clock=lambda: hands.now, exclusive=True)
     hands.now = 1000.0
@@ -190,7 +190,7 @@ async def test_all_survives_a_kill(
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """Who may do what with each file."""
+    """Return the mode of each file."""
     return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
@@ -205,7 +205,7 @@ async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
 
 async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    """Where others may write into the store's folder, a link in the lock's place empties no file of ours."""
+    """If others may write into the store's folder, a link at the lock's path empties none of our files."""
     other = tmp_path / "precious"
     other.write_text("kept")
     (tmp_path / "store.db.lock").symlink_to(other)
@@ -236,14 +236,14 @@ async def test_urls_that_lead_nowhere(url: str, says: str) -> None:
 
 
 async def test_a_wrong_password_is_no_crash(postgresql_server: PostgresServer) -> None:
-    """What PostgreSQL says while connecting is translated too."""
+    """Errors of PostgreSQL while connecting are translated too."""
     refused = await refusal(postgresql_server.url.replace("/postgres?", "/nowhere?"))
     assert isinstance(refused, StoreUnavailable)
     assert 'database "nowhere" does not exist; check the names in store.url' in str(refused)
 
 
 async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
-    """Where a file stands in the way of the folder, the message names the store."""
+    """If there is a file at the path of the folder, the message names the store."""
     (tmp_path / "file").touch()
     for exclusive in (True, False):
         refused = await refusal(f"sqlite:///{tmp_path}/file/store.db", exclusive=exclusive)
@@ -321,7 +321,7 @@ async def test_an_upgrade_takes_its_time(
 async def test_a_server_that_hangs_at_an_ordinary_start(
     postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing is to be upgraded the limits hold: a start that gets no answer is refused."""
+    """If there is nothing to upgrade, the limits apply: a start without a response is refused."""
     url = await postgresql_server.new_database()
     await (await open_store(url, clock=clock, exclusive=True)).close()
     current = schema._current

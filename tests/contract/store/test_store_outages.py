@@ -45,7 +45,7 @@ END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname 
 
 
 async def refused(work: Awaitable[Any]) -> str:
-    """What the store says; it never holds a password."""
+    """Return the error's text; it never holds a password."""
     with pytest.raises(StoreUnavailable) as caught:
         await work
     assert "hunter2" not in str(caught.value)
@@ -308,7 +308,7 @@ def remount(disk: Path, mode: str) -> None:
 
 
 def free_bytes(disk: Path) -> int:
-    """What is left on it."""
+    """Return the space that is left on it."""
     return shutil.disk_usage(disk).free
 
 

@@ -20,7 +20,7 @@ DEAD = AttemptResult(state=DeliveryState.DEAD, error="400")
 
 
 async def claim(store: Store, sink: str = "chat", *, limit: int = 10, lease: float = 30) -> Sequence[Claim]:
-    """What this process may send now."""
+    """Return the ids that this process may send now."""
     return await store.outbox.claim(sink, owner="me", limit=limit, lease=lease)
 
 
@@ -29,9 +29,9 @@ async def claimed(store: Store, sink: str = "chat", *, limit: int = 10, lease: f
     return [one.delivery.id for one in await claim(store, sink, limit=limit, lease=lease)]
 
 
-async def finish(store: Store, delivery_id: str, verdict: AttemptResult = SENT) -> None:
-    """Record a verdict as the holder of the lease."""
-    assert await store.outbox.record(delivery_id, owner="me", result=verdict)
+async def finish(store: Store, delivery_id: str, result: AttemptResult = SENT) -> None:
+    """Record a result as the holder of the lease."""
+    assert await store.outbox.record(delivery_id, owner="me", result=result)
 
 
 async def row(store: Store, delivery_id: str) -> Delivery:
@@ -101,7 +101,7 @@ async def test_one_ordering_key_goes_one_by_one(
 async def test_a_resolve_waits_for_its_triggers(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
-    """What waits for others, at any sink, is due when all of them are finished or forgotten."""
+    """A delivery that waits for others, at any sink, is due when all of them are finished or deleted."""
     first, second = await commit_event({}, {"sink": "mail"})
     (resolve,) = await commit_event({"waits_for": (first, second, "forgotten", first)})
     assert await claimed(store) == [first]
@@ -208,12 +208,12 @@ async def test_fallback_takes_over(store: Store, commit_event: CommitEvent, hand
         due_at=hands.now,
         deadline_at=hands.now + 10,
     )
-    verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=other)
-    assert not await store.outbox.record(one, owner="me", result=verdict)
+    result = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=other)
+    assert not await store.outbox.record(one, owner="me", result=result)
     assert await claimed(store, "mail") == []
     for _ in range(2):
         await claimed(store)
-        await finish(store, one, verdict)
+        await finish(store, one, result)
         await store.ledger.retry([one], now=hands.now)
     await claimed(store)
     await finish(store, one, DEAD)
@@ -318,14 +318,14 @@ class Rules:
 async def test_any_history_follows_the_rules(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace, seed: int
 ) -> None:
-    """Over random commits, claims, verdicts, lapses and time, each claim is exactly what the rules say."""
+    """Over random commits, claims, results, lapses and time, each claim is exactly what the rules say."""
     chance = random.Random(seed)
     rules = Rules()
     everything: list[str] = []
     for _ in range(60):
         sink = chance.choice(["chat", "mail"])
-        match chance.choice(["tell", "claim", "claim", "record", "record", "time"]):
-            case "tell":
+        match chance.choice(["commit", "claim", "claim", "record", "record", "time"]):
+            case "commit":
                 given = [
                     {
                         "sink": chance.choice(["chat", "mail"]),

@@ -1,4 +1,4 @@
-"""What the store does with deliveries that are too late, pointless or nobody's, on SQLite and PostgreSQL."""
+"""Deliveries that expired, are superseded or have no sink any more, on SQLite and PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -75,7 +75,7 @@ def happen(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Happ
 async def test_what_is_claimed_in_turn_is_what_was_due_for_longest(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
-    """What was tried in vain comes after younger ones; each key keeps its order."""
+    """A delivery that failed before comes after younger ones; each key keeps its order."""
     key = {"ordering_key": "k"}
     tried, waiting, behind = await commit_event(
         {"due_at": hands.now - 1}, {"due_at": hands.now - 5, **key}, {"due_at": hands.now - 9, **key}
@@ -90,7 +90,7 @@ async def test_what_is_claimed_in_turn_is_what_was_due_for_longest(
 async def test_progress_that_is_put_off_while_news_is_committed_holds_nothing_up(
     store: Store, happen: Happen, hands: SimpleNamespace
 ) -> None:
-    """Whichever of two replicas' transactions ends first, progress that newer news overtook is left out."""
+    """Progress with a newer event behind it is left out, whichever replica's transaction ends first."""
     progress = await happen(PROGRESS)
     assert await claimed(store) == [progress]
     async with store.outbox._database.write() as other:  # as ``record`` writes it
@@ -140,7 +140,7 @@ async def test_what_expires_keeps_its_order(
 async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
     store: Store, commit_event: CommitEvent, hands: SimpleNamespace
 ) -> None:
-    """Where both died, the fallback's copy of the resolve waits for its copy of the trigger."""
+    """If both are dead, the fallback's copy of the resolve waits for its copy of the trigger."""
     (trigger,) = await commit_event({"subject": "job-1"})
     (resolve,) = await commit_event({"subject": "job-2", "waits_for": (trigger,)})
     for each in (trigger, resolve):
@@ -155,8 +155,8 @@ async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
             due_at=hands.now,
             deadline_at=hands.now + 60,
         )
-        verdict = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=instead)
-        assert await store.outbox.record(each, owner="me", result=verdict)
+        result = AttemptResult(state=DeliveryState.DEAD, error="400", fallback=instead)
+        assert await store.outbox.record(each, owner="me", result=result)
     assert await claimed(store, "mail") == [f"{trigger}-mail"]
     assert await claimed(store, "mail") == []
     assert await store.outbox.record(f"{trigger}-mail", owner="me", result=SENT)
@@ -164,7 +164,7 @@ async def test_a_resolve_overtakes_no_trigger_at_the_fallback(
 
 
 def _copy(of: Delivery, sink: str = "mail") -> NewDelivery:
-    """What ``sink`` is told in place of another."""
+    """Return a delivery to ``sink`` in place of another sink."""
     return NewDelivery(
         id=f"{of.event_id}-{sink}-for-{of.sink}",
         event_id=of.event_id,
@@ -214,9 +214,9 @@ def recover(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Rec
 def fail(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Fail:
     """``fail(job, serials, *deliveries)``: one event of failed pairs; its deliveries' ids."""
 
-    async def commit(job: int, serials: Sequence[str], *told: dict[str, object]) -> list[str]:
+    async def commit(job: int, serials: Sequence[str], *given: dict[str, object]) -> list[str]:
         version = (await store.poll.load_snapshot("emea")).version
-        new = make_commit(version, make_state(job), deliveries=told)
+        new = make_commit(version, make_state(job), deliveries=given)
         pairs = tuple(Failure(serial, None, 3, "QoS", "no route", new=True) for serial in serials)
         (event,) = new.events
         await store.poll.commit_poll(replace(new, events=(replace(event, failures=pairs),)))
@@ -228,15 +228,15 @@ def fail(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Fail:
 async def test_a_resolve_that_was_sent_follows_the_failures_that_were_handed_over(
     store: Store, fail: Fail, recover: Recover, end: End
 ) -> None:
-    """The fallback is told, once and after its failure, what it was shown as failed, and no more."""
+    """The fallback gets, once and after the failure, the recovery of what it was shown as failed, only."""
     (taken,) = await fail(1, ["A"], {"subject": "job-1"})
     (refused,) = await fail(2, ["B", "C", "D"], {"subject": "job-2", "shown": (0, 2)})
     resolve = await recover("A", "B", "C", "D", subject="job-9", waits_for=(taken, refused))
     claims = await claimed(store)
     assert claims == [taken, refused]
     await store.outbox.record(taken, owner="me", result=SENT)
-    verdict = AttemptResult(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
-    await store.outbox.record(refused, owner="me", result=verdict)
+    result = AttemptResult(state=DeliveryState.DEAD, fallback=_copy(await row(store, refused)))
+    await store.outbox.record(refused, owner="me", result=result)
     copy = await end(resolve, DeliveryState.SENT)
     assert (await row(store, resolve)).state is DeliveryState.SENT
     assert (await row(store, copy)).shown == (1, 3)
@@ -307,7 +307,7 @@ async def test_newer_news_supersedes_progress(store: Store, happen: Happen, newe
 
 
 async def test_nothing_but_progress_is_superseded(store: Store, happen: Happen) -> None:
-    """Every other event is told, whatever came later; and so is what belongs to another sink or job."""
+    """Every other event is sent, whatever came later; so is what belongs to another sink or job."""
     kept = [await happen(kind) for kind in EventType if kind is not PROGRESS]
     others = [await happen(PROGRESS, key="job-2"), await happen(PROGRESS, "mail")]
     await happen(FAILED, "chat", "mail", key="job-3")
@@ -316,7 +316,7 @@ async def test_nothing_but_progress_is_superseded(store: Store, happen: Happen) 
 
 
 async def test_one_commit_supersedes_for_each_of_its_sinks_and_jobs(store: Store, happen: Happen) -> None:
-    """Only where that sink is told of that job: not the job at another sink, nor another job at the sink."""
+    """Only for that sink and that job: not the job at another sink, nor another job at the sink."""
     both = await happen(PROGRESS, "chat", "mail", key="job-1")
     mail_alone = await happen(PROGRESS, "mail", key="job-2")
     await happen(FAILED, "chat", key="job-1")
@@ -328,7 +328,7 @@ async def test_one_commit_supersedes_for_each_of_its_sinks_and_jobs(store: Store
 async def test_progress_that_is_being_sent_is_superseded_once_that_failed(
     store: Store, happen: Happen, hands: SimpleNamespace
 ) -> None:
-    """What is under way is left to end; sent, it is sent; to be tried again, it makes room at once."""
+    """Progress in flight may end; once sent, it is sent; to be retried, it is superseded at once."""
     first, second = await happen(PROGRESS, key="job-1"), await happen(PROGRESS, key="job-2")
     assert await claimed(store) == [first, second]
     new = [await happen(FAILED, key="job-1"), await happen(FAILED, key="job-2")]
@@ -344,7 +344,7 @@ async def test_progress_that_is_being_sent_is_superseded_once_that_failed(
 async def test_progress_that_waits_to_be_tried_again_holds_no_news_back(
     store: Store, happen: Happen, hands: SimpleNamespace
 ) -> None:
-    """Newer news does not wait for the retry of what it makes pointless."""
+    """A newer event does not wait for the retry of what it supersedes."""
     old = await happen(PROGRESS)
     await claimed(store)
     again = AttemptResult(state=DeliveryState.PENDING, due_at=hands.now + 3600, error="503")
@@ -370,7 +370,7 @@ async def test_progress_whose_lease_lapsed_is_superseded_by_the_next_claim(
 async def test_what_was_superseded_is_not_sent_by_hand(
     store: Store, happen: Happen, hands: SimpleNamespace
 ) -> None:
-    """A retry would tell an old state after a newer one; neither by id nor with all dead letters."""
+    """A retry would send an old state after a newer one; neither by id nor with all dead letters."""
     old = await happen(PROGRESS)
     await happen(FAILED)
     assert await store.ledger.retry(None, now=hands.now) == []
@@ -397,8 +397,8 @@ async def test_what_nobody_serves_becomes_dead_letters(
     )
     assert done in await claimed(store, "pager")
     for each in (gone, done):
-        verdict = SENT if each == done else AttemptResult(state=DeliveryState.PENDING, due_at=hands.now)
-        assert await store.outbox.record(each, owner="me", result=verdict)
+        result = SENT if each == done else AttemptResult(state=DeliveryState.PENDING, due_at=hands.now)
+        assert await store.outbox.record(each, owner="me", result=result)
     if dialect == "postgresql":
         # While a new config is rolled out, another replica may still serve it, or already.
         hands.now += UNSERVED_AFTER - 1

@@ -172,7 +172,7 @@ async def test_failures(
     assert [failure.id for failure in await store.poll.load_failures("apac", ())] == ["g"]
 
 
-async def test_incident_is_written_over(
+async def test_failure_is_overwritten(
     store: Store, make_commit: MakeCommit, make_failure: MakeFailure
 ) -> None:
     """An failure that changes or closes replaces what was known of it."""
@@ -193,7 +193,7 @@ async def test_a_serial_number_without_end_stops_no_poll(
     assert await store.poll.load_failures("emea", [one.pair, two.pair]) == [one, two]
 
 
-async def test_tickets_of_single_incidents_cost_a_commit_no_questions(
+async def test_tickets_of_single_failures_cost_a_commit_no_reads(
     store: Store, make_state: MakeState, make_commit: MakeCommit
 ) -> None:
     """Thousands at once are written as few are: PostgreSQL took a minute to look for progress behind each."""
@@ -207,10 +207,10 @@ async def test_tickets_of_single_incidents_cost_a_commit_no_questions(
     try:
         for version, number in enumerate((1, 2000)):
             keys = [f"failure:emea:V{serial}:3" for serial in range(number)]
-            told = tuple({"subject": key, "ordering_key": key} for key in keys)
+            new = tuple({"subject": key, "ordering_key": key} for key in keys)
             state = make_state(1, of_state={"revision": version + 1})
             asked.clear()
-            await store.poll.commit_poll(make_commit(version, state, deliveries=told))
+            await store.poll.commit_poll(make_commit(version, state, deliveries=new))
             counts.append(len(asked))
     finally:
         remove(Engine, "before_cursor_execute", note)

@@ -1,4 +1,4 @@
-"""What stands at receivers, as the next messages get it, on SQLite and PostgreSQL."""
+"""Postings, as the next messages get them, on SQLite and PostgreSQL."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -13,7 +13,7 @@ TICKET = Posting(reference="sys-1", label="INC0012345", url="https://desk.exampl
 
 
 async def claim(store: Store, sink: str = "chat") -> Sequence[Claim]:
-    """What may be sent to the sink now."""
+    """Return the claims that may be sent to the sink now."""
     return await store.outbox.claim(sink, owner="me", limit=10, lease=30)
 
 

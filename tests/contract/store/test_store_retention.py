@@ -1,4 +1,4 @@
-"""What is forgotten, and what is not, on SQLite and PostgreSQL."""
+"""Retention: what is deleted, and what is kept, on SQLite and PostgreSQL."""
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ async def send_all(store: Store, but: tuple[str, ...] = ()) -> None:
     """Finish every pending delivery of the chat except some."""
     for claim in await store.outbox.claim("chat", owner="me", limit=1000, lease=0):
         if claim.delivery.id not in but:
-            verdict = AttemptResult(state=DeliveryState.SENT)
-            assert await store.outbox.record(claim.delivery.id, owner="me", result=verdict)
+            result = AttemptResult(state=DeliveryState.SENT)
+            assert await store.outbox.record(claim.delivery.id, owner="me", result=result)
 
 
 async def test_finished_and_old(store: Store, commit_event: CommitEvent, hands: SimpleNamespace) -> None:
@@ -50,7 +50,7 @@ async def test_many(store: Store, commit_event: CommitEvent, hands: SimpleNamesp
     assert await store.housekeeping.forget(before=hands.now) == 1201
 
 
-async def test_what_tells_an_open_incident_stays(
+async def test_the_opening_of_an_open_failure_stays(
     store: Store,
     make_state: MakeState,
     make_commit: MakeCommit,

@@ -17,7 +17,7 @@ MakeCommit = Callable[..., PollCommit]
 OpenAnother = Callable[..., Awaitable[Store]]
 CommitEvent = Callable[..., Awaitable[list[str]]]
 START = 1_795_425_600.0
-"""What the store's clock shows at first."""
+"""The first time of the store's clock."""
 
 
 def silence(name: str, **fields: Any) -> Silence:
@@ -72,7 +72,7 @@ async def test_only_what_acts_now_and_could_concern_the_controller_is_active(sto
 
 
 async def test_an_ended_silence_is_listed_only_when_asked_for(store: Store) -> None:
-    """What acts or will act comes the earliest end first."""
+    """Active and future silences are listed, the earliest end first."""
     await store.silences.add(silence("long", ends_at=START + 90))
     await store.silences.add(silence("future", starts_at=START + 50, ends_at=START + 80))
     await store.silences.add(silence("short", ends_at=START + 10))

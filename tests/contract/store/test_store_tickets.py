@@ -25,8 +25,8 @@ async def stand(
     for delivery, (sink, _, posting) in zip(sent, made, strict=True):
         await store.outbox.record_part(delivery, "done", "r", posting=Posting(reference="ref", **posting))
         await store.outbox.claim(sink, owner="me", limit=100, lease=60)
-        verdict = AttemptResult(state=DeliveryState.SENT)
-        assert await store.outbox.record(delivery, owner="me", result=verdict)
+        result = AttemptResult(state=DeliveryState.SENT)
+        assert await store.outbox.record(delivery, owner="me", result=result)
 
 
 async def labels(store: Store, **wanted: Any) -> list[str]:

@@ -95,7 +95,7 @@ OLD_ROWS = (
     ),
     """INSERT INTO acknowledgements (subject, "by", at) VALUES (:subject, 'anna', 1.5)""",
 )
-"""What a bridge of schema 0004 wrote about a failure that has a ticket of its own, and about its end."""
+"""Rows of a bridge with schema 0004: a failure with its own ticket, and its end."""
 
 
 def columns_of(connection: Connection, table: str) -> set[str]:
