@@ -116,7 +116,7 @@ async def test_the_store_proves_each_poll(harness: SimpleNamespace, receiver: Re
         (ScriptedResponse(500), "status 500"),
         (ScriptedResponse(302, headers={"Location": "/elsewhere"}), "status 302"),
         (ScriptedResponse(action="hang"), "no response within 0.3 s"),
-        (ScriptedResponse(action="reset"), "broke off"),
+        (ScriptedResponse(action="reset"), "the connection was lost"),
     ],
 )
 async def test_a_call_that_fails(
