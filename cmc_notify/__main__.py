@@ -1,4 +1,4 @@
-"""``python -m cmc_notify`` is ``cmc-notify``."""
+"""Run ``cmc-notify`` as ``python -m cmc_notify``."""
 
 from cmc_notify.cli import main
 

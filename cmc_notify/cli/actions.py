@@ -1,4 +1,4 @@
-"""``actions``: what people did from chat, or were refused. Reads the store beside a running bridge."""
+"""``actions``: the actions from chat, refused ones too. Reads the store next to a running bridge."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,16 +12,18 @@ from cmc_notify.cli.output import brief, print_json, print_lines, print_table
 from cmc_notify.ports import ChatAction
 from cmc_notify.web.documents import action_document
 
-app = actions("What people did from chat, or were refused.")
+app = actions("Show what people did from chat, or were refused.")
 
 
 @app.command("list")
 def list_actions(
     config: ConfigOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="The most rows to show, the newest first.")
+    ] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List attempts, the newest first; store.retention says for how long they are kept."""
+    """List actions, the newest first; store.retention sets how long they are kept."""
     settings, _ = read_settings(config)
 
     async def read() -> Sequence[ChatAction]:
@@ -33,7 +35,7 @@ def list_actions(
         print_json([msgspec.to_builtins(action_document(each)) for each in found[:limit]])
         return
     print_table(
-        ("time", "who", "action", "subject", "outcome", "by way of", "answer"),
+        ("time", "who", "action", "subject", "outcome", "sink, way in", "reply"),
         [
             (
                 in_short(each.at, settings),
@@ -47,8 +49,8 @@ def list_actions(
             )
             for each in found[:limit]
         ],
-        empty="Nobody has done anything from chat.",
-        below=("answer",),
+        empty="No actions from chat yet.",
+        below=("reply",),
     )
     if len(found) > limit:
-        print_lines("… and older ones; --limit shows more")
+        print_lines("… and older ones; use --limit to show more")

@@ -1,4 +1,4 @@
-"""``check``: everything that can be known to be wrong before the bridge starts, each thing with its place."""
+"""``check``: finds every error that can be found before the bridge starts, each with its location."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from cmc_notify.settings.config_warnings import config_warnings
 from cmc_notify.settings.suggestions import did_you_mean
 
 EXTRA_TIME = 5.0
-"""Seconds that a sink gets beyond its own time-out to say what went wrong."""
+"""Seconds in addition to a sink's own time-out, so that it can report the error itself."""
 
 CheckResult = tuple[bool, str]
-"""Whether it works, and a line about it."""
+"""True if it works, and a line about it."""
 
 
 def check(
@@ -31,18 +31,19 @@ def check(
     online: Annotated[
         bool,
         typer.Option(
-            "--online", help="Also sign in to each controller and sink, and test the rights needed."
+            "--online", help="Also sign in to each controller and sink, and check the rights needed there."
         ),
     ] = False,
 ) -> None:
-    """Validate the config, the templates and the routes."""
+    """Check the config, the templates and the routes."""
     settings, plugins = read_settings(config)
     if problems := [*_template_problems(settings, plugins)]:
         raise ConfigError(*dict.fromkeys(problems))
     for line in _warnings(settings):
         warn(line)
     print_lines(
-        f"ok: {_count_and_names('controller', settings.controllers)}; {_count_and_names('sink', settings.sinks)}; "
+        f"ok: {_count_and_names('controller', settings.controllers)}; "
+        f"{_count_and_names('sink', settings.sinks)}; "
         f"{len(settings.routes)} {'route' if len(settings.routes) == 1 else 'routes'}; every template renders"
     )
     if online and not run_async(_online(settings, plugins)):
@@ -55,14 +56,14 @@ def _count_and_names(word: str, names: object) -> str:
 
 
 def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
-    """Each template is rendered against samples of every event, for each kind of sink that is configured."""
+    """Render each template with samples of every event, for each type of sink in the config."""
     renderer = make_renderer(settings, lambda _error: None, plugins=plugins)
     folder = settings.templates_dir
     if folder is not None:
         presets = [name for plugin in plugins.values() for name in plugin.presets]
         yield from _misnamed_folders(folder, [*plugins, *presets, "shared"])
         if unreadable := [*_unreadable(folder)]:
-            yield from unreadable  # a renderer would name the file that it looked for, not this one
+            yield from unreadable  # the renderer would name another file
             return
     for kind, extensions in sorted({plugins[each.type].documents(each) for each in settings.sinks.values()}):
         for fault in check_templates(renderer, kind, extensions):
@@ -70,7 +71,7 @@ def _template_problems(settings: Settings, plugins: Plugins) -> Iterator[str]:
 
 
 def _with_location(fault: TemplateError, folder: Path | None) -> str:
-    """The fault with its file as the user can open it."""
+    """Return the error with the path of its file as the user can open it."""
     file = fault.template
     if folder is not None and (folder / file).exists():
         file = str(folder / file)
@@ -83,19 +84,19 @@ def _unreadable(folder: Path) -> Iterator[str]:
             path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
-            yield f"{path}:{line}: is not UTF-8 text; save it as UTF-8"
+            yield f"{path}:{line}: not UTF-8 text; save the file as UTF-8"
         except OSError as error:
-            yield f"{path}: can't be read: {error.strerror}; correct its rights"
+            yield f"{path}: can't be read: {error.strerror}; check the file's permissions"
 
 
 def _misnamed_folders(folder: Path, known: list[str]) -> Iterator[str]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in known and (hint := did_you_mean(path.name, known)):
-            yield f"{path}: is never used: no sink type is called {path.name!r}; {hint}"
+            yield f"{path}: this folder is never used: there is no sink type {path.name!r}; {hint}"
 
 
 def _warnings(settings: Settings) -> list[str]:
-    """What is valid but dangerous, one line for each key."""
+    """Return warnings about valid but dangerous settings, one line for each key."""
     lines = [
         line for name, each in settings.controllers.items() for line in Controller(name, each).warnings
     ] + [*config_warnings(settings)]
@@ -106,7 +107,7 @@ def _warnings(settings: Settings) -> list[str]:
 
 
 async def _online(settings: Settings, plugins: Plugins) -> bool:
-    """Everything is checks at once; the lines come in the order of the config."""
+    """Check all at the same time; the lines come in the order of the config."""
     checks = [_check_controller(name, settings) for name in settings.controllers]
     checks += [_check_sink(name, settings, plugins) for name in settings.sinks]
     results = await asyncio.gather(*checks)
@@ -131,7 +132,7 @@ async def _check_sink(name: str, settings: Settings, plugins: Plugins) -> CheckR
         async with asyncio.timeout(settings.sinks[name].timeout + EXTRA_TIME):
             outcome = await sink.probe()
     except TimeoutError:
-        return False, f"sinks.{name}: no answer within {settings.sinks[name].timeout:g} s"
+        return False, f"sinks.{name}: no response within {settings.sinks[name].timeout:g} s"
     finally:
         await sink.close()
     if isinstance(outcome, Sent):

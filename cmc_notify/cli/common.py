@@ -1,4 +1,4 @@
-"""What commands need to work: the config, the store beside a running bridge, a controller to ask."""
+"""Common parts of commands: the config, the store next to a running bridge, names and times."""
 
 import asyncio
 import os
@@ -22,21 +22,21 @@ _HALF_A_YEAR = 180 * 86400.0
 
 
 def read_whole_config(config: Path | None) -> tuple[Loaded, Mapping[str, SinkPlugin]]:
-    """The validated config with the files it names, and the sink types it may use. Raises ConfigError."""
+    """Return the validated config with its files, and the sink types it can use. Raises ConfigError."""
     plugins = load_plugins()
     types = {name: plugin.settings for name, plugin in plugins.items()}
     return read_config(config, environ=os.environ, sink_types=types), plugins
 
 
 def read_settings(config: Path | None) -> tuple[Settings, Mapping[str, SinkPlugin]]:
-    """The validated config and the sink types that it may use. Raises ConfigError."""
+    """Return the validated config and the sink types it can use. Raises ConfigError."""
     loaded, plugins = read_whole_config(config)
     return loaded.settings, plugins
 
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store beside a running bridge, for short transactions. Raises StoreError."""
+    """Open the store next to a running bridge, for short transactions. Raises StoreError."""
     store = await open_store(settings.store.url.get_secret_value(), clock=time.time, exclusive=False)
     try:
         yield store
@@ -45,31 +45,31 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run one command's work to its end."""
+    """Run the coroutine of one command and return its result."""
     return asyncio.run(work)
 
 
 def known_name(name: str, names: Collection[str], what: str) -> str:
-    """``name`` where it is one of ``names``. Raises ConfigError with a suggestion."""
+    """Return ``name`` if it is one of ``names``. Raises ConfigError with a suggestion."""
     if name in names:
         return name
-    hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
+    hint = did_you_mean(name, names) or f"write one of {', '.join(names)}"
     raise ConfigError(f"there is no {what} {name!r}; {hint}")
 
 
 def for_people(seconds: float | None, settings: Settings) -> str | None:
-    """A time as people read it, in the config's zone."""
+    """Return a time for people, in the config's timezone."""
     return _written(seconds, settings, "%Y-%m-%d %H:%M:%S %Z")
 
 
 def in_short(seconds: float | None, settings: Settings) -> str | None:
-    """A time in a narrow column: in the config's zone, without seconds; only an old one has its year."""
+    """Return a time for a narrow column, in the config's timezone: no seconds, a year only if old."""
     recent = seconds is not None and abs(time.time() - seconds) < _HALF_A_YEAR
     return _written(seconds, settings, "%m-%d %H:%M" if recent else "%Y-%m-%d")
 
 
 def ago(seconds: float | None) -> str:
-    """How long ago that was, in the largest unit that says enough; ``never`` for None."""
+    """Return how long ago it was, in a suitable unit; ``never`` for None."""
     if seconds is None:
         return "never"
     past = max(0.0, time.time() - seconds)
@@ -85,4 +85,4 @@ def _written(seconds: float | None, settings: Settings, form: str) -> str | None
     try:
         return datetime.fromtimestamp(seconds, ZoneInfo(settings.timezone)).strftime(form)
     except (OverflowError, OSError, ValueError):
-        return f"{seconds:.0f}"  # a controller may say anything
+        return f"{seconds:.0f}"  # a controller can send any number

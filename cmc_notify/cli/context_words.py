@@ -1,4 +1,4 @@
-"""Tickets, acknowledgements and silences in a line of a list, for people."""
+"""Text for people about tickets, acknowledgements and silences, in a line of a list."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from cmc_notify.web.job_context import JobContext
 
 
 def context_text(context: JobContext) -> str | None:
-    """``silenced, ticket INC0012345, acknowledged by Zoë``; None where there is nothing."""
+    """Return for example ``silenced, ticket INC0012345, acknowledged by Zoë``; None if there is nothing."""
     parts = ["silenced"] if context.silenced_by else []
     if context.tickets:
         parts.append(f"ticket {ticket_names(context.tickets)}")
@@ -18,7 +18,7 @@ def context_text(context: JobContext) -> str | None:
 
 
 def ticket_names(tickets: Iterable[Ticket]) -> str:
-    """What people call them, at which sink; of a closed one that it is."""
+    """Return the names of tickets, each with its sink, and ``closed`` for a closed one."""
     return ", ".join(
         f"{brief(each.label)} ({each.sink}{'' if each.open else ', closed'})" for each in tickets
     )

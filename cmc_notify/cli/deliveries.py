@@ -1,4 +1,4 @@
-"""``deliveries``: the ledger, and sending again. Works beside a running bridge, which does the sending."""
+"""``deliveries``: shows deliveries, and retries them. Works next to a running bridge, which sends them."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +18,7 @@ from cmc_notify.settings import Settings
 from cmc_notify.store import Store
 from cmc_notify.web.documents import delivery_document, no_sink_reason
 
-app = actions("What went where, when, how often it was tried; and send again.")
+app = actions("Show deliveries and their attempts, and send them again.")
 
 
 @app.command("list")
@@ -29,7 +29,9 @@ def list_deliveries(
     controller: ControllerOption = None,
     job: Annotated[int | None, typer.Option("--job", help="One job's id.")] = None,
     event: Annotated[str | None, typer.Option("--event", help="One event's id.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="The most rows to show, the newest first.")
+    ] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List deliveries, the newest first."""
@@ -52,7 +54,7 @@ def list_deliveries(
         print_json([msgspec.to_builtins(delivery_document(row)) for row in rows[:limit]])
         return
     print_table(
-        ("id", "event", "job", "sink", "state", "tries", "time", "answer"),
+        ("id", "event", "job", "sink", "state", "attempts", "time", "result"),
         [
             (
                 row.delivery.id,
@@ -66,11 +68,11 @@ def list_deliveries(
             )
             for row in rows[:limit]
         ],
-        empty="No delivery matches.",
-        below=("id", "answer"),
+        empty="No deliveries match.",
+        below=("id", "result"),
     )
     if len(rows) > limit:
-        print_lines("… and older ones; --limit shows more")
+        print_lines("… and older ones; use --limit to show more")
 
 
 @app.command("show")
@@ -97,20 +99,21 @@ def show_delivery(
 def retry_deliveries(
     delivery_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     config: ConfigOption = None,
-    dead: Annotated[bool, typer.Option("--dead", help="All dead letters.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Retry all dead letters.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="As a whole new message under a new key, not as the same one.")
+        bool,
+        typer.Option("--again", help="Send it as a new message with a new key, not as the same message."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make deliveries due now, under the same key; the running bridge sends them."""
+    """Make deliveries due now, with the same key; the running bridge sends them."""
     if bool(delivery_ids) == dead:
-        raise ConfigError("name the deliveries to retry, or give --dead for all dead letters")
+        raise ConfigError("write the ids of the deliveries to retry, or --dead for all dead letters")
     settings, _ = read_settings(config)
 
     async def change() -> tuple[list[LedgerRow], Mapping[str, str]]:
         async with opened_store(settings) as store:
-            refusals = await store.ledger.last_errors()  # before the retry, whose own errors are no sign
+            refusals = await store.ledger.last_errors()  # before the retry, which clears the errors
             ids = [(await _find_delivery(store, each)).delivery.id for each in delivery_ids or ()]
             changed = await store.ledger.retry(None if dead else ids, now=time.time(), again=again)
             return [await _find_delivery(store, each) for each in changed], refusals
@@ -130,25 +133,25 @@ def retry_deliveries(
             name for row in changed for name in (row.delivery.id, row.delivery.key)
         }
         fail(
-            "error: not changed, since they go nowhere (no route matched, a silence acted, or newer news "
-            "took their place): " + ", ".join(sorted(left))
+            "error: not changed, since they have no sink (no route matched, silenced or superseded): "
+            + ", ".join(sorted(left))
         )
 
 
 def _blocked_notes(sinks: Collection[str], refusals: Mapping[str, str]) -> Iterator[str]:
-    """Where a retry may seem to do nothing: a sink that refuses everything is only probed."""
+    """Yield a line for each blocked sink: it sends one message at a time, so a retry can take a while."""
     for sink in sorted(sinks & refusals.keys()):
         yield (
-            f"{sink} has not taken what is pending for it ({brief(refusals[sink])}): "
-            f"while it is blocked, this goes out at its next probe that goes through; "
-            f"one is made every {PROBE_EVERY:g} s, or as often as its retry.max says"
+            f"{sink} has not accepted its pending messages ({brief(refusals[sink])}). "
+            f"While it is blocked, it is tried every {PROBE_EVERY:g} s, or at the interval of retry.max. "
+            f"This is sent after the first try that succeeds."
         )
 
 
 async def _find_delivery(store: Store, delivery_id: str) -> LedgerRow:
     row = await store.ledger.delivery(delivery_id)
     if row is None:
-        fail(f"error: there is no delivery {delivery_id!r}; cmc-notify deliveries lists them")
+        fail(f"error: there is no delivery {delivery_id!r}; run cmc-notify deliveries to list them")
     return row
 
 
@@ -163,7 +166,7 @@ def _print_delivery(row: LedgerRow, settings: Settings) -> None:
             ("Event", f"{row.event_type} {delivery.event_id} ({row.controller or 'the bridge'}{job})"),
             ("Sink", delivery.sink or f"none: {no_sink_reason(row)}"),
             ("State", delivery.state.value),
-            ("Tries", delivery.attempts),
+            ("Attempts", delivery.attempts),
             ("Created", for_people(delivery.created_at, settings)),
             ("Due", for_people(delivery.due_at, settings) if delivery.state == "pending" else None),
             ("Deadline", for_people(delivery.deadline_at, settings)),
@@ -171,6 +174,6 @@ def _print_delivery(row: LedgerRow, settings: Settings) -> None:
             ("Silenced by" if silenced else "Last error", delivery.last_error),
             ("Receipt", delivery.receipt),
             ("Parts sent", "\n".join(f"{part}: {got}" for part, got in delivery.parts.items()) or None),
-            ("Note", "an attempt may have arrived" if delivery.unclear else None),
+            ("Note", "an attempt may have reached the receiver" if delivery.unclear else None),
         ]
     )

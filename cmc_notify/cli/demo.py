@@ -1,4 +1,4 @@
-"""``demo``: a night of pushes, watched by a real bridge, with everything that people are told."""
+"""``demo``: a night of pushes, watched by a real bridge, with every message that it sends."""
 
 import asyncio
 import shlex
@@ -23,7 +23,7 @@ from cmc_notify.demo import SPEED, Arrival, Demo, Piece, Summary
 
 NAME = "cmc-notify"
 MAX_LINES = 12
-"""Lines of one message that are shown; the message itself is complete."""
+"""The most lines shown of one message; the message itself is complete."""
 _NARROW, _WIDE = 80, 110
 _STYLES = {"headline": "bold", "plain": "", "label": "cyan", "quote": "dim", "link": "underline"}
 _COLORS = {"chat": "magenta", "tickets": "yellow", "mail": "blue"}
@@ -31,17 +31,17 @@ _COLORS = {"chat": "magenta", "tickets": "yellow", "mail": "blue"}
 
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="Play the scenario to its end, print a summary, and end.")
+        bool, typer.Option("--once", help="Play the scenario to its end, print a summary, and exit.")
     ] = False,
     speed: Annotated[
-        float, typer.Option("--speed", min=1, max=1000, help="Seconds of the night in a real second.")
+        float, typer.Option("--speed", min=1, max=1000, help="Seconds of the scenario in one real second.")
     ] = SPEED,
 ) -> None:
-    """Show the bridge at work: a simulated controller, a real bridge, and what its receivers get."""
+    """Show the bridge at work: a simulated controller, a real bridge, and the messages it sends."""
     console = _console()
     summary = run_async(_play(console, once=once, speed=speed))
     if summary and not summary.passed:
-        fail("error: the receivers did not get what the controller went through; see the checks above")
+        fail("error: the messages do not match what happened at the controller; see the checks above")
 
 
 async def _play(console: Console, *, once: bool, speed: float) -> Summary | None:
@@ -70,19 +70,19 @@ async def _play(console: Console, *, once: bool, speed: float) -> Summary | None
             if played.done():
                 _show_summary(console, played.result())
             if not once and not end.done():
-                console.print("\nThe night is over; the dashboard stays until Ctrl-C.")
+                console.print("\nThe scenario has ended; the dashboard stays until Ctrl-C.")
                 await asyncio.wait((end, broken), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if once and stopped.is_set():
-            raise SystemExit(FAILED)  # stopped before the end: nothing was judged
+            raise SystemExit(FAILED)  # stopped before the end: nothing was checked
         return played.result() if once else None
 
 
 def own_command() -> str:
-    """How to call cmc-notify where this one was started: its name where PATH leads to it, else its place."""
+    """Return the command that starts this cmc-notify: its name if PATH finds it, else its path."""
     own = Path(sys.executable).parent / NAME
     if Path(sys.argv[0]).name == NAME:
         own = Path(sys.argv[0]).absolute()
@@ -112,7 +112,7 @@ def _show(console: Console, arrival: Arrival, seconds: float) -> None:
             (arrival.title, "dim"),
         )
     )
-    # One line that says "1 more" would be no shorter than that line.
+    # A line that says "1 more" would not be shorter than that line.
     shown = arrival.lines if len(arrival.lines) == MAX_LINES + 1 else arrival.lines[:MAX_LINES]
     lines = [Text.assemble(*(part for piece in line for part in _drawn(piece))) for line in shown]
     if left := len(arrival.lines) - len(shown):
@@ -124,7 +124,7 @@ def _show(console: Console, arrival: Arrival, seconds: float) -> None:
 
 
 def _drawn(piece: Piece) -> Iterator[tuple[str, str]]:
-    """A piece with its style; a link with where it leads, without the signature behind the ``?``."""
+    """Yield a piece with its style; a link with its address, without the signature after the ``?``."""
     if piece.url is None:
         yield visible(piece.text), _STYLES[piece.style]
         return
@@ -134,7 +134,7 @@ def _drawn(piece: Piece) -> Iterator[tuple[str, str]]:
 
 
 def _show_summary(console: Console, summary: Summary) -> None:
-    console.rule("the night in numbers", characters="─")
+    console.rule("summary", characters="─")
     table = Table.grid(padding=(0, 3))
     events = Table("event", "number", box=None, pad_edge=False, header_style="bold")
     for kind, number in summary.events.items():
@@ -143,7 +143,7 @@ def _show_summary(console: Console, summary: Summary) -> None:
     for depth in summary.deliveries:
         receivers.add_row(depth.sink, str(depth.sent), str(depth.pending), str(depth.dead))
     receivers.add_row()
-    receivers.add_row("failures told", str(summary.failed))
+    receivers.add_row("failures notified", str(summary.failed))
     receivers.add_row("recovered", str(summary.recovered))
     table.add_row(events, receivers)
     console.print(table)

@@ -1,4 +1,4 @@
-"""``failures``: open failures, and closing one by hand, such as of an appliance that is gone."""
+"""``failures``: lists open failures, and closes one by hand, for example of a removed appliance."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from cmc_notify.store import Store
 from cmc_notify.web.documents import failure_document
 from cmc_notify.web.job_context import NO_CONTEXT, JobContext, failure_contexts
 
-app = actions("What is failed now, and closing one by hand.")
+app = actions("Show open failures, and close one by hand.")
 SHOWN = 50
-"""Failures in a table unless ``--limit`` says otherwise; JSON has all."""
+"""Failures in a table without ``--limit``; JSON has all."""
 _ALL = 1_000_000
 
 
@@ -29,11 +29,14 @@ def list_failures(
     config: ConfigOption = None,
     controller: ControllerOption = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many, oldest first; else 50, JSON all.")
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="The most rows to show, the oldest first. Default: 50, with --json all."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List open failures, the oldest first. KEY is what close takes; --json has the whole texts."""
+    """List open failures, the oldest first. Use KEY with close. --json has the complete error texts."""
     settings, _ = read_settings(config)
 
     shown = limit or (_ALL if as_json else SHOWN)
@@ -58,7 +61,7 @@ def list_failures(
         [
             (
                 _key(each),
-                each.appliance if each.scope is None else "none: not begun",
+                each.appliance if each.scope is None else "none: not started",
                 each.feature,
                 for_people(each.opened_at, settings),
                 each.job_id,
@@ -67,11 +70,11 @@ def list_failures(
             )
             for each in failures
         ],
-        empty="Nothing is failed.",
+        empty="No open failures.",
         below=("note", "error"),
     )
     if (left := number - len(failures)) > 0:
-        print_lines(f"… and {left:,} more; --limit shows more")
+        print_lines(f"… and {left:,} more; use --limit to show them")
 
 
 @app.command("close")
@@ -80,8 +83,10 @@ def close_failure(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close a failure by hand. Nobody is told, and its tickets stay open: those that no other open failure
-    keeps are named. If it fails again, that is told as new.
+    """Close a failure by hand.
+
+    Nobody is notified, and its tickets stay open. The command lists the tickets that you must close yourself.
+    If the appliance fails again, that is a new failure.
     """
     settings, _ = read_settings(config)
     closed, left = run_async(_close(settings, key))
@@ -96,15 +101,15 @@ def close_failure(
         links = "".join(
             f"\n  {ticket.sink}: {brief(ticket.label)} {ticket.url or ''}".rstrip() for ticket in left
         )
-        print_lines(f"nothing closes its tickets now but you, where they are:{links}")
+        print_lines(f"close these tickets yourself, the bridge will not close them:{links}")
 
 
 async def _close(settings: Settings, key: str) -> tuple[TrackedFailure, list[Ticket]]:
-    """The failure, and the open tickets that no other failure will close."""
+    """Close the failure; return it, and its open tickets that no other failure will close."""
     async with opened_store(settings) as store:
         failure = await _find_failure(store, key)
         if not await store.ledger.close_failure(failure.id, now=time.time()):
-            fail(f"error: {key} was closed just now")
+            fail(f"error: {key} was closed a moment ago")
         others = await store.ledger.failures(controller=failure.controller, limit=_ALL)
         left = _ticket_keys(failure).difference(*map(_ticket_keys, others))
         wanted = TicketFilter(subjects={subject for _, subject in left}, open_only=True)
@@ -113,7 +118,7 @@ async def _close(settings: Settings, key: str) -> tuple[TrackedFailure, list[Tic
 
 
 def _ticket_keys(failure: TrackedFailure) -> set[tuple[str, str]]:
-    """Sink and subject of each of its tickets."""
+    """Return sink and subject of each of its tickets."""
     return {(sink, subject) for sink, subjects in failure.tickets.items() for subject in subjects}
 
 
@@ -121,12 +126,12 @@ async def _find_failure(store: Store, key: str) -> TrackedFailure:
     failures = await store.ledger.failures(limit=_ALL)
     found = next((each for each in failures if key in (each.id, _key(each))), None)
     if found is None:
-        fail(f"error: there is no open failure {key!r}; cmc-notify failures lists them with their keys")
+        fail(f"error: there is no open failure {key!r}; run cmc-notify failures to list them with their keys")
     return found
 
 
 def _key(failure: TrackedFailure) -> str:
-    """``controller/serial/feature id``; the id where one is unknown, for then that is not unique."""
+    """Return ``controller/serial/feature id``, or the failure's id if a part is unknown."""
     if not failure.pair.named:
         return failure.id
     return f"{failure.controller}/{failure.serial}/{failure.feature_id}"

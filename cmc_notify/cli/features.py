@@ -1,4 +1,4 @@
-"""``features``: what a controller can push, asked for directly."""
+"""``features``: lists the features that a controller can push, read from the controller."""
 
 from typing import Annotated
 
@@ -13,10 +13,10 @@ from cmc_notify.cli.output import print_json, print_table
 def features(
     config: ConfigOption = None,
     controller: ControllerOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="Only the feature of this name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only the feature with this name.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a controller which features it can push."""
+    """List the features that a controller can push."""
     settings, _ = read_settings(config)
     responses = run_async(
         query_controllers(settings, controller, lambda client: client.list_features(name=name))
@@ -35,7 +35,7 @@ def features(
             (where, each.id, each.name, each.label, words[each.push_enable], each.description)
             for where, each in found
         ],
-        empty="No feature matches.",
+        empty="No features match.",
     )
 
 

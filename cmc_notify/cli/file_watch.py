@@ -1,17 +1,17 @@
-"""Notices that a file was saved, by its time and size; nothing is missed that lasts longer than a snapshot."""
+"""Detects saved files by time and size. No change that lasts longer than one interval is missed."""
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CHECK_INTERVAL = 0.3
-"""Seconds between looks."""
+"""Seconds between two snapshots."""
 
 Snapshot = dict[Path, tuple[int, int]]
 
 
 def snapshot(places: list[Path]) -> Snapshot:
-    """Time and size of each file, and of all files in each folder."""
+    """Return time and size of each file, and of all files in each folder."""
     found_files: Snapshot = {}
     for place in places:
         for path in [place, *(place.rglob("*") if place.is_dir() else ())]:
@@ -24,7 +24,7 @@ def snapshot(places: list[Path]) -> Snapshot:
 
 
 def changes(places: Callable[[], list[Path]], sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Once now, and then each time that something in ``places`` has changed."""
+    """Yield once now, and then each time that something in ``places`` has changed."""
     while True:
         watched = places()
         before = snapshot(watched)

@@ -1,4 +1,4 @@
-"""What people write for the controller's filters, and what is sent for it."""
+"""Parsers for the filters of ``jobs list``: from what people write to what the controller gets."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from cmc_notify.settings.base import parse_duration
 from cmc_notify.settings.suggestions import did_you_mean
 
 TimeOf = Callable[[float], int]
-"""A time in Unix seconds, given what time it is on the controller."""
+"""Returns a time in Unix seconds for the present time on the controller."""
 
 _NOT_A_LETTER = re.compile("[^a-z]")
 _AGO = re.compile(r"[0-9.]+\s*(ms|[smhd])")
 
 
 def parse_status(written: str | None) -> str | None:
-    """What is asked for. The vendor's page spells the states in two ways: capitals go as they are written,
-    any other spelling as in the page's list. Raises ConfigError for what is no state.
+    """Return the status to request. The vendor's page spells states in two ways: text in capitals is sent
+    as written, any other spelling as in the page's list. Raises ConfigError if it is not a status.
     """
     if written is None:
         return None
@@ -39,7 +39,7 @@ def _letters(text: str) -> str:
 
 
 def parse_time(option: str, written: str | None) -> TimeOf | None:
-    """Unix seconds, a time, or how long before now. Raises ConfigError for what is none of them."""
+    """Parse Unix seconds, a time, or a duration before now. Raises ConfigError for anything else."""
     if written is None:
         return None
     try:
@@ -53,14 +53,14 @@ def parse_time(option: str, written: str | None) -> TimeOf | None:
             fixed = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ConfigError(
-            f"{option}: {written!r} is no time; write Unix seconds, 2026-11-23T09:00Z, "
+            f"{option}: {written!r} is not a time; write Unix seconds, 2026-11-23T09:00Z, "
             "or how long ago: 30m, 2h, 1d"
         ) from None
     return lambda _now: fixed
 
 
 def find_feature_id(written: str | None, features: Sequence[Feature]) -> int | None:
-    """The feature that is meant by its id, label or name. Raises ConfigError with a suggestion."""
+    """Return the id of a feature given by id, label or name. Raises ConfigError with a suggestion."""
     if written is None or written.isdecimal():
         return None if written is None else int(written)
     by_name = {name: each.id for each in features for name in (each.label, each.name)}

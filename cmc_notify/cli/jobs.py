@@ -1,4 +1,4 @@
-"""``jobs``: the controller's jobs, controller_client for directly with every filter that it documents, and cancel."""
+"""``jobs``: lists the jobs of a controller with every filter that it documents, shows one, cancels one."""
 
 import time
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from cmc_notify.settings import Settings
 from cmc_notify.web.documents import acknowledgement_document, ticket_document
 from cmc_notify.web.job_context import NO_CONTEXT, JobContext, listed_job_context
 
-app = actions("Ask a controller for its jobs, and cancel one.")
+app = actions("List the jobs of a controller, show one, or cancel one.")
 
 SHOWN = 50
-"""Jobs in a table unless ``--limit`` says otherwise; JSON has all."""
+"""Jobs in a table without ``--limit``; JSON has all."""
 
 Listed = tuple[list[Job], list[str], Sequence[Feature]]
-"""Jobs, what could not be read, features."""
+"""Jobs, the errors of jobs that could not be read, features."""
 
 
 @app.command("list")
@@ -46,13 +46,13 @@ def list_jobs(
         str | None,
         typer.Option(
             "--after",
-            help="A time such as 2026-11-23T09:00Z, Unix seconds, or how long ago by the controller's clock "
-            "(by ours where it tells none): 2h.",
+            help="A time such as 2026-11-23T09:00Z, Unix seconds, or how long ago: 2h. That is by the "
+            "controller's clock if it sends one, else by this machine's clock.",
         ),
     ] = None,
-    before: Annotated[str | None, typer.Option("--before", help="As --after.")] = None,
+    before: Annotated[str | None, typer.Option("--before", help="Like --after.")] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most so many, newest first.")
+        int | None, typer.Option("--limit", min=1, help="The most rows to show, the newest first.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,7 +88,7 @@ def list_jobs(
     shown = found[: limit or SHOWN]
     _print_jobs(shown, settings)
     if (left := len(found) - len(shown)) > 0:
-        print_lines(f"… and {left:,} older ones; --limit shows more")
+        print_lines(f"… and {left:,} older ones; use --limit to show more")
 
 
 @app.command("show")
@@ -98,7 +98,7 @@ def show_job(
     controller: ControllerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one job with every row and its whole error text."""
+    """Show one job with every row and the complete error texts."""
     settings, _ = read_settings(config)
     name = chosen_controller(settings, controller)
 
@@ -125,7 +125,7 @@ def cancel_job(
     controller: ControllerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the controller to cancel a job, and say what it answered."""
+    """Ask the controller to cancel a job, and print the status it returns."""
     settings, _ = read_settings(config)
     name = chosen_controller(settings, controller)
 
@@ -140,7 +140,7 @@ def cancel_job(
 
 
 async def _read_context(settings: Settings, controller: str, job: Job) -> JobContext:
-    """What the bridge's store knows besides; nothing where there is no store yet, or it can't be read."""
+    """Return what the store knows about the job; NO_CONTEXT if there is no store or it can't be read."""
     try:
         async with opened_store(settings) as store:
             return await listed_job_context(store.ledger, controller, job)
@@ -151,8 +151,8 @@ async def _read_context(settings: Settings, controller: str, job: Job) -> JobCon
 def _document(job: Job, names: Names) -> dict[str, Any]:
     info = job_info(job, names, previous_status=None)
     built: dict[str, Any] = msgspec.to_builtins(info)
-    for told_only in ("previous_status", "details_pending", "running_for", "url"):  # what only an event knows
-        del built[told_only]
+    for event_only in ("previous_status", "details_pending", "running_for", "url"):  # only an event has these
+        del built[event_only]
     return built
 
 
@@ -191,7 +191,7 @@ def _print_jobs(found: Sequence[tuple[str, Job, Names]], settings: Settings) -> 
             for name, job, names in found
             for info in [job_info(job, names, previous_status=None)]
         ],
-        empty="No job matches.",
+        empty="No jobs match.",
         below=("features", "targets", "results"),
     )
 
@@ -209,7 +209,7 @@ def _targets(info: JobInfo) -> str:
 
 def _results(info: JobInfo) -> str:
     if info.error_text and not info.counts.failed:
-        return "failed before any appliance"
+        return "failed before it reached any appliance"
     counts = info.counts
     open_rows = counts.pending + counts.running
     return f"{counts.succeeded} ok, {counts.failed} failed{f', {open_rows} open' if open_rows else ''}"

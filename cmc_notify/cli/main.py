@@ -1,6 +1,6 @@
-"""``cmc-notify``: the command NAME lives in the module NAME beside this one, imported when it is asked for.
+"""``cmc-notify``: the command NAME is in the module NAME of this package, imported when it is run.
 
-So ``--version`` waits for no database driver, and one broken command does not take the others with it.
+So ``--version`` does not load a database driver, and one broken command does not break the others.
 """
 
 from importlib import import_module
@@ -16,25 +16,25 @@ from cmc_notify.errors import CmcNotifyError
 
 COMMANDS = {
     "run": "Run the bridge until SIGTERM or SIGINT. SIGHUP reloads the config.",
-    "check": "Validate the config, the templates and the routes.",
-    "demo": "Show the bridge at work: a simulated controller, a real bridge, and what its receivers get.",
-    "simulate": "Run a simulated controller, to try the bridge and your templates on.",
-    "test": "Send one test notification, marked as such, through the real sink.",
-    "preview": "Print exactly what would be sent; never sends.",
-    "jobs": "Ask a controller for its jobs, and cancel one.",
-    "features": "Ask a controller which features it can push.",
-    "deliveries": "What went where, when, how often it was tried; and send again.",
-    "failures": "What is failed now, and closing one by hand.",
-    "silences": "What is not told for a while: list, add, and end early.",
-    "actions": "What people did from chat, or were refused.",
-    "status": "Controllers, open jobs, open failures and the outbox, at one look.",
+    "check": "Check the config, the templates and the routes.",
+    "demo": "Show the bridge at work: a simulated controller, a real bridge, and the messages it sends.",
+    "simulate": "Run a simulated controller, to try the bridge and your templates.",
+    "test": "Send one test notification, marked as a test, through a real sink.",
+    "preview": "Print exactly what would be sent; send nothing.",
+    "jobs": "List the jobs of a controller, show one, or cancel one.",
+    "features": "List the features that a controller can push.",
+    "deliveries": "Show deliveries and their attempts, and send them again.",
+    "failures": "Show open failures, and close one by hand.",
+    "silences": "List silences, add one, or end one early.",
+    "actions": "Show what people did from chat, or were refused.",
+    "status": "Show controllers, open jobs, open failures and the outbox.",
     "schema": "Print the JSON Schema of the event document or of the config file.",
 }
-"""Name to what it does, as each module says it too."""
+"""Help by command name; the same text is in each module."""
 
 
 class _Commands(TyperGroup):
-    """The commands, each imported when it is run; the list of them is known without."""
+    """The commands, each imported when it is run; the list needs no import."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -70,14 +70,14 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and end."
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Tells people, once and with every reason, what a Riverbed CMC's configuration pushes did."""
+    """Notify people about configuration pushes of a Riverbed CMC: once, and with every error text."""
 
 
 def main() -> None:
-    """The entry point: errors that the bridge raises on purpose end in one line, not in a traceback."""
+    """Run the command; an error of the bridge's own error classes prints one line, not a traceback."""
     try:
         app()
     except CmcNotifyError as error:

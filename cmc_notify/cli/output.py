@@ -1,6 +1,6 @@
-"""How commands speak: tables for people, JSON for programs, errors in one line on standard error.
+"""Output of commands: tables for people, JSON for programs, errors in one line on standard error.
 
-Imports little, so that ``--help`` and ``--version`` answer at once.
+Imports little, so that ``--help`` and ``--version`` are fast.
 """
 
 import json
@@ -22,46 +22,46 @@ OK, FAILED, WRONG = 0, 1, 2
 """Exit codes."""
 
 MAX_CELL = 120
-"""Characters of an error text in a list; ``--json`` has it whole."""
+"""Characters of an error text in a list; ``--json`` has the complete text."""
 
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON lets stand and a terminal obeys (C1, direction marks) or nothing can write (surrogates)."""
+"""Characters that JSON allows, but terminals interpret (C1, direction marks) or can't write (surrogates)."""
 
 Cell = str | int | float | None
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
-    """Say what is wrong on standard error and end."""
+    """Print the message on standard error and exit."""
     sys.stderr.write(f"{visible(message)}\n")
     raise SystemExit(code)
 
 
 def exit_with_error(error: CmcNotifyError) -> NoReturn:
-    """End as the error deserves: 2 for the config, 1 for everything else."""
+    """Print the error and exit: 2 for an error in the config, 1 for every other error."""
     if isinstance(error, ConfigError):
         fail("\n".join(f"error: {problem}" for problem in error.problems), WRONG)
     fail(f"error: {error}")
 
 
 def warn(message: str) -> None:
-    """One line on standard error; the command goes on."""
+    """Print a warning on standard error; the command continues."""
     sys.stderr.write(f"warning: {visible(message)}\n")
 
 
 def note(message: str) -> None:
-    """One line on standard error about what is as it should be, but may not be expected."""
+    """Print a line on standard error about something that is right, but may surprise."""
     sys.stderr.write(f"note: {visible(message)}\n")
 
 
 def print_lines(*lines: str) -> None:
-    """Lines for people; outside text is shown, never obeyed."""
+    """Print lines for people; control characters of outside text are shown, not sent to the terminal."""
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
 
 
 def print_json(document: Any) -> None:
-    """One JSON document, indented, for programs and for people who pipe it.
+    """Print one JSON document, indented.
 
-    What a terminal would obey is escaped: the document means the same.
+    Characters that a terminal would interpret are escaped; the document means the same.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False)
     sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
@@ -70,9 +70,11 @@ def print_json(document: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str, below: Collection[str] = ()
 ) -> None:
-    """Rows for people; outside text is shown, never obeyed. The first column is what other commands take:
-    it is never cut or broken. On a screen too narrow for a whole row, the columns of ``below`` get a line
-    of their own under it; in a file or a pipe each row without line breaks is one line.
+    """Print rows for people, with ``empty`` if there are none.
+
+    The first column is what other commands take as an argument: it is never cut or broken. On a screen that
+    is too narrow, the columns of ``below`` get their own line under the row. In a file or a pipe, each row
+    without line breaks is one line.
     """
     if not rows:
         print_lines(empty)
@@ -89,7 +91,7 @@ def print_table(
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the columns under each other. Nothing is padded behind the last."""
+    """Return lines with aligned columns, without spaces at the end."""
     broken = [[cell.splitlines() or [""] for cell in row] for row in rows]
     widths = [max(cell_len(line) for row in broken for line in row[place]) for place in range(len(rows[0]))]
     lines = []
@@ -105,7 +107,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _print_two_lines(
     columns: Sequence[str], rows: Sequence[Sequence[str]], below: Collection[str], width: int
 ) -> None:
-    """Each row's columns of ``below`` on a line under the others; only what comes last there is cut."""
+    """Print the columns of ``below`` on a line under the others; only the last of them is cut."""
     above = [place for place, name in enumerate(columns) if name not in below]
     under = [place for place, name in enumerate(columns) if name in below]
     first, *lines = _aligned([[row[place].replace("\n", " ") for place in above] for row in [columns, *rows]])
@@ -132,7 +134,7 @@ def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], console
 
 
 def brief(text: str | None) -> str | None:
-    """A text's beginning for a list: of its first line what fits; ``…`` where more follows."""
+    """Return the beginning of a text for a list: its first line, as far as it fits; ``…`` marks a cut."""
     if text is None:
         return None
     first, _, rest = text.strip().partition("\n")
@@ -142,7 +144,7 @@ def brief(text: str | None) -> str | None:
 
 
 def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
-    """One thing's facts, a line each; those that are None are left out."""
+    """Print facts, one line each; those that are None are left out."""
     known = [(name, str(value)) for name, value in facts if value is not None]
     width = max(len(name) for name, _ in known) + 2
     for name, value in known:

@@ -1,4 +1,4 @@
-"""``preview``: exactly what would be sent, for any event and any sink. It opens no connection."""
+"""``preview``: prints exactly what would be sent, for any event and any sink. It opens no connection."""
 
 import html
 import json
@@ -40,20 +40,22 @@ th,td{text-align:left;font-weight:400;padding:2px 24px 2px 0;vertical-align:top}
 <h1>What would be sent</h1>"""
 Target = tuple[str, EventType]
 Preview = tuple[Target, Sequence[PreviewDocument]]
-"""Sink and event type, and what it would get."""
+"""Sink and event type, with the documents that the sink would send."""
 
 
 def preview(
     config: ConfigOption = None,
-    event: Annotated[str | None, typer.Option("--event", help="One event type; else all.")] = None,
-    sink: Annotated[str | None, typer.Option("--sink", help="One sink; else all.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write files into this folder instead.")] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    event: Annotated[str | None, typer.Option("--event", help="One event type. Default: all.")] = None,
+    sink: Annotated[str | None, typer.Option("--sink", help="One sink. Default: all.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write files into this folder; print nothing.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the files in the browser.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Again whenever a template or the config is saved.")
+        bool, typer.Option("--watch", help="Repeat each time that a template or the config is saved.")
     ] = False,
 ) -> None:
-    """Print exactly what would be sent; never sends."""
+    """Print exactly what would be sent; send nothing."""
     if not watch:
         _once(config, event, sink, out, show=show)
         return
@@ -62,13 +64,13 @@ def preview(
         for round_, _ in enumerate(changes(lambda: _watched(config))):
             try:
                 _once(config, event, sink, folder, show=show and round_ == 0)
-            except ConfigError as error:  # it is being written: the next save may be right
+            except ConfigError as error:  # the user is still editing: the next save may be valid
                 warn(str(error))
-            note("waiting for a template or the config to be saved; Ctrl-C ends")
+            note("waiting for a template or the config to be saved; press Ctrl-C to stop")
 
 
 def _watched(config: Path | None) -> list[Path]:
-    """The config and the user's templates, as far as they can be known."""
+    """Return the config file and the folder of the user's templates, if they are known."""
     file = config or find_config(os.environ)
     found = [file] if file else []
     with suppress(ConfigError):
@@ -83,9 +85,9 @@ def _once(config: Path | None, event: str | None, sink: str | None, out: Path | 
     kinds = [EventType(known_name(event, [*EventType], "event type"))] if event else [*EventType]
     sinks = [known_name(sink, settings.sinks, "sink")] if sink else [*settings.sinks]
     if event and sink and not _accepts(kinds[0], sink, settings):
-        note(f"no ticket is opened, changed or closed by this event: {kinds[0]} to {sink}")
+        note(f"this event opens, changes or closes no ticket: {kinds[0]} to {sink}")
     elif event and sink and not _can_reach(kinds[0], sink, settings):
-        note(f"no route sends this event there: {kinds[0]} to {sink}")
+        note(f"no route sends this event to this sink: {kinds[0]} to {sink}")
     previews = _previews(
         settings,
         plugins,
@@ -99,16 +101,16 @@ def _once(config: Path | None, event: str | None, sink: str | None, out: Path | 
     index = _write(folder, list(previews))
     print_lines(f"written to {folder}")
     if show and not webbrowser.open(index.absolute().as_uri()):
-        fail(f"error: no browser could be started; open {index} yourself")
+        fail(f"error: the browser did not start; open {index} yourself")
 
 
 def _accepts(kind: EventType, sink: str, settings: Settings) -> bool:
-    """Whether a sink is failures of such events at all, whatever the routes say."""
+    """Return True if the sink sends events of this type, whatever the routes say."""
     return not settings.sinks[sink].opens_tickets or kind in OPENING | CHANGING
 
 
 def _can_reach(kind: EventType, sink: str, settings: Settings) -> bool:
-    """Whether any event of this kind can reach the sink."""
+    """Return True if the routes can send an event of this type to the sink."""
     if kind is EventType.APPLIANCE_RECOVERED:  # it follows the failures
         failures = (EventType.JOB_FAILED, EventType.APPLIANCE_FAILED)
         return settings.sinks[sink].send_resolved and any(
@@ -128,7 +130,7 @@ def _can_reach(kind: EventType, sink: str, settings: Settings) -> bool:
 
 def _previews(settings: Settings, plugins: Plugins, targets: Sequence[Target]) -> Iterator[Preview]:
     renderer = make_renderer(
-        settings, lambda error: warn(f"the plain message would go out instead: {error}"), plugins=plugins
+        settings, lambda error: warn(f"the plain message would be sent instead: {error}"), plugins=plugins
     )
     for name, kind in targets:
         event = _event(kind, settings)
@@ -145,22 +147,22 @@ def _previews(settings: Settings, plugins: Plugins, targets: Sequence[Target]) -
 def _rendered(
     renderer: Renderer, kind: str, extensions: Sequence[str], message: Message
 ) -> Iterator[PreviewDocument]:
-    """The documents of a third party's sink that has no preview of its own."""
+    """Yield the documents of a third-party sink without its own preview."""
     for extension in extensions:
         yield PreviewDocument(f"message.{extension}", renderer.render(kind, extension, message).text)
 
 
 def _event(kind: EventType, settings: Settings) -> Event:
-    """The sample, with a link where messages would have one."""
+    """Return the sample event, with a link if messages would have one."""
     found = sample(kind)
     base = settings.http.external_url
     return msgspec.structs.replace(found, url=f"{base}/events/{found.id}?…" if base else None)
 
 
 def _print(target: Target, documents: Sequence[PreviewDocument]) -> None:
-    """On a terminal as the reader will see it; a pipe gets the very documents."""
+    """Print documents: on a terminal as their reader sees them, in a pipe unchanged."""
     for document in _for_reader(documents) if sys.stdout.isatty() else documents:
-        if not document.name.endswith(SUFFIX):  # the others say the same, readable
+        if not document.name.endswith(SUFFIX):  # the other documents have the same content
             title = f"──── {target[0]} · {target[1]} · {document.name} ────"
             print_lines(title, document.text.rstrip("\n"), "")
 
@@ -175,7 +177,7 @@ def _for_reader(documents: Sequence[PreviewDocument]) -> Iterator[PreviewDocumen
 
 
 def _readable(text: str) -> str:
-    """A message as its reader sees it, JSON with its lines apart, all else as it is."""
+    """Return a message as its reader sees it, JSON indented, other text unchanged."""
     if is_slack_message(text):
         return slack_text(text)
     try:
@@ -185,7 +187,7 @@ def _readable(text: str) -> str:
 
 
 def _write(folder: Path, previews: Sequence[Preview]) -> Path:
-    """A folder for each sink and event type, and a page that links to everything; returns the page."""
+    """Write a folder for each sink and event type, and a page with all links; return the page."""
     rows: dict[str, list[str]] = {}
     try:
         for (name, kind), documents in previews:
@@ -202,12 +204,12 @@ def _write(folder: Path, previews: Sequence[Preview]) -> Path:
         tables = (f"<h2>{name}</h2><table>{chr(10).join(each)}</table>" for name, each in rows.items())
         index.write_text("\n".join([_HEAD, *tables, ""]), encoding="utf-8")
     except OSError as error:
-        fail(f"error: {error.filename}: can't be written: {error.strerror}; choose another folder with --out")
+        fail(f"error: {error.filename}: can't be written: {error.strerror}; write --out with another folder")
     return index
 
 
 def _files(documents: Sequence[PreviewDocument]) -> Iterator[tuple[str, str, str]]:
-    """Name, content and remark of each file: first the page that shows all of it, then what is sent."""
+    """Yield name, content and note of each file: first the page for people, then the sent documents."""
     if any(is_slack_message(document.text) for document in documents):
         yield "slack.html", slack_page(*documents), " (as Slack shows it, with the thread)"
     for document in documents:

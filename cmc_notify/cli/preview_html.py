@@ -1,6 +1,6 @@
-"""How Slack messages look, as HTML and as plain text: nothing of them is fetched or executed.
+"""Slack messages as HTML and as plain text, for the preview: nothing in them is fetched or executed.
 
-Guarantee: every text is escaped; no script, link target or image comes from a message but ``http(s)`` links.
+Guarantee: every text is escaped; a message adds no script, image or link, except ``http(s)`` links.
 """
 
 import html
@@ -33,7 +33,7 @@ a,.mention{color:var(--link);text-decoration:none}.mention{background:color-mix(
 .select::after{content:" ▾"}.danger{color:#fff;background:#e01e5a;border-color:#e01e5a}.primary{color:#fff;background:var(--green);border-color:var(--green)}
 .file{border:1px solid var(--line);border-radius:8px;padding:8px 12px;margin:0 0 8px}.file pre{max-height:220px;overflow:auto}
 .file small,.unknown{color:var(--dim)}.unknown{font-style:italic}
-"""  # noqa: E501  a rule is a line
+"""  # noqa: E501  one rule is one line
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _LINK = re.compile(r"&lt;(https?://[^|\s]*?)(?:\|(.*?))?&gt;")
 _MENTION = re.compile(r"&lt;([!@#][^|&\s][^|]*?)(?:\|(.*?))?&gt;")
@@ -46,11 +46,11 @@ _MARKS = (
     (re.compile(r"(?<![\w~])~([^~\n]+)~(?![\w~])"), r"<s>\1</s>"),
 )
 _FIRST_OF_FILE = 4000
-"""Characters of a file that Slack shows before it is opened, about."""
+"""Characters of a file that Slack shows before it is opened (approximately)."""
 
 
 def is_slack_message(document: str) -> bool:
-    """Whether this is the JSON of a message with blocks."""
+    """Return True if this is the JSON of a message with blocks."""
     try:
         found = json.loads(document)
     except ValueError:
@@ -59,8 +59,9 @@ def is_slack_message(document: str) -> bool:
 
 
 def slack_page(*documents: PreviewDocument) -> str:
-    """A whole page: the first message, and beneath it what follows: replies and files in its thread, or
-    messages that continue it. Documents that Slack would not show are left out.
+    """Return a page with the message, the messages that continue it, and its thread with replies and files.
+
+    Documents that Slack would not show are left out.
     """
     above: list[str] = []
     thread: list[str] = []
@@ -124,7 +125,7 @@ def _section(block: Mapping[str, Any]) -> str:
 
 
 def _element(element: Mapping[str, Any]) -> str:
-    """A button, or a menu with what it offers."""
+    """Return a button, or a menu with its options."""
     style = element.get("style") if element.get("style") in ("primary", "danger") else ""
     options = [each for each in element.get("options", ()) if isinstance(each, dict)]
     offered = html.escape(", ".join(_inner(each.get("text")) for each in options))
@@ -152,7 +153,7 @@ def _text(text: Any) -> str:
 
 
 def _escaped(piece: str) -> str:
-    """Slack's own escapes are undone first, so that each sign shows once."""
+    """Return the text escaped for HTML; Slack's own escapes are removed first."""
     return html.escape(html.unescape(piece))
 
 
@@ -173,7 +174,7 @@ def _marked(piece: str) -> str:
 
 
 def slack_text(document: str) -> str:
-    """The message for a terminal: header, sections, code, remarks and buttons as text."""
+    """Return the message for a terminal: header, sections, code, notes and buttons as text."""
     return "\n".join(line for block in json.loads(document)["blocks"] for line in _lines(block))
 
 
@@ -198,7 +199,7 @@ def _lines(block: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _labels(elements: Iterable[Mapping[str, Any]]) -> str:
-    """Buttons as ``[ Acknowledge ]``, menus with what they offer."""
+    """Return buttons as ``[ Acknowledge ]``, and menus with their options."""
     shown = []
     for each in elements:
         label = _inner(each.get("text") or each.get("placeholder")) or "⋯"
@@ -208,7 +209,7 @@ def _labels(elements: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _read(text: str) -> str:
-    """Links as their label and address, mentions as their label, without marks and Slack's escapes."""
+    """Return plain text: links as label and address, mentions as label, without markup and escapes."""
     text = re.sub(r"<(https?://[^|>\s]*)\|([^>]*)>", r"\2  \1", text)
     text = re.sub(r"<(https?://[^|>\s]*)>", r"\1", text)
     text = re.sub(r"<[!@#][^|>]*\|([^>]*)>", r"\1", text)

@@ -1,7 +1,7 @@
-"""How a mail looks in its reader, as a page and as plain text: nothing of it is fetched or executed.
+"""A mail as a page and as plain text, for the preview: nothing in it is fetched or executed.
 
-Guarantee: every header and text is escaped; the mail's HTML stands in a frame that runs nothing, and the
-page's policy lets neither of them fetch anything.
+Guarantee: every header and text is escaped. The mail's HTML is in a frame that runs nothing, and the page's
+policy allows neither of them to fetch anything.
 """
 
 import html
@@ -22,11 +22,11 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:0 12px;margin:0}dt{col
 iframe{display:block;width:100%;height:85vh;border:0;border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
 .file{display:inline-block;background:var(--chip);border:1px solid var(--line);border-radius:8px;padding:4px 12px;margin:0 8px 4px 0}
 .file small{color:var(--dim)}pre{white-space:pre-wrap;overflow-wrap:anywhere;font:13px/19px ui-monospace,Menlo,Consolas,monospace}
-"""  # noqa: E501  a rule is a line
+"""  # noqa: E501  one rule is one line
 
 
 def mail_page(content: str) -> str:
-    """A whole page that shows the mail of ``content``, which is one as it goes over the wire."""
+    """Return a page that shows the mail; ``content`` is the mail as it is sent."""
     mail = message_from_string(content, policy=policy.default)
     facts = "".join(
         f"<dt>{name}</dt><dd>{html.escape(str(mail[name]))}</dd>" for name in _SHOWN if mail[name]
@@ -49,7 +49,7 @@ def mail_page(content: str) -> str:
 
 
 def mail_text(content: str) -> str:
-    """The mail for a terminal: what its reader sees of the headers, the text, and what is attached."""
+    """Return the mail for a terminal: the headers that readers see, the text, and the attachments."""
     mail = message_from_string(content, policy=policy.default)
     return "\n".join(_lines(mail))
 
@@ -73,7 +73,7 @@ def _part(mail: EmailMessage, kind: str) -> str:
 
 
 def _attachments(mail: EmailMessage) -> Iterator[tuple[str, str]]:
-    """Name and size of each."""
+    """Yield name and size of each attachment."""
     for part in mail.iter_attachments():
         content = part.get_payload(decode=True)
         size = len(content) if isinstance(content, bytes) else 0

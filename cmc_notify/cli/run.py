@@ -1,4 +1,4 @@
-"""``run``: the bridge itself."""
+"""``run``: runs the bridge."""
 
 import sys
 

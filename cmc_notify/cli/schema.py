@@ -1,4 +1,4 @@
-"""``schema``: JSON Schema (draft 2020-12) of the event document, or of the config file for editors."""
+"""``schema``: prints the JSON Schema (draft 2020-12) of the event document, or of the config for editors."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ def schema(
 
 
 def event_schema() -> dict[str, Any]:
-    """The event document. Every key that we know of is always there; receivers must bear new ones."""
+    """Return the event schema. Known keys are always there; receivers must accept new ones."""
     document = msgspec.json.schema(Event)
     for definition in document["$defs"].values():
         if "properties" in definition:
@@ -35,7 +35,7 @@ def event_schema() -> dict[str, Any]:
 
 
 def _config_schema() -> dict[str, Any]:
-    from cmc_notify.settings.schema import config_schema  # noqa: PLC0415  the event's needs none of the sinks
+    from cmc_notify.settings.schema import config_schema  # noqa: PLC0415  the event schema needs no sinks
     from cmc_notify.sinks.plugin import load_plugins  # noqa: PLC0415  as above
 
     return config_schema({name: plugin.settings for name, plugin in load_plugins().items()})

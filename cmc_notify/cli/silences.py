@@ -1,5 +1,6 @@
-"""``silences``: what people document not to be told for a while. Works beside a running bridge, which heeds
-them from each controller's next poll on.
+"""``silences``: lists, adds and ends silences.
+
+Works next to a running bridge, which applies them from each controller's next poll on.
 """
 
 import getpass
@@ -26,7 +27,7 @@ from cmc_notify.web.silence_documents import (
     state_of,
 )
 
-app = actions("What is not told for a while: list, add, and end early.")
+app = actions("List silences, add one, or end one early.")
 
 _EXAMPLE = "silences add controller=emea serial='V2AB*' --duration 4h"
 
@@ -34,10 +35,10 @@ _EXAMPLE = "silences add controller=emea serial='V2AB*' --duration 4h"
 @app.command("list")
 def list_silences(
     config: ConfigOption = None,
-    expired: Annotated[bool, typer.Option("--expired", help="Also those that ended.")] = False,
+    expired: Annotated[bool, typer.Option("--expired", help="Also show silences that have ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List silences that act or will act, the earliest to end first."""
+    """List active and future silences, the earliest end first."""
     settings, _ = read_settings(config)
     now = time.time()
 
@@ -64,7 +65,7 @@ def list_silences(
             )
             for each in found
         ],
-        empty="Nothing is silenced.",
+        empty="No silences.",
         below=("matches", "by", "comment"),
     )
 
@@ -75,28 +76,30 @@ def add_silence(
         list[str],
         typer.Argument(
             metavar="MATCHER…",
-            help="controller=, job=, serial= or feature=, each with a glob (jobs: an id). "
-            "One key given several times: any of them; several keys: all of them.",
+            help="controller=, serial= or feature= with a glob, or job= with an id. "
+            "The same key several times: one of them must match. Different keys: all must match.",
         ),
     ],
     config: ConfigOption = None,
     duration: Annotated[
-        str | None, typer.Option("--duration", "-d", help="How long: 30m, 4h, 2d. Else 1h.")
+        str | None, typer.Option("--duration", "-d", help="How long, for example 30m, 4h or 2d. Default: 1h.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--end", help="Until when instead: 2026-11-24T06:00Z, or Unix seconds.")
+        str | None,
+        typer.Option("--end", help="The end instead of a duration: 2026-11-24T06:00Z, or Unix seconds."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", help="From when: a time, or 2h from now on. Else at once.")
+        str | None,
+        typer.Option("--start", help="The start: a time, or 2h for two hours from now. Default: now."),
     ] = None,
-    comment: Annotated[str, typer.Option("--comment", "-m", help="Why, for whoever wonders.")] = "",
+    comment: Annotated[str, typer.Option("--comment", "-m", help="The reason, for other people.")] = "",
     author: Annotated[
         str | None,
-        typer.Option("--author", "-a", help="Who asks for it. Else the name you are signed in by."),
+        typer.Option("--author", "-a", help="The person who adds it. Default: your login name."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Silence what matches, and print the silence's id."""
+    """Add a silence for everything that matches, and print its id."""
     settings, _ = read_settings(config)
     now = time.time()
     document: dict[str, object] = {
@@ -118,11 +121,11 @@ def add_silence(
 
 @app.command("expire")
 def expire_silences(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As silences list shows them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as shown by silences list.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End silences now. What they hid stays untold; what comes next is told."""
+    """End silences now. Only later events are sent; events that were silenced stay silenced."""
     settings, _ = read_settings(config)
     wanted = tuple(dict.fromkeys(ids))
     ended = run_async(_expire(settings, wanted))
@@ -132,8 +135,8 @@ def expire_silences(
         print_lines(*(f"ended: {each}" for each in ended))
     if missing := [each for each in wanted if each not in ended]:
         for each in missing:
-            warn(f"there is no silence {each!r} that has not ended")
-        fail("error: cmc-notify silences lists them with their ids")
+            warn(f"there is no active or future silence {each!r}")
+        fail("error: not all silences were ended; run cmc-notify silences to list them with their ids")
 
 
 async def _add(settings: Settings, silence: Silence) -> None:
@@ -148,18 +151,20 @@ async def _expire(settings: Settings, ids: Sequence[str]) -> list[str]:
 
 
 def _matchers(written: Sequence[str]) -> dict[str, list[str]]:
-    """``key=value``, each key with all its values. Raises ConfigError."""
+    """Parse ``key=value``; return each key with all its values. Raises ConfigError."""
     found: dict[str, list[str]] = {}
     problems = []
     for each in written:
         key, equals, value = each.partition("=")
         if not equals:
-            problems.append(f"{each!r} is no matcher; write key=value, as in {_EXAMPLE}")
+            problems.append(f"{each!r} is not a matcher; write key=value, as in {_EXAMPLE}")
         elif key not in MATCHERS:
-            hint = did_you_mean(key, MATCHERS) or f"there are {', '.join(MATCHERS)}"
+            hint = did_you_mean(key, MATCHERS) or f"write one of {', '.join(MATCHERS)}"
             problems.append(f"{each!r}: there is no matcher {key!r}; {hint}")
         elif value.startswith("~"):
-            problems.append(f"{each!r}: no regular expressions but globs, as in {_EXAMPLE}")
+            problems.append(
+                f"{each!r}: regular expressions are not supported; write a glob, as in {_EXAMPLE}"
+            )
         else:
             found.setdefault(key, []).append(value)
     if problems:
@@ -168,8 +173,8 @@ def _matchers(written: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _own_name() -> str:
-    """Raises ConfigError where this process has no name, as in some containers."""
+    """Return the login name. Raises ConfigError if there is none, as in some containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError) as error:
-        raise ConfigError("your name can't be found out; give --author NAME") from error
+        raise ConfigError("your login name is not known; write --author NAME") from error

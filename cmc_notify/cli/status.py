@@ -1,4 +1,4 @@
-"""``status``: the whole bridge at one report, from its store."""
+"""``status``: prints the state of the whole bridge, read from its store."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,37 +28,37 @@ from cmc_notify.web.overview import ControllerView, Overview, overview
 from cmc_notify.web.silence_documents import silence_document
 
 MAX_OPEN_JOBS = 1000
-"""Jobs that can be open at once before the number is no longer exact."""
+"""The most open jobs that are read; if there are more, the number is not exact."""
 
 
 STALE_AFTER_INTERVALS = 3
-"""A controller that was not polled for so many of its longer interval is stale: its state is of then."""
+"""Poll intervals (the longer one) without a poll, after which a controller's state is ``stale``."""
 SHOWN_TICKETS = 20
 """Open tickets in the table; JSON has all."""
 SHOWN_PROBLEMS = 3
-"""Jobs that can't be read, of each controller; JSON has all."""
+"""Jobs that can't be read, for each controller; JSON has all."""
 
 
 class StatusReport(NamedTuple):
-    """What the store told at one moment."""
+    """The state of the bridge at one moment, from the store."""
 
     whole: Overview
     jobs: Sequence[tuple[str, JobState]]
     troubles: Mapping[str, str]
-    """By sink, why what is pending for it was not taken."""
+    """By sink, why its pending messages were not accepted."""
     states: Mapping[str, str]
-    """By controller; ``stale`` where nobody asks it."""
+    """By controller; ``stale`` if no bridge polls it."""
     running: bool
     tickets: Sequence[TicketRow]
-    """The open ones."""
+    """The open tickets."""
     silences: Sequence[Silence]
-    """Those that act."""
+    """The active ones."""
     contexts: Mapping[tuple[str, str], JobContext]
-    """Of the open jobs."""
+    """The contexts of the open jobs."""
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Controllers, open jobs, open failures and the outbox, at one report."""
+    """Show controllers, open jobs, open failures and the outbox."""
     settings, _ = read_settings(config)
     report = run_async(_read(settings))
     if as_json:
@@ -68,7 +68,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _document(report: StatusReport) -> dict[str, object]:
-    """What only the running process knows is at /api/v1/status."""
+    """Return the report as JSON; /api/v1/status also has what only the running process knows."""
     return {
         "bridge": {"running": report.running},
         "controllers": [
@@ -88,7 +88,7 @@ def _document(report: StatusReport) -> dict[str, object]:
 
 
 class _Configured:
-    """What the config says there should be, where no running process is polled."""
+    """A StatusSource from the config alone, without a running process."""
 
     stopping = False
 
@@ -120,7 +120,7 @@ async def _read(settings: Settings) -> StatusReport:
             contexts=await job_contexts(store.ledger, jobs),
             troubles=await store.ledger.last_errors(),
             states={view.name: view.state if polled[view.name] else "stale" for view in whole.controllers},
-            # Where several may use the store, their polls are the sign of life.
+            # If several bridges can use the store, their polls show that one is running.
             running=any(
                 polled[view.name] and view.meta.last_attempt_at is not None for view in whole.controllers
             )
@@ -130,7 +130,7 @@ async def _read(settings: Settings) -> StatusReport:
 
 
 def _is_polled(view: ControllerView, settings: Settings) -> bool:
-    """Whether a bridge still asks it, or never has."""
+    """Return True if a bridge still polls it, or never has."""
     last, configured = view.meta.last_attempt_at, settings.controllers.get(view.name)
     if last is None:
         return True
@@ -195,16 +195,18 @@ def _print(settings: Settings, report: StatusReport) -> None:
     _print_tickets_and_silences(settings, report)
     if dead := sum(view.depth.dead for view in whole.sinks):
         print_lines(
-            "", f"{dead} dead: cmc-notify deliveries --state dead shows why, … retry --dead sends them again."
+            "",
+            f"{dead} dead letters: cmc-notify deliveries --state dead shows why, "
+            "and cmc-notify deliveries retry --dead sends them again.",
         )
 
 
 def _print_tickets_and_silences(settings: Settings, report: StatusReport) -> None:
-    """Open tickets, and what is not told just now."""
+    """Print open tickets and active silences."""
     if report.tickets:
         print_lines("")
         print_table(
-            ("ticket", "at", "about", "changed", "link"),
+            ("ticket", "sink", "about", "changed", "link"),
             [
                 (
                     brief(row.ticket.label),
@@ -219,21 +221,23 @@ def _print_tickets_and_silences(settings: Settings, report: StatusReport) -> Non
             below=("link",),
         )
         if (left := len(report.tickets) - SHOWN_TICKETS) > 0:
-            print_lines(f"… and {left:,} more; --json has them")
+            print_lines(f"… and {left:,} more; use --json to see them")
     if report.silences:
         ends = in_short(report.silences[0].ends_at, settings)
         several = len(report.silences) > 1
-        words = f"{len(report.silences)} silences act, the first" if several else "A silence acts"
-        print_lines("", f"{words} until {ends}: cmc-notify silences lists {'them' if several else 'it'}.")
+        words = f"{len(report.silences)} silences are active, the first" if several else "A silence is active"
+        print_lines(
+            "", f"{words} until {ends}; run cmc-notify silences to see {'them' if several else 'it'}."
+        )
 
 
 def _unreadable_lines(view: ControllerView) -> Iterator[str]:
-    """What the controller says and the bridge can't read."""
+    """Yield a line for each problem in the controller's data."""
     malformed = view.meta.malformed
     for problem in malformed[:SHOWN_PROBLEMS]:
         yield f"{view.name}: a job can't be read: {brief(problem)}"
     if (left := len(malformed) - SHOWN_PROBLEMS) > 0:
-        yield f"{view.name}: … and {left:,} more that can't be read; --json has all"
+        yield f"{view.name}: … and {left:,} more that can't be read; use --json to see all"
     if unknown := view.meta.unknown_statuses:
         yield f"{view.name}: unknown job statuses: {', '.join(unknown)}"
 

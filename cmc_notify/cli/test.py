@@ -1,4 +1,4 @@
-"""``test``: one notification through the real sink with the real template, marked as a test."""
+"""``test``: sends one notification, marked as a test, through the real sink with the real template."""
 
 import asyncio
 import secrets
@@ -23,10 +23,10 @@ def send_test(
     sink: Annotated[str, typer.Argument(help="The sink's name in the config.")],
     config: ConfigOption = None,
     event: Annotated[
-        str, typer.Option("--event", help="The kind of event that the test looks like.")
+        str, typer.Option("--event", help="The type of event to send as a test.")
     ] = EventType.JOB_FAILED.value,
 ) -> None:
-    """Send one test notification, marked as such, through the real sink."""
+    """Send one test notification, marked as a test, through a real sink."""
     settings, plugins = read_settings(config)
     known_name(sink, settings.sinks, "sink")
     kind = EventType(known_name(event, [*EventType], "event type"))
@@ -37,7 +37,7 @@ def send_test(
 
 
 def _message(kind: EventType) -> Message:
-    """A sample under an id and a key of its own, so that no receiver takes it for a repeat."""
+    """Return a sample with a new id and key, so that no receiver treats it as a repeat."""
     now, key = time.time(), f"test-{secrets.token_hex(8)}"
     event = msgspec.structs.replace(sample(kind), id=event_id(now, 0, key), time=rfc3339(now) or "", url=None)
     return Message(key=key, event=event, subject=key, is_test=True)
@@ -45,19 +45,19 @@ def _message(kind: EventType) -> Message:
 
 async def _send(name: str, settings: Settings, plugins: Plugins, message: Message) -> SendOutcome:
     renderer = make_renderer(
-        settings, lambda error: warn(f"the plain message goes out instead: {error}"), plugins=plugins
+        settings, lambda error: warn(f"the plain message is sent instead: {error}"), plugins=plugins
     )
     timeout = settings.sinks[name].timeout
     sink = make_sink(name, settings.sinks[name], plugins, renderer)
 
     async def record(_part: str, _receipt: str, *, posting: Posting | None = None) -> None:
-        """Nothing is kept of a test."""
+        """Record nothing: a test is not stored."""
 
     try:
         async with asyncio.timeout(timeout):
             return await sink.send(message, record)
     except TimeoutError:
-        return Unclear(f"no answer within {timeout:g} s")
+        return Unclear(f"no response within {timeout:g} s")
     finally:
         await sink.close()
 
@@ -65,15 +65,15 @@ async def _send(name: str, settings: Settings, plugins: Plugins, message: Messag
 def _outcome_text(outcome: SendOutcome) -> str:
     match outcome:
         case Sent(receipt):
-            return f"sent; the other side answered {receipt}" if receipt else "sent"
+            return f"sent; the receiver responded: {receipt}" if receipt else "sent"
         case RetryLater(reason):
-            return f"not sent now; the bridge would try again later: {reason}"
+            return f"not sent; the bridge would retry later: {reason}"
         case Unclear(reason):
-            return f"may have arrived; the bridge would look, then send again: {reason}"
+            return f"unclear, it may have arrived; the bridge would check, then send again: {reason}"
         case Rejected(reason):
-            return f"refused for good: {reason}"
+            return f"rejected; a retry would not help: {reason}"
         case Blocked(reason):
-            return f"blocked until somebody acts: {reason}"
+            return f"blocked until an operator acts: {reason}"
         case _:
             assert_never(outcome)
 

@@ -1,4 +1,4 @@
-"""What the bridge shows over HTTP: health, metrics, pages for people, JSON for programs."""
+"""The HTTP interface of the bridge: health, metrics, pages for people, JSON for programs."""
 
 from cmc_notify.web.app import create_app
 from cmc_notify.web.server import WebServer

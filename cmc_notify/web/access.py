@@ -1,16 +1,17 @@
-"""Who may read, and who may change: the holders of the token, and for reads also people on this machine, and
-of a signed link its one page.
+"""The access rules: the token allows reads and changes; this machine may read without it.
 
-What Slack sends proves itself to the one route that takes it (``signed``), by the app's signature.
+A signed link opens one page and nothing else.
 
-A request counts as local only where nothing speaks against it: we listen on loopback, it comes from
-loopback, names a loopback host (a web page whose name was rebound to 127.0.0.1 does not) and shows no
-trace of a proxy. Everything else proves itself, with the token as Bearer or as the password of Basic.
+Requests from Slack are accepted only by one route (``signed``), and are checked by the app's signature.
 
-Whatever changes something needs the token as Bearer, from this machine too. Basic does not do: a browser
-adds it by itself to whatever any web page makes it send (CSRF), while no page can add a Bearer header to a
-request to us, since the browser asks first (CORS) and gets no leave. None of our own pages changes anything,
-so a request that says which page it comes from (``Origin``) is refused besides.
+A request counts as local only if all of this is true: the server listens on loopback, the request comes from
+loopback, its host name is a loopback name (a web page whose name was rebound to 127.0.0.1 has another one),
+and nothing shows that a proxy sent it. All other requests need the token, as Bearer or as the Basic password.
+
+A change always needs the token as Bearer, from this machine too. Basic is not sufficient: a browser adds it
+to every request that any web page makes (CSRF). No page can add a Bearer header to a request to us, since the
+browser asks first (CORS) and gets no permission. Our own pages change nothing, so a request that names the
+page it comes from (``Origin``) is also refused.
 """
 
 import binascii
@@ -31,9 +32,9 @@ from cmc_notify.web.responses import Handler, refuse
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 EVENT_ROUTE = "event"
-"""The name of the one route that a signed link opens."""
+"""The name of the only route that a signed link opens."""
 SIGNED_ROUTE = "signed"
-"""The name of the route whose every request brings a signature of its own, which its handler verifies."""
+"""The name of the route whose requests carry a signature, which the handler verifies."""
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _PROXY = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
@@ -42,7 +43,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host, as an address or as the name ``localhost``, is this machine and nothing else."""
+    """Return True if a host (an address, or ``localhost``) can only be this machine."""
     if not host:
         return False
     name = host.strip("[]").rstrip(".").lower()
@@ -57,10 +58,9 @@ def is_loopback(host: str | None) -> bool:
 
 
 class Access:
-    """Decides on each request; ``token`` is asked anew each time, since it may be replaced while we run.
+    """Decides about each request. ``token`` is called each time, since a reload can replace the token.
 
-    Without ``links`` no link opens anything. Raises ConfigError where the address needs a token and there
-    is none.
+    Without ``links`` no link opens a page. Raises ConfigError if the address needs a token and there is none.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Access:
             )
 
     def may_read(self, request: web.Request) -> bool:
-        """Whether this request may read everything."""
+        """Return True if this request may read everything."""
         return (self._local and _is_direct(request)) or self._has_token(request)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let through what may read, and refuse the rest with what would help."""
+        """Let allowed requests pass; refuse the others with a text that says what to do."""
         if request.match_info.route.name == SIGNED_ROUTE:
             return await handler(request)
         if _is_change(request):
@@ -99,13 +99,13 @@ class Access:
             return refuse(
                 request,
                 403,
-                f"{why}Reads are open on this machine only, by its loopback address and without a proxy;"
-                " for others set http.token_file",
+                f"{why}Without a token, reads are allowed only from this machine, by a loopback address and"
+                " without a proxy. To read from elsewhere, set http.token_file",
             )
         return refuse(
             request,
             401,
-            f"{why}Sign in: the token as Bearer, or as the password with any user name",
+            f"{why}Sign in: send the token as Bearer, or as the password with any user name",
             {hdrs.WWW_AUTHENTICATE: 'Basic realm="cmc-notify", charset="UTF-8"'},
         )
 
@@ -115,17 +115,17 @@ class Access:
     def _refuse_change(self, request: web.Request) -> web.Response:
         log.info("web.change_refused", path=request.path, method=request.method, remote=request.remote)
         if hdrs.ORIGIN in request.headers:
-            return refuse(request, 403, "Nothing is changed for a web page: use the command or a program")
+            return refuse(request, 403, "Web pages can't change anything: use the command line or a program")
         if not self._token:
             return refuse(
                 request,
                 403,
-                "What changes something always needs a token: set http.token_file (or http.token)",
+                "A change always needs a token: set http.token_file (or http.token)",
             )
         return refuse(
             request,
             401,
-            "What changes something needs the token as Bearer: Authorization: Bearer …",
+            "A change needs the token as Bearer: send Authorization: Bearer …",
             {hdrs.WWW_AUTHENTICATE: 'Bearer realm="cmc-notify"'},
         )
 
@@ -150,14 +150,14 @@ class Access:
 
 
 def _is_change(request: web.Request) -> bool:
-    """Whether it asks for a change, at an address where anything can be changed."""
+    """Return True if the request would change something, at a path that exists."""
     return request.method not in _READS and request.match_info.http_exception is None
 
 
 def _is_direct(request: web.Request) -> bool:
-    """Whether a client on this machine asked us by a loopback name, with nobody in between.
+    """Return True if a client on this machine sent it to a loopback name, without a proxy in between.
 
-    nginx adds no header unless told to, but speaks HTTP/1.0 to what is behind it unless told otherwise.
+    By default nginx adds no header, but it uses HTTP/1.0 to the server behind it.
     """
     if request.version < (1, 1):
         return False
@@ -174,7 +174,7 @@ def _without_port(host: str) -> str:
 
 
 def _token_of(authorization: str) -> bytes | None:
-    """As Bearer or as the password of Basic."""
+    """Return the token sent as Bearer or as the Basic password."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() != "basic":
         return _bearer(authorization)

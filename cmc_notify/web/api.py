@@ -1,4 +1,4 @@
-"""The JSON reads below ``/api/v1/``. A question that is misspelt is refused, never half understood."""
+"""The read-only JSON API under ``/api/v1/``. A request with an unknown parameter is refused."""
 
 import time
 
@@ -25,7 +25,7 @@ from cmc_notify.web.silence_documents import silence_document
 from cmc_notify.web.status import StatusSource
 
 MAX_LIMIT = 1000
-"""The greatest ``limit``."""
+"""The largest ``limit``."""
 
 
 class Api:
@@ -49,7 +49,7 @@ class Api:
         self._clock = clock
 
     async def status(self, request: web.Request) -> web.Response:
-        """Controllers, sinks, open tickets, active silences, and whether the bridge is ready."""
+        """Return controllers, sinks, open tickets, active silences, and if the bridge is ready."""
         Query(request)
         reasons = await self._readiness.reasons()
         now = self._clock()
@@ -69,7 +69,7 @@ class Api:
         )
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """``?controller&open&limit`` (50)."""
+        """Return jobs: ``?controller&open&limit`` (50)."""
         query = Query(request, "controller", "open", "limit")
         found = await self._ledger.jobs(
             controller=query.text("controller"), open_only=query.flag("open"), limit=query.limit(50)
@@ -85,7 +85,7 @@ class Api:
         )
 
     async def failures(self, request: web.Request) -> web.Response:
-        """Open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all of them."""
+        """Return open failures, the oldest first: ``?controller&limit`` (1000); ``open`` counts all."""
         query = Query(request, "controller", "limit")
         controller = query.text("controller")
         found = await self._ledger.failures(controller=controller, limit=query.limit(MAX_LIMIT))
@@ -99,11 +99,11 @@ class Api:
         )
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """``?state&sink&controller&job&event&limit`` (50)."""
+        """Return deliveries: ``?state&sink&controller&job&event&limit`` (50)."""
         query = Query(request, "state", "sink", "controller", "job", "event", "limit")
         state = query.text("state")
         if state is not None and state not in set(DeliveryState):
-            raise _bad_request(f"state={state!r} is none of {', '.join(DeliveryState)}")
+            raise _bad_request(f"state={state!r} is not a state; write one of {', '.join(DeliveryState)}")
         found = await self._ledger.deliveries(
             DeliveryFilter(
                 state=DeliveryState(state) if state else None,
@@ -117,12 +117,12 @@ class Api:
         return _json({"deliveries": [delivery_document(row) for row in found]})
 
     async def actions(self, request: web.Request) -> web.Response:
-        """What people did from chat, or were refused: ``?limit`` (50)."""
+        """Return actions from chat, refused ones too: ``?limit`` (50)."""
         found = await self._actions.actions(limit=Query(request, "limit").limit(50))
         return _json({"actions": [action_document(action) for action in found]})
 
     async def events(self, request: web.Request) -> web.Response:
-        """Whole event documents: ``?controller&job&limit`` (20)."""
+        """Return complete event documents: ``?controller&job&limit`` (20)."""
         query = Query(request, "controller", "job", "limit")
         found = await self._ledger.events(
             controller=query.text("controller"), job_id=query.number("job"), limit=query.limit(20)
@@ -130,53 +130,53 @@ class Api:
         return _json({"events": found})
 
     async def event(self, request: web.Request) -> web.Response:
-        """One event document, whole."""
+        """Return one complete event document."""
         Query(request)
         found = await self._ledger.event(request.match_info["event_id"])
         if found is None:
-            raise web.HTTPNotFound(text="no such event; it may be older than store.retention")
+            raise web.HTTPNotFound(text="there is no such event; it may be older than store.retention")
         return _json(found)
 
 
 class Query:
-    """The parameters of one request. Anything unknown, repeated or unreadable is answered with 400."""
+    """The parameters of one request. An unknown, repeated or invalid one raises HTTP 400."""
 
     def __init__(self, request: web.Request, *names: str) -> None:
         for name in request.query:
             if name not in names:
-                known = f"known here: {', '.join(names)}" if names else "there are none here"
+                known = f"write one of {', '.join(names)}" if names else "this path has no parameters"
                 raise _bad_request(f"unknown parameter {name!r}; {known}")
             if len(request.query.getall(name)) > 1:
-                raise _bad_request(f"{name} is given more than once")
+                raise _bad_request(f"{name} is given more than once; give it once")
         self._values = {name: value for name, value in request.query.items() if value}
 
     def text(self, name: str) -> str | None:
-        """The value, None where absent or empty."""
+        """Return the value; None if it is absent or empty."""
         return self._values.get(name)
 
     def flag(self, name: str) -> bool:
-        """``true`` or ``false``; absent is false."""
+        """Return the value of ``true`` or ``false``; absent is false."""
         value = self._values.get(name, "false").lower()
         if value not in ("true", "false", "1", "0"):
-            raise _bad_request(f"{name}={value!r}: say true or false")
+            raise _bad_request(f"{name}={value!r}: write true or false")
         return value in ("true", "1")
 
     def number(self, name: str) -> int | None:
-        """A whole number that a database can hold."""
+        """Return a whole number that a database can hold; None if absent."""
         value = self._values.get(name)
         if value is None:
             return None
         if not (value.isascii() and value.isdecimal() and len(value) <= 18):  # noqa: PLR2004  fits 64 bits
-            raise _bad_request(f"{name}={value!r} is no whole number")
+            raise _bad_request(f"{name}={value!r} is not a whole number; write digits only")
         return int(value)
 
     def limit(self, default: int) -> int:
-        """How many to list: 1 to 1000."""
+        """Return the number of items to list: 1 to 1000."""
         value = self.number("limit")
         if value is None:
             return default
         if not 1 <= value <= MAX_LIMIT:
-            raise _bad_request(f"limit={value}: say 1 to {MAX_LIMIT}")
+            raise _bad_request(f"limit={value}: write 1 to {MAX_LIMIT}")
         return value
 
 

@@ -1,4 +1,4 @@
-"""Which address shows what, to whom. Every route only reads, but those of silences, and what Slack posts."""
+"""The routes of the web server. All are read-only, except those of silences and those that Slack posts to."""
 
 import time
 from collections.abc import Callable
@@ -37,10 +37,9 @@ def create_app(
     timezone: Callable[[], tzinfo] = lambda: UTC,
     clock: Clock = time.time,
 ) -> web.Application:
-    """The application; ``timezone`` is asked anew for each time on a page and ``token`` for each request, as
-    a reload may change them.
+    """Return the application. ``timezone`` and ``token`` are called each time: a reload can change them.
 
-    Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
+    Raises ConfigError if ``listen_host`` is not loopback and there is no ``token``.
     """
     access = Access(token, listen_host, links, clock)
     readiness = Readiness(ledger, status)

@@ -1,4 +1,4 @@
-"""The first page: is everything well, what runs, what is broken, what was told."""
+"""The dashboard: controllers, open jobs, open failures, sinks and recent deliveries."""
 
 import time
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from cmc_notify.web.silence_documents import matchers_text, state_of
 from cmc_notify.web.status import StatusSource
 
 JOBS, FAILURES, DELIVERIES, TICKETS = 100, 200, 50, 100
-"""How many the page shows at most; it says when there are more."""
+"""The most that the page shows of each; it says if there are more."""
 
 
 class Dashboard:
-    """``/``."""
+    """Serves ``/``."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Dashboard:
         self._templates = Templates(timezone)
 
     async def show(self, _request: web.Request) -> web.Response:
-        """Write the page as things stand now."""
+        """Return the page with the present state."""
         ledger, now = self._ledger, self._clock()
         silences = await self._silences.list_silences(now=now)
         failures = await ledger.failures(limit=FAILURES)

@@ -1,4 +1,4 @@
-"""The JSON documents of the HTTP API. Times are RFC 3339, UTC; null where unknown or not yet."""
+"""The JSON documents of the HTTP API. Times are RFC 3339, UTC; null if unknown or not yet set."""
 
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import EventType, Targets, counts, rfc3339
@@ -11,7 +11,7 @@ Document = dict[str, object]
 
 
 def controller_document(view: ControllerView) -> Document:
-    """One controller of ``/api/v1/status``."""
+    """Return one controller of ``/api/v1/status``."""
     meta, live = view.meta, view.live
     return {
         "name": view.name,
@@ -36,13 +36,14 @@ def controller_document(view: ControllerView) -> Document:
 
 
 def sink_document(view: SinkView) -> Document:
-    """One sink of ``/api/v1/status``."""
+    """Return one sink of ``/api/v1/status``."""
     return {
         "name": view.name,
         "type": view.live.type if view.live else None,
         "configured": view.live is not None,
         "blocked": view.live.blocked if view.live else None,
-        "resting": view.live.resting if view.live else None,
+        "circuit_open": view.live.circuit_open if view.live else None,
+        "throttled": view.live.throttled if view.live else None,
         "pending": view.depth.pending,
         "sent": view.depth.sent,
         "dead": view.depth.dead,
@@ -51,7 +52,7 @@ def sink_document(view: SinkView) -> Document:
 
 
 def job_document(controller: str, state: JobState, context: JobContext = NO_CONTEXT) -> Document:
-    """One job as last seen; ``counts`` counts detail rows (serial x feature)."""
+    """Return one job as last seen; ``counts`` counts detail rows (serial x feature)."""
     job = state.job
     return {
         "controller": controller,
@@ -76,7 +77,7 @@ def job_document(controller: str, state: JobState, context: JobContext = NO_CONT
 
 
 def failure_document(failure: TrackedFailure, context: JobContext = NO_CONTEXT) -> Document:
-    """One open failure, with the sinks that were told, and the silences that would hide it now."""
+    """Return one open failure, with the sinks that were notified and the silences that match it now."""
     return {
         "id": failure.id,
         "controller": failure.controller,
@@ -96,7 +97,7 @@ def failure_document(failure: TrackedFailure, context: JobContext = NO_CONTEXT) 
 
 
 def ticket_document(ticket: Ticket) -> Document:
-    """One ticket, as its sink has recorded it; ``url`` is the receiver's word and may be anything."""
+    """Return one ticket as its sink recorded it; ``url`` comes from the receiver and can be any text."""
     return {
         "sink": ticket.sink,
         "subject": ticket.subject,
@@ -107,26 +108,26 @@ def ticket_document(ticket: Ticket) -> Document:
 
 
 def ticket_row_document(row: TicketRow) -> Document:
-    """One ticket of ``/api/v1/status``."""
+    """Return one ticket of ``/api/v1/status``."""
     about = {"controller": row.controller, "job_id": row.job_id, "changed": rfc3339(row.changed_at)}
     return ticket_document(row.ticket) | about
 
 
 def acknowledgement_document(found: Acknowledgement | None) -> Document | None:
-    """Who has taken it upon them, and when; null where nobody has."""
+    """Return who acknowledged it, and when; None if nobody did."""
     return None if found is None else {"by": found.by, "at": rfc3339(found.at)}
 
 
 def no_sink_reason(row: LedgerRow) -> str:
-    """Why a row without a sink has none, in words."""
+    """Return why a delivery without a sink has none."""
     if row.delivery.state is DeliveryState.SILENCED:
         return "silenced"
     recovery = row.event_type == EventType.APPLIANCE_RECOVERED
-    return "nobody was told of the failure" if recovery else "no route matched"
+    return "nobody was notified of the failure" if recovery else "no route matched"
 
 
 def delivery_document(row: LedgerRow) -> Document:
-    """One delivery: what went where, when, how often tried, what came back."""
+    """Return one delivery: event, sink, times, attempts, receipt and last error."""
     delivery = row.delivery
     return {
         "id": delivery.id,
@@ -152,7 +153,7 @@ def delivery_document(row: LedgerRow) -> Document:
 
 
 def action_document(action: ChatAction) -> Document:
-    """One thing that somebody did from chat, or was refused."""
+    """Return one action from chat, refused ones too."""
     return {
         "id": action.id,
         "time": rfc3339(action.at),
@@ -164,5 +165,5 @@ def action_document(action: ChatAction) -> Document:
         "name": action.name,
         "subject": action.subject,
         "detail": action.detail,
-        "answer": action.answer,
+        "reply": action.answer,
     }

@@ -1,4 +1,4 @@
-"""The page that messages link to: one event whole, however large, every failure with its whole text."""
+"""The page that messages link to: one complete event, with the complete text of every failure."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from cmc_notify.web.page_templates import Templates
 _HEADLINES = {
     T.JOB_QUEUED: "{job} is queued",
     T.JOB_STARTED: "{job} has started",
-    T.JOB_PROGRESS: "{job} goes on",
+    T.JOB_PROGRESS: "{job} is in progress",
     T.JOB_SUCCEEDED: "{job} succeeded",
     T.JOB_CANCELED: "{job} was canceled",
     T.JOB_FAILED: "{job} failed",
@@ -26,38 +26,38 @@ _HEADLINES = {
     T.APPLIANCE_FAILED: "Failures on appliances in {job}",
     T.APPLIANCE_RECOVERED: "Appliances recovered with {job}",
     T.CONTROLLER_UNREACHABLE: "The controller can't be reached",
-    T.CONTROLLER_RECOVERED: "The controller answers again",
-    T.CONTROLLER_UNAUTHORIZED: "The controller refuses our credentials",
+    T.CONTROLLER_RECOVERED: "The controller responds again",
+    T.CONTROLLER_UNAUTHORIZED: "The controller refuses the credentials",
     T.SINK_FAILING: "Deliveries to {sink} fail",
     T.SINK_RECOVERED: "Deliveries to {sink} work again",
 }
 
 
 def headline(event: Event) -> str:
-    """What happened, in one line, for a person."""
+    """Return one line for people that says what happened."""
     job = event.job
     words = "The job" if job is None else f"{(job.operation or 'job').capitalize()} job {job.id}"
     return _HEADLINES[event.type].format(job=words, sink=event.sink or "a sink")
 
 
 TICKETS = 100
-"""The most that the page shows."""
+"""The most tickets that the page shows."""
 
 
 def _subjects(rows: Sequence[LedgerRow]) -> set[str]:
-    """What the event's deliveries are about, its job among them."""
+    """Return the subjects of the event's deliveries, its job among them."""
     return {row.delivery.subject for row in rows}
 
 
 class EventPage:
-    """``/events/{event_id}``."""
+    """Serves ``/events/{event_id}``."""
 
     def __init__(self, ledger: Ledger, timezone: Callable[[], tzinfo]) -> None:
         self._ledger = ledger
         self._templates = Templates(timezone)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        """Write the page piece by piece, so that 10,000 failures hold up nothing else."""
+        """Write the page piece by piece, so that 10,000 failures delay nothing else."""
         event = await self._ledger.event(request.match_info["event_id"])
         if event is None:
             raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
@@ -74,7 +74,7 @@ class EventPage:
         response.charset = "utf-8"
         response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
         if request.method == hdrs.METH_HEAD:
-            return response  # uncompressed: the end of an empty compressed body would still be sent
+            return response  # not compressed: the end of an empty compressed body would still be sent
         response.enable_compression()
         await response.prepare(request)
         page = self._templates.render(
@@ -89,6 +89,6 @@ class EventPage:
         )
         for chunk in page:
             await response.write(chunk)
-            await asyncio.sleep(0)  # a fast reader never makes write() wait, and polls must go on
+            await asyncio.sleep(0)  # a fast client never makes write() wait, and polls must go on
         await response.write_eof()
         return response

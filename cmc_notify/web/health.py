@@ -1,4 +1,4 @@
-"""For machines that watch the bridge: does it live, is it ready, and its numbers."""
+"""Health checks and metrics, for programs that watch the bridge."""
 
 import time
 from contextlib import suppress
@@ -16,7 +16,7 @@ from cmc_notify.web.status import StatusSource
 
 
 class Health:
-    """``/healthz``, ``/readyz`` and ``/metrics``."""
+    """Serves ``/healthz``, ``/readyz`` and ``/metrics``."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class Health:
         self._polled_at: dict[str, float] = {}
 
     async def show_alive(self, _request: web.Request) -> web.Response:
-        """200 while the process answers; asks nobody else, so that no outage restarts the bridge."""
+        """Return 200 while the process responds; needs no other system, so no outage restarts the bridge."""
         return web.Response(text="ok\n")
 
     async def show_ready(self, request: web.Request) -> web.Response:
-        """200, or 503 with the reasons; those who may not read learn only that it is not ready."""
+        """Return 200, or 503 with the reasons; a client that may not read gets only ``not ready``."""
         reasons = await self._readiness.reasons()
         if not reasons:
             return web.Response(text="ready\n")
@@ -49,7 +49,7 @@ class Health:
         return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
 
     async def show_metrics(self, _request: web.Request) -> web.Response:
-        """Prometheus text. What the store knows is read now; without a store the last values stay."""
+        """Return Prometheus text. The store is read now; if it can't be used, the last values stay."""
         with suppress(StoreError):
             await self._read_store()
         self._update_poll_lag()
@@ -61,7 +61,7 @@ class Health:
         for controller in seen.controllers:
             metrics.failures_open.labels(controller.name).set(controller.open_failures)
             if controller.live is None:
-                continue  # it left the config: the age of its last poll would alert for ever
+                continue  # no longer in the config: the age of its last poll would alert for ever
             metrics.malformed_jobs.labels(controller.name).set(len(controller.meta.malformed))
             if controller.meta.last_poll_at is not None:
                 self._polled_at[controller.name] = controller.meta.last_poll_at
@@ -75,7 +75,7 @@ class Health:
                 metrics.sink_blocked.labels(sink.name).set(sink.live.blocked is not None)
 
     def _update_poll_lag(self) -> None:
-        """From what the store said last: while it says nothing, the lag grows all the same."""
+        """Set the lag from the last known poll: it also grows while the store can't be read."""
         for live in self._status.controllers():
             if live.name in self._polled_at:
                 lag = max(0.0, self._clock() - self._polled_at[live.name])

@@ -1,4 +1,4 @@
-"""What people see beside a failure or a job: its tickets, who has acknowledged it upon them, what silences it."""
+"""The context of a failure or a job: its tickets, its acknowledgement, and the silences that match it."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ _ALL = 1_000_000
 
 
 class JobContext(Struct, frozen=True, kw_only=True):
-    """Beside one failure or one job."""
+    """The context of one failure or one job."""
 
     tickets: tuple[Ticket, ...] = ()
     acknowledged: Acknowledgement | None = None
     silenced_by: tuple[str, ...] = ()
-    """The silences that would hide it if it were told now."""
+    """The silences that would hide an event about it now."""
 
 
 NO_CONTEXT = JobContext()
@@ -29,7 +29,7 @@ NO_CONTEXT = JobContext()
 async def failure_contexts(
     ledger: Ledger, silences: Sequence[Silence], failures: Sequence[TrackedFailure], *, now: float
 ) -> dict[str, JobContext]:
-    """By the failure's id; ``silences`` are those that act. Raises StoreError."""
+    """Return the contexts by id of the failure; ``silences`` are the active ones. Raises StoreError."""
     subjects = {failure.id: _subjects(failure) for failure in failures}
     found = await _by_subject(ledger, [subject for each in subjects.values() for subject in each])
     return {
@@ -47,14 +47,16 @@ async def failure_contexts(
 async def job_contexts(
     ledger: Ledger, jobs: Sequence[tuple[str, JobState]]
 ) -> dict[tuple[str, str], JobContext]:
-    """By controller and uid. Raises StoreError."""
+    """Return the contexts by controller and uid. Raises StoreError."""
     subjects = {(controller, state.uid): job_subject(controller, state.uid) for controller, state in jobs}
     found = await _by_subject(ledger, [*subjects.values()])
     return {job: found[subject] for job, subject in subjects.items()}
 
 
 async def listed_job_context(ledger: Ledger, controller: str, job: Job) -> JobContext:
-    """Of a job as the controller shows it. Another of the same id, of before a restore, is not meant.
+    """Return the context of a job as the controller shows it, not of another job with the same id.
+
+    After a restore a controller can give an old id to another job.
 
     Raises StoreError.
     """
@@ -72,7 +74,7 @@ async def listed_job_context(ledger: Ledger, controller: str, job: Job) -> JobCo
 
 
 def _subjects(failure: TrackedFailure) -> tuple[str, ...]:
-    """What a ticket or an acknowledgement that stands for the failure can be about, the closest first."""
+    """Return the subjects of tickets and acknowledgements of the failure, the most specific first."""
     jobs = dict.fromkeys((failure.last_job_uid, failure.job_uid))
     return (
         failure_subject(failure.controller, failure.pair),

@@ -1,4 +1,4 @@
-"""One look at the whole bridge, from the store and from the running process: for the page and the API."""
+"""The state of the whole bridge, from the store and from the running process: for the page and the API."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ ControllerState = Literal["waiting", "ok", "failing", "unreachable", "unauthoriz
 
 
 class ControllerView(Struct, frozen=True, kw_only=True):
-    """A controller: what was committed about it, and, where this process polls it, its live side."""
+    """A controller: its state in the store, and in this process if it is configured here."""
 
     name: str
     state: ControllerState
@@ -21,7 +21,7 @@ class ControllerView(Struct, frozen=True, kw_only=True):
 
 
 class SinkView(Struct, frozen=True, kw_only=True):
-    """A sink: its share of the outbox, and, where this process feeds it, its live side."""
+    """A sink: its part of the outbox, and its state in this process if it is configured here."""
 
     name: str
     live: LiveSink | None
@@ -29,14 +29,14 @@ class SinkView(Struct, frozen=True, kw_only=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """Everything that fits on one screen."""
+    """All controllers and all sinks."""
 
     controllers: tuple[ControllerView, ...]
     sinks: tuple[SinkView, ...]
 
 
 async def overview(ledger: Ledger, status: StatusSource) -> Overview:
-    """Read it. Configured ones come first, then those that only the store knows. Raises StoreError."""
+    """Return the overview: configured names first, then those that only the store has. Raises StoreError."""
     metas = await ledger.snapshots()
     open_failures = await ledger.count_failures()
     depths = {depth.sink: depth for depth in await ledger.depths() if depth.sink}
@@ -65,7 +65,7 @@ async def overview(ledger: Ledger, status: StatusSource) -> Overview:
 
 
 def controller_state(meta: ControllerMeta) -> ControllerState:
-    """The state in one word; ``failing`` means polls fail, but not yet often enough to tell people."""
+    """Return the state in one word; ``failing``: polls fail, but not yet often enough for an event."""
     if meta.unauthorized_since is not None:
         return "unauthorized"
     if meta.unreachable_since is not None:

@@ -1,7 +1,7 @@
-"""How pages for people are written: every text from outside escaped, every hidden character shown.
+"""Templates of the pages for people: outside text is escaped, and hidden characters are shown.
 
-Both happen to each ``{{ … }}`` by itself, so that no template can forget it. The only style is the one
-whose digest stands in the policy; scripts, images, frames and requests to elsewhere are all refused.
+Both are applied to every ``{{ … }}`` automatically, so that no template can forget it. The policy allows one
+style, by its digest; scripts, images, frames and requests to other hosts are all refused.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _AGES = ((86400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minute
 
 
 class Templates:
-    """The pages of ``cmc_notify/web/pages``; ``timezone`` tells, for each time, where people read it."""
+    """The pages of ``cmc_notify/web/pages``; ``timezone`` is called for each time that is shown."""
 
     def __init__(self, timezone: Callable[[], tzinfo]) -> None:
         self._timezone = timezone
@@ -55,14 +55,14 @@ class Templates:
         )
 
     def render(self, name: str, **context: object) -> Iterator[bytes]:
-        """The page in chunks of UTF-8, each made when it is asked for."""
+        """Yield the page in chunks of UTF-8, each made when it is needed."""
         stream = self._environment.get_template(name).stream(**context)
         stream.enable_buffering(_PIECES_PER_CHUNK)
         for chunk in stream:
             yield chunk.encode("utf-8", "replace")
 
     def _moment(self, value: float | str | None, unknown: str = "unknown") -> Markup:
-        """A time (Unix seconds or RFC 3339) in people's timezone; ``unknown`` for None."""
+        """Return a time (Unix seconds or RFC 3339) in the configured timezone; ``unknown`` for None."""
         exact = rfc3339(value) if isinstance(value, int | float) else value
         try:
             when = datetime.fromisoformat(exact or "")
@@ -73,14 +73,14 @@ class Templates:
 
 
 def _visible_text(value: object) -> object:
-    """Markup stays; texts show what they hide; None prints nothing."""
+    """Return markup unchanged, text with its hidden characters shown, and nothing for None."""
     if value is None:
         return ""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def ago(seconds: float) -> str:
-    """How long ago, in the largest unit that fits; the future is ``just now`` (clocks differ)."""
+    """Return how long ago it was, in the largest unit; a future time is ``just now`` (clocks differ)."""
     for size, one, many in _AGES:
         if (number := int(seconds // size)) >= 1:
             return f"{number} {one if number == 1 else many} ago"
@@ -88,6 +88,6 @@ def ago(seconds: float) -> str:
 
 
 def brief(text: str, most: int = 160) -> str:
-    """The beginning of a text on one line; an ellipsis says that there is more."""
+    """Return the beginning of a text on one line; an ellipsis marks a cut."""
     line = " ".join(text[: most * 4].split())
     return line if len(line) <= most and len(text) <= most * 4 else f"{line[:most].rstrip()}…"

@@ -1,7 +1,7 @@
-"""Whether the bridge is ready: each controller's first poll was tried, and the store can be used.
+"""Readiness of the bridge: each controller's first poll was tried, and the store can be used.
 
-However often it is asked, and by whomever, the store is tried once a second at most: proving it costs a
-write, and probes need no token.
+The store is tried at most once a second, however many requests come: the test costs a write, and readiness
+checks need no token.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from cmc_notify.ports import Ledger
 from cmc_notify.web.status import StatusSource
 
 PING_TIMEOUT = 3.0
-"""Seconds: a store that does not answer by then is unusable, and probes give up soon after."""
+"""Seconds; a store that does not respond by then can't be used, and checks give up soon after."""
 PING_CACHE_TIME = 1.0
-"""Seconds that an answer of the store holds."""
+"""Seconds that the result of a test is used."""
 
 
 class Readiness:
-    """Answers with what is missing; an empty answer means ready."""
+    """Finds the reasons why the bridge is not ready; no reason means ready."""
 
     def __init__(self, ledger: Ledger, status: StatusSource) -> None:
         self._ledger = ledger
@@ -29,10 +29,10 @@ class Readiness:
         self._trouble: str | None = None
 
     async def reasons(self) -> Sequence[str]:
-        """Why the bridge is not ready, one line each; for those who may read."""
+        """Return why the bridge is not ready, one line each; only for clients that may read."""
         reasons = ["the bridge is stopping"] if self._status.stopping else []
         reasons += [
-            f"the first poll of controller {live.name} was not tried yet"
+            f"the first poll of controller {live.name} is not finished yet"
             for live in self._status.controllers()
             if not live.tried and (live.polling or live.leader is None)
         ]
@@ -51,12 +51,12 @@ class Readiness:
             async with asyncio.timeout(PING_TIMEOUT):
                 await self._ledger.ping()
         except TimeoutError:
-            return f"the store did not answer within {PING_TIMEOUT:g} s"
+            return f"the store did not respond within {PING_TIMEOUT:g} s"
         except StoreError as error:
             return store_trouble(str(error))
         return None
 
 
 def store_trouble(reason: str) -> str:
-    """One line for a store that refuses to work."""
+    """Return one line that says why the store can't be used."""
     return f"the store can't be used: {reason}"

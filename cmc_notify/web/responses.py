@@ -1,6 +1,6 @@
-"""What every answer has in common: headers that keep a browser harmless, and refusals that say why.
+"""Common parts of every response: safe headers, and errors that say why.
 
-No answer may be cached, framed, sniffed or read by another site, and none runs a script.
+No response may be cached, framed, sniffed or read by another site, and none runs a script.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Set the common headers on an answer that is about to leave; a page's own policy stays."""
+    """Set the common headers on a response before it is sent; a page's own policy stays."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "cmc-notify"
@@ -35,7 +35,7 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
 def refuse(
     request: web.BaseRequest, status: int, reason: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """An error in the form of its neighbourhood: JSON below ``/api/``, one line of text elsewhere."""
+    """Return an error: as JSON under ``/api/``, as one line of text elsewhere."""
     if request.path.startswith("/api/"):
         body = msgspec.json.encode({"error": reason})
         return web.Response(status=status, body=body, content_type="application/json", headers=headers)
@@ -44,7 +44,7 @@ def refuse(
 
 @web.middleware
 async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure becomes an answer that says what to do; details of a defect go to the log only."""
+    """Turn every error into a response that says what to do; details of a defect go only to the log."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -53,11 +53,11 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
         return refuse(request, error.status, reason, {"Allow": allow} if allow else None)
     except StoreError as error:
         log.warning("web.store_unavailable", path=request.path, reason=str(error))
-        return refuse(request, 503, "the store can't be read just now; try again", {"Retry-After": "5"})
+        return refuse(request, 503, "the store can't be read at the moment; try again", {"Retry-After": "5"})
     except ConnectionError:
-        raise  # the reader went away
+        raise  # the client closed the connection
     except Exception:
         log.exception("web.page_failed", path=request.path)
         if request.writer.output_size:
-            raise  # part of the page has left: only cutting the connection tells the reader
-        return refuse(request, 500, "this page failed; the log of the bridge says why")
+            raise  # part of the page was sent: only a cut connection shows the client that it is not complete
+        return refuse(request, 500, "this page failed; see the log of the bridge for the reason")

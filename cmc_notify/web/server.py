@@ -1,9 +1,9 @@
-"""The listening socket: starts on an address, tells the port, stops without cutting answers off.
+"""The web server: listens on an address, returns the port, and stops without cutting off responses.
 
-It can replace_app another application in place of the first, and no connection is refused in between.
+The application can be replaced by another one, and no connection is refused during the change.
 
-Whoever can reach it can open connections without proving anything, so their number and the time that one
-may say nothing are bounded: polls and deliveries need files and sockets, too.
+Everybody who can reach the address can open connections without a token. So their number and their idle time
+are bounded: polls and deliveries need files and sockets, too.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from aiohttp import web
 from cmc_notify.errors import CmcNotifyError
 
 STOP_TIMEOUT = 2.0
-"""Seconds that answers in flight get at stop; deliveries need the rest of the grace."""
+"""Seconds for responses in flight at a stop; deliveries need the rest of the grace time."""
 MAX_CONNECTIONS = 200
-"""What is beyond is closed unheard; a process often may open no more than 1,024 files."""
+"""Further connections are closed at once; many systems allow a process only 1,024 open files."""
 IDLE_TIMEOUT = 15.0
-"""Seconds that a connection may go without a whole request."""
+"""Seconds that a connection may stay open without a complete request."""
 
-# Requests that are no HTTP (port scans, TLS on a plain port) would each log a traceback; what our own
-# handlers do wrong is logged in answers.py.
+# Requests that are not HTTP (port scans, TLS on a plain port) would each log a traceback. Errors of our own
+# handlers are logged in responses.py.
 _PROTOCOL_LOG = logging.getLogger("cmc_notify.web.protocol")
 _PROTOCOL_LOG.setLevel(logging.CRITICAL)
 
 
 class _ConnectionRejecter(asyncio.Protocol):
-    """Closes a connection that is one too many."""
+    """Closes a connection above the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -35,7 +35,7 @@ class _ConnectionRejecter(asyncio.Protocol):
 
 
 class WebServer:
-    """Serves one application at a time on one address. Port 0 lets the system choose."""
+    """Serves one application at a time on one address. With port 0 the system chooses a port."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class WebServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Listen; returns the actual port. Raises CmcNotifyError where the address can't be had."""
+        """Listen; return the actual port. Raises CmcNotifyError if the address can't be used."""
         await self._runner.setup()
 
         def protocol() -> asyncio.Protocol:
@@ -70,26 +70,28 @@ class WebServer:
             reason = error.strerror or error
             raise CmcNotifyError(
                 f"http.listen: can't listen on {self._host}:{self._port}: {reason};"
-                " choose another address or stop what holds it"
+                " choose another address, or stop the program that uses it"
             ) from error
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
     async def replace_app(self, app: web.Application) -> None:
-        """Serve this application from now on; requests in flight are answered by the one before."""
+        """Serve this application from now on; the previous one finishes the requests in flight."""
         runner = self._runner_of(app)
         await runner.setup()
         before, self._runner = self._runner, runner
-        await before.cleanup()  # closes idle connections: their next request opens a new one, and is ours
+        await (
+            before.cleanup()
+        )  # closes idle connections: their next request opens a new one, for the new application
 
     async def stop(self) -> None:
-        """Take no more requests, finish those in flight, close. Harmless when never started."""
+        """Accept no more requests, finish those in flight, close. Safe if never started."""
         if self._listener:
             self._listener.close()
         await self._runner.cleanup()
 
     def _runner_of(self, app: web.Application) -> web.AppRunner:
-        # No access log: probes would drown the rest, and addresses can hold signatures.
+        # No access log: health checks would fill it, and URLs can hold signatures.
         return web.AppRunner(
             app,
             access_log=None,

@@ -1,4 +1,4 @@
-"""Silences as people write them, by command or as JSON: read strictly, every problem told at once."""
+"""Silences as people write them, by command or as JSON: read strictly, all problems reported at once."""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -13,15 +13,15 @@ from cmc_notify.settings.base import parse_duration
 from cmc_notify.settings.suggestions import did_you_mean
 
 MATCHERS = ("controller", "job", "serial", "feature")
-"""Each one pattern or a list of them; of jobs, ids."""
+"""Keys of a silence; each holds one pattern or a list of them (``job``: ids)."""
 _OPTIONS = ("starts", "ends", "duration", "created_by", "comment")
 
 
 def parse_silence(document: Mapping[str, object], *, controllers: Collection[str], now: float) -> Silence:
-    """The silence, with a new id. It says ``ends`` or ``duration``, and starts at once unless it says when.
+    """Return a new silence. It needs ``ends`` or ``duration``; by default it starts now.
 
-    Times are RFC 3339 or Unix seconds, or how long from now on: ``2h``. ``controllers`` are those that
-    there are. Raises ConfigError.
+    Times are RFC 3339, Unix seconds, or a duration from now such as ``2h``. ``controllers`` are the
+    configured names. Raises ConfigError.
     """
     errors: list[str] = []
     for key in document:
@@ -49,7 +49,7 @@ def parse_silence(document: Mapping[str, object], *, controllers: Collection[str
 
 
 def silence_document(silence: Silence, now: float) -> dict[str, object]:
-    """One silence as JSON; ``ends_in`` counts seconds."""
+    """Return one silence as JSON; ``ends_in`` is in seconds."""
     return {
         "id": silence.id,
         "state": state_of(silence, now),
@@ -69,14 +69,14 @@ def silence_document(silence: Silence, now: float) -> dict[str, object]:
 
 
 def state_of(silence: Silence, now: float) -> str:
-    """``pending``, ``active`` or ``expired``."""
+    """Return ``pending``, ``active`` or ``expired``."""
     if silence.ends_at <= now:
         return "expired"
     return "active" if silence.starts_at <= now else "pending"
 
 
 def matchers_text(silence: Silence) -> str:
-    """What it matches, as the command takes it: ``controller=emea serial=V2AB*``."""
+    """Return the matchers as the command takes them: ``controller=emea serial=V2AB*``."""
     pairs = zip(MATCHERS, (silence.controllers, silence.jobs, silence.serials, silence.features), strict=True)
     words = [f"{name}={value}" for name, values in pairs for value in values]
     if silence.subject is not None and not silence.jobs:
@@ -100,7 +100,7 @@ def _jobs(document: Mapping[str, object], errors: list[str]) -> tuple[int, ...]:
     for value in _list(document.get("job", ())):
         text = str(value)
         if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) <= 18):  # noqa: PLR2004  fits 64 bits
-            errors.append(f"job: {value!r} is no id; write whole numbers")
+            errors.append(f"job: {value!r} is not a job id; write a whole number, for example 42")
         else:
             found.append(int(text))
     return tuple(found)
@@ -126,14 +126,16 @@ def _text(document: Mapping[str, object], key: str, errors: list[str]) -> str:
 
 def _end(document: Mapping[str, object], starts: float, now: float, errors: list[str]) -> float:
     if ("ends" in document) == ("duration" in document):
-        errors.append("say either duration (such as 4h) or ends (a time)")
+        errors.append("write either duration (such as 4h) or ends (a time)")
         return starts
     if "ends" in document:
         return _time(document, "ends", now, errors)
     try:
         return starts + _seconds(parse_duration(document["duration"]))
     except ValueError:
-        errors.append(f"duration: {document['duration']!r} is none; write 30m, 4h or 2d")
+        errors.append(
+            f"duration: {document['duration']!r} is not a duration; write for example 30m, 4h or 2d"
+        )
         return starts
 
 
@@ -150,12 +152,12 @@ def _time(document: Mapping[str, object], key: str, now: float, errors: list[str
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         errors.append(
-            f"{key}: {value!r} is no time; write 2026-11-23T09:00Z, Unix seconds, or 2h from now on"
+            f"{key}: {value!r} is not a time; write 2026-11-23T09:00Z, Unix seconds, or 2h (from now)"
         )
         return now
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError("no number of seconds")
+        raise ValueError("not a number of seconds")
     return float(value)

@@ -1,4 +1,4 @@
-"""``/api/v1/silences``: the only thing that can be changed over HTTP, and so always asks for the token."""
+"""``/api/v1/silences``: the only part of the API that changes something; every change needs the token."""
 
 import time
 from collections.abc import Callable, Collection
@@ -14,30 +14,30 @@ from cmc_notify.web.api import Query
 from cmc_notify.web.silence_documents import parse_silence, silence_document
 
 MAX_BODY = 65_536
-"""Bytes of a silence that is document for."""
+"""The largest body of a request, in bytes."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class SilencesApi:
-    """Lists, adds and ends silences. The guard has document for the token where anything changes."""
+    """Lists, adds and ends silences. ``Access.guard`` has checked the token before a change."""
 
     def __init__(
         self, silences: Silences, controllers: Callable[[], Collection[str]], clock: Clock = time.time
     ) -> None:
-        """``controllers`` gives the configured ones."""
+        """``controllers`` returns the names of the configured controllers."""
         self._silences = silences
         self._controllers = controllers
         self._clock = clock
 
     async def show(self, request: web.Request) -> web.Response:
-        """Those that act or will, the earliest to end first; ``?expired=true`` also those that ended."""
+        """Return active and future silences, the earliest end first; ``?expired=true`` adds ended ones."""
         query, now = Query(request, "expired"), self._clock()
         found = await self._silences.list_silences(now=now, expired=query.flag("expired"))
         return _json({"silences": [silence_document(silence, now) for silence in found]})
 
     async def add(self, request: web.Request) -> web.Response:
-        """201 with the silence; 400 with every problem of what was sent."""
+        """Return 201 with the silence, or 400 with every problem of the body."""
         Query(request)
         now = self._clock()
         document = await _read_body(request)
@@ -52,17 +52,17 @@ class SilencesApi:
         return response
 
     async def end(self, request: web.Request) -> web.Response:
-        """End one at once; 404 where there is none of that id that has not ended."""
+        """End one silence now; 404 if no silence of this id is active or in the future."""
         Query(request)
         now, silence_id = self._clock(), request.match_info["silence_id"]
         if not await self._silences.expire(silence_id, now=now):
-            raise web.HTTPNotFound(text="there is no such silence, or it has ended already")
+            raise web.HTTPNotFound(text="there is no such silence, or it has already ended")
         log.info("silence.ended", id=silence_id)
         return _json({"id": silence_id, "ended": rfc3339(now)})
 
 
 async def _read_body(request: web.Request) -> dict[str, object]:
-    """The body as a JSON object. It is read only as far as a silence can go."""
+    """Return the body as a JSON object; at most ``MAX_BODY`` bytes are read."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send JSON, with Content-Type: application/json")
     body = bytearray()
@@ -70,12 +70,12 @@ async def _read_body(request: web.Request) -> dict[str, object]:
         body += chunk
         if len(body) > MAX_BODY:
             raise web.HTTPRequestEntityTooLarge(
-                MAX_BODY, len(body), text=f"a silence is at most {MAX_BODY} bytes"
+                MAX_BODY, len(body), text=f"the body is too large; send at most {MAX_BODY} bytes"
             )
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise web.HTTPBadRequest(text=f"the body is no JSON: {error}") from error
+        raise web.HTTPBadRequest(text=f"the body is not valid JSON: {error}") from error
     if not isinstance(document, dict):
         raise web.HTTPBadRequest(text='send an object, such as {"serial": "V2AB*", "duration": "4h", …}')
     return document

@@ -1,7 +1,7 @@
-"""Where Slack posts what people press and type, for who prefers a port to Socket Mode.
+"""The endpoint for presses and commands from Slack, for operators who prefer a port to Socket Mode.
 
-Guarantee: a request that is not signed by the app, or is old, gets 401 and changes nothing. A press is
-answered before anything is done about it. No more than ``MAX_BODY`` bytes of a body are read.
+Guarantee: a request that is old or not signed by the app gets 401 and changes nothing. A press gets its
+response before it is handled. At most ``MAX_BODY`` bytes of a body are read.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from cmc_notify.chatops import App, ChatOps, UnreadablePayload, read_form, read_
 from cmc_notify.ports import ActionOutcome
 
 MAX_BODY = 64 * 1024
-"""Bytes of a body: a press comes with its message, whose blocks are 13,000 characters at most."""
+"""Bytes of a body. A press includes its message, whose blocks have at most 13,000 characters."""
 BODY_TIMEOUT = 3.0
-"""Seconds. Slack gives up then itself."""
+"""Seconds; Slack gives up after the same time."""
 VIA = "http"
 
 
@@ -23,18 +23,18 @@ class SlackEndpoint:
     """``POST /slack/{sink}/interactions`` and ``/slack/{sink}/commands``."""
 
     def __init__(self, chat: Callable[[], ChatOps | None]) -> None:
-        """``chat`` is asked anew for each request: a reload replaces it."""
+        """``chat`` is called for each request, since a reload replaces it."""
         self._chat = chat
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Verify, then hand over."""
+        """Check the signature, then pass the payload on."""
         chat, sink = self._chat(), request.match_info["sink"]
         app = chat.app_of(sink) if chat else None
         if chat is None or app is None or app.signature_check is None:
-            raise web.HTTPNotFound(text="no such sink here, or it has no signing_secret")
+            raise web.HTTPNotFound(text="there is no such sink here, or it has no signing_secret")
         body = await _body(request)
-        if chat.stopping:  # asked now: it may have begun while the body was on its way
-            raise web.HTTPServiceUnavailable(text="the bridge is stopping or being given a new config")
+        if chat.stopping:  # checked here: it may have begun while the body arrived
+            raise web.HTTPServiceUnavailable(text="the bridge is stopping or loading a new config")
         headers = request.headers
         refusal = app.signature_check.refusal(
             body, headers.get("X-Slack-Request-Timestamp"), headers.get("X-Slack-Signature")
@@ -54,16 +54,16 @@ class SlackEndpoint:
 
 
 async def _command(chat: ChatOps, app: App, fields: dict[str, str]) -> web.Response:
-    if fields.get("ssl_check") == "1":  # Slack looks at the address now and then
+    if fields.get("ssl_check") == "1":  # Slack tests the address from time to time
         return web.Response()
     answer = await chat.handle_command(app, VIA, fields)
     if answer is None:
-        raise web.HTTPBadRequest(text="refused: no command")
+        raise web.HTTPBadRequest(text="refused: not a valid command")
     return web.json_response(answer)
 
 
 async def _body(request: web.Request) -> bytes:
-    """The whole body, raw: that is what was signed."""
+    """Return the complete raw body: the signature is over it."""
     if (request.content_length or 0) > MAX_BODY:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length or 0)
     body = bytearray()

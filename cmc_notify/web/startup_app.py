@@ -1,7 +1,6 @@
-"""What is served while the store can't be opened yet: the process lives, and everything else says 503.
+"""The application while the store can't be opened yet: ``/healthz`` returns 200, everything else 503.
 
-Nothing of the bridge is known without its store, so there is nothing to read and nothing to guard but the
-reason, which names the store's place.
+Without the store there is nothing to read. Only the reason is protected, since it names the store's address.
 """
 
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from cmc_notify.web.responses import add_headers, refuse, translate_errors
 def create_startup_app(
     *, reason: Callable[[], str | None], token: Callable[[], SecretStr | None], listen_host: str
 ) -> web.Application:
-    """The application; ``reason`` says why the store did not open, None while the first try lasts.
+    """Return the application. ``reason`` returns why the store did not open; None during the first try.
 
-    Raises ConfigError where ``listen_host`` is not loopback and there is no ``token``.
+    Raises ConfigError if ``listen_host`` is not loopback and there is no ``token``.
     """
     access = Access(token, listen_host, links=None)
 
@@ -34,7 +33,10 @@ def create_startup_app(
 
     async def unavailable(request: web.Request) -> web.Response:
         return refuse(
-            request, 503, "the bridge waits for its store; its log and /readyz say why", {"Retry-After": "5"}
+            request,
+            503,
+            "the bridge waits for its store; see its log and /readyz for the reason",
+            {"Retry-After": "5"},
         )
 
     app = web.Application(middlewares=[translate_errors])

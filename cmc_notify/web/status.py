@@ -1,4 +1,4 @@
-"""What only the running process knows, beside what the store holds."""
+"""The live state that only the running process knows, in addition to the store."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,11 +11,11 @@ class LiveController(Struct, frozen=True, kw_only=True):
 
     name: str
     tried: bool
-    """Whether its first poll came to an end, good or bad, since this process started."""
+    """True after its first poll ended, with success or not, since this process started."""
     polling: bool = False
-    """Whether this process polls it; where several share the store, another may."""
+    """True if this process polls it; if several share the store, another may be the leader."""
     leader: str | None = None
-    """The replica that polls it, as of a moment ago; None while none does, and where there is one bridge."""
+    """The replica that polls it, as last known; None if none does, and always with a single bridge."""
     next_poll_at: float | None = None
     """Unix seconds; None while none is planned."""
 
@@ -26,23 +26,25 @@ class LiveSink(Struct, frozen=True, kw_only=True):
     name: str
     type: str
     blocked: str | None = None
-    """Why its queue is held until an operator acts; None while it is not. Holds no secret."""
-    resting: str | None = None
-    """Why it is spared for a while, after failures or at its own wish; None while it is not."""
+    """Why nothing is sent until an operator acts; None if it is not blocked. Holds no secret."""
+    circuit_open: str | None = None
+    """Why its circuit is open or half-open; None if it is closed."""
+    throttled: str | None = None
+    """Why it gets fewer messages: its receiver asked for a pause; None if it did not."""
 
 
 class StatusSource(Protocol):
-    """Answers at once, without I/O."""
+    """Returns its values at once, without I/O."""
 
     @property
     def stopping(self) -> bool:
-        """Whether the bridge is on its way out; it is not ready then."""
+        """True while the bridge stops; then it is not ready."""
         ...
 
     def controllers(self) -> Sequence[LiveController]:
-        """Every configured controller, in the order of the config."""
+        """Return every configured controller, in the order of the config."""
         ...
 
     def sinks(self) -> Sequence[LiveSink]:
-        """Every configured sink, in the order of the config."""
+        """Return every configured sink, in the order of the config."""
         ...

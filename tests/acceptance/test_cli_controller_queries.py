@@ -93,7 +93,7 @@ async def test_several_controllers(tmp_path: Path, in_thread: Any) -> None:
         )
         assert [(each["controller"], each["id"]) for each in msgspec.json.decode(out)] == [("c1", 3)]
         code, _, err = await in_thread("jobs", "cancel", "1", "--config", file)
-        assert (code, err) == (2, "error: which controller? give --controller c0|c1\n")
+        assert (code, err) == (2, "error: there are several controllers; write --controller c0|c1\n")
         code, _, err = await in_thread("jobs", "--controller", "c9", "--config", file)
         assert code == 2
         assert "there is no controller 'c9'" in err
@@ -114,7 +114,7 @@ async def test_a_dead_controller_is_one_line(tmp_path: Path, in_thread: Any) -> 
         (["--status", "bogus"], "write one of Queued, InProgress, Success, Failed, Canceled"),
         (["--status", "Faild"], 'did you mean "Failed"?'),
         (["--after", "yesterday"], "or how long ago: 30m, 2h, 1d"),
-        (["--before", "9" * 400 + "d"], "is no time"),
+        (["--before", "9" * 400 + "d"], "is not a time"),
     ],
 )
 def test_a_wrong_filter_is_2(options: list[str], said: str, tmp_path: Path) -> None:

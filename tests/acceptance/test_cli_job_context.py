@@ -100,7 +100,7 @@ async def test_failures_and_status_say_what_stands(file: str, tmp_path: Path, in
 
     said = await ask("status")
     assert "emea: job 7: ticket INC0012345 (snow), acknowledged by Zoë" in said
-    assert "A silence acts until " in said
+    assert "A silence is active until " in said
     row = next(line for line in said.splitlines() if line.startswith("INC0012345"))
     assert row.split()[1:6] == ["snow", "job", "7", "on", "emea"]
     document = msgspec.json.decode(await ask("status", "--json"))
@@ -110,7 +110,7 @@ async def test_failures_and_status_say_what_stands(file: str, tmp_path: Path, in
 
     said = await ask("failures", "close", failure["key"])
     assert said.splitlines()[1:] == [
-        "nothing closes its tickets now but you, where they are:",
+        "close these tickets yourself, the bridge will not close them:",
         "  snow: INC0012345 https://snow.example/1",
     ]
 

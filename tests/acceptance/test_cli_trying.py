@@ -88,7 +88,7 @@ def test_preview_says_where_no_route_leads(sink: str, event: str, told: bool, tm
     )
     assert code == 0
     assert out
-    assert err.count("note: no route sends this event there") == (not told)
+    assert err.count("note: no route sends this event to this sink") == (not told)
 
 
 async def test_a_test_is_sent_and_marked(tmp_path: Path, in_thread: Any) -> None:
@@ -100,13 +100,13 @@ async def test_a_test_is_sent_and_marked(tmp_path: Path, in_thread: Any) -> None
         )
         assert await in_thread("test", "mail", "--config", file) == (
             0,
-            "mail: sent; the other side answered 250 kept as mail 1\n",
+            "mail: sent; the receiver responded: 250 kept as mail 1\n",
             "",
         )
         (got,) = mailbox.mails
         assert "[TEST]" in str(got.message["Subject"])
         code, out, _ = await in_thread("test", "tickets", "--config", file)
-        assert (code, out) == (0, "tickets: sent; the other side answered HTTP 200\n")
+        assert (code, out) == (0, "tickets: sent; the receiver responded: HTTP 200\n")
         assert receiver.requests[0].document["test"] is True
         receiver.otherwise = ScriptedResponse(status=403)
         code, out, _ = await in_thread("test", "tickets", "--config", file)

@@ -102,16 +102,16 @@ async def test_a_silence_hides_what_matches_until_it_ends(tmp_path: Path, in_thr
     ("arguments", "problem"),
     [
         (["serail=V2*"], """'serail=V2*': there is no matcher 'serail'; did you mean "serial"?"""),
-        (["V2AB0001"], "'V2AB0001' is no matcher; write key=value, as in silences add controller=emea"),
+        (["V2AB0001"], "'V2AB0001' is not a matcher; write key=value, as in silences add controller=emea"),
         (["controller=emae"], """controller: none matches 'emae'; did you mean "emea"?"""),
         (["controller=ap*"], "controller: none matches 'ap*'; there are emea"),
-        (["serial=~V2.*"], "'serial=~V2.*': no regular expressions but globs, as in silences add"),
-        (["job=4x"], "job: '4x' is no id; write whole numbers"),
+        (["serial=~V2.*"], "'serial=~V2.*': regular expressions are not supported; write a glob, as in silences add"),
+        (["job=4x"], "job: '4x' is not a job id; write a whole number, for example 42"),
         (["serial="], "a matcher is empty"),
-        (["job=1", "--duration", "4 weeks"], "duration: '4 weeks' is none; write 30m, 4h or 2d"),
-        (["job=1", "--duration", "4h", "--end", "2h"], "say either duration (such as 4h) or ends (a time)"),
+        (["job=1", "--duration", "4 weeks"], "duration: '4 weeks' is not a duration; write for example 30m, 4h or 2d"),
+        (["job=1", "--duration", "4h", "--end", "2h"], "write either duration (such as 4h) or ends (a time)"),
         (["job=1", "--end", "2020-01-01"], "must end after it starts"),
-        (["job=1", "--start", "soon"], "starts: 'soon' is no time"),
+        (["job=1", "--start", "soon"], "starts: 'soon' is not a time"),
     ],
 )
 async def test_a_silence_that_is_misspelt_is_refused_with_a_hint(
@@ -134,7 +134,7 @@ async def test_silences_are_listed_for_people(tmp_path: Path, in_thread: Any) ->
         ended: Ended = await in_thread("silences", *arguments, "--config", file)
         return ended
 
-    assert (await silences()).out == "Nothing is silenced.\n"
+    assert (await silences()).out == "No silences.\n"
     added = await silences(
         "add", "job=42", "feature=QoS", "feature=dns", "-d", "59h", "-a", "Zoë", "-m", "new"
     )
@@ -148,6 +148,6 @@ async def test_silences_are_listed_for_people(tmp_path: Path, in_thread: Any) ->
     assert second.startswith(f"{later.out.strip()}  pending  serial=V2*")
     code, out, err = await silences("expire", added.out.strip(), "nope")
     assert (code, out) == (1, f"ended: {added.out.strip()}\n")
-    assert "there is no silence 'nope' that has not ended" in err
+    assert "there is no active or future silence 'nope'" in err
     assert added.out.strip() not in (await silences()).out
     assert f"{added.out.strip()}  expired" in (await silences("--expired")).out

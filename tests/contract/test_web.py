@@ -264,11 +264,11 @@ class FakeStatus:
         ]
 
     def sinks(self) -> Sequence[LiveSink]:
-        """Three configured sinks, one blocked, one resting."""
+        """Three configured sinks, one blocked, one throttled."""
         return [
             LiveSink(name="chat", type="slack"),
             LiveSink(name="mail", type="email", blocked="535 refused <i>"),
-            LiveSink(name="hook", type="webhook", resting="HTTP 429 <b>"),
+            LiveSink(name="hook", type="webhook", throttled="HTTP 429 <b>"),
         ]
 
 
@@ -497,7 +497,7 @@ async def test_the_first_page_shows_the_whole_bridge(client: Client) -> None:
         "1201",
         "blocked",
         "535 refused <i>",
-        "resting",
+        "throttled",
         "HTTP 429 <b>",
     ):
         assert shown in page.text
@@ -524,7 +524,7 @@ async def test_pages_show_tickets_silences_and_who_has_taken_what(client: Client
         assert shown in page.text
     failures = page.text.partition("Open failures 1201")[2].partition("Open tickets")[0]
     assert "silenced" in failures
-    assert "nobody was told" not in failures
+    assert "nobody was notified" not in failures
 
 
 async def test_a_silenced_event_says_so_on_its_page(client: Client, ledger: FakeLedger) -> None:
@@ -538,9 +538,9 @@ async def test_a_silenced_event_says_so_on_its_page(client: Client, ledger: Fake
     ledger.delivery_rows += [recovered, msgspec.structs.replace(row, delivery=unrouted)]
     ledger.incident = msgspec.structs.replace(ledger.incident, notified={})
     page = Page(await (await client.get(f"/events/{FAILED.id}")).text())
-    assert f"Nobody was told: silence s1 by ops: {visible(HOSTILE)}" in page.text
+    assert f"Nobody was notified: silence s1 by ops: {visible(HOSTILE)}" in page.text
     first = Page(await (await client.get("/")).text()).text
-    for why in ("(nobody was told)", "nobody was told of the failure", "no route matched"):
+    for why in ("(nobody was notified)", "nobody was notified of the failure", "no route matched"):
         assert why in first
 
 
@@ -568,7 +568,7 @@ async def test_the_api_answers_as_documented(client: Client) -> None:
     assert read["status"]["controllers"][0]["last_poll"] == "2026-11-23T10:28:20Z"
     assert read["status"]["ready"] is True
     sinks = read["status"]["sinks"]
-    assert [(each["name"], each["pending"], each["blocked"], each["resting"]) for each in sinks] == [
+    assert [(each["name"], each["pending"], each["blocked"], each["throttled"]) for each in sinks] == [
         ("chat", 2, None, None),
         ("mail", 0, "535 refused <i>", None),
         ("hook", 0, None, "HTTP 429 <b>"),
@@ -618,7 +618,7 @@ async def test_api_filters_reach_the_store(client: Client, ledger: FakeLedger) -
         ("jobs?open=maybe", "true or false"),
         ("deliveries?state=lost", "pending, sent, dead"),
         ("deliveries?job=99999999999999999999", "whole number"),
-        ("status?x=1", "none here"),
+        ("status?x=1", "this path has no parameters"),
     ],
 )
 async def test_a_misspelt_question_is_refused(client: Client, question: str, complaint: str) -> None:
@@ -675,7 +675,7 @@ async def test_a_store_that_hangs_is_unready_in_time(
     monkeypatch.setattr("cmc_notify.web.readiness.PING_TIMEOUT", 0.05)
     answer = await client.get("/readyz")
     assert answer.status == 503
-    assert "did not answer" in await answer.text()
+    assert "did not respond" in await answer.text()
 
 
 async def test_probes_do_not_load_the_store(client: Client, ledger: FakeLedger) -> None:
@@ -726,7 +726,7 @@ async def test_a_defect_tells_the_log_and_not_the_reader(
         answer = await client.get(path)
         assert answer.status == 500
         assert "internal detail" not in await answer.text()
-        assert "the log of the bridge says why" in await answer.text()
+        assert "see the log of the bridge for the reason" in await answer.text()
 
 
 async def test_the_server_tells_its_port_and_stops(app: web.Application) -> None:
@@ -841,7 +841,7 @@ async def test_what_people_did_from_chat(client: Client) -> None:
         "name": "<b>Bert",
         "subject": "job:emea:42-1",
         "detail": None,
-        "answer": "not allowed",
+        "reply": "not allowed",
     }
     async with client.get("/api/v1/actions?who=U0BERT") as answer:
         assert answer.status == 400

@@ -71,7 +71,7 @@ async def test_a_bridge_that_stands_by_is_ready(
     reasons = await Readiness(store.ledger, one).reasons()
     assert (reasons == []) == ready
     if not ready:
-        assert reasons == ["the first poll of controller emea was not tried yet"]
+        assert reasons == ["the first poll of controller emea is not finished yet"]
 
 
 async def test_the_status_says_who_polls(store: Store) -> None:
