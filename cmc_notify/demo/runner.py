@@ -44,7 +44,7 @@ class BridgeEnded(CmcNotifyError):
 
 
 class Demo:
-    """``async with Demo(on_arrival) as demo``; ``on_arrival`` is called with each thing that reaches a receiver."""
+    """``async with Demo(on_arrival) as demo``; ``on_arrival`` gets each message at a receiver."""
 
     def __init__(self, on_arrival: Callable[[Arrival], None], *, speed: float = SPEED) -> None:
         self._on_arrival = on_arrival
@@ -114,7 +114,7 @@ class Demo:
                     seen.add(meta.last_poll_at)
                 depths = await ledger.depths()
                 still_open = await ledger.jobs(open_only=True)
-                # The first poll that ends after the scenario may have started before its end; the second has not.
+                # The first poll that ends after the scenario may have started before; the second has not.
                 if len(seen) > 1 and not still_open and not any(depth.pending for depth in depths):
                     events = await ledger.events(limit=_ALL)
                     received = AllReceived(self._slack.messages, self._tickets.requests, self._mailbox.mails)
@@ -145,7 +145,7 @@ class Demo:
                     "url": address,
                     "auth": {"method": "access_code", "access_code": auth.access_code},
                     "poll": {"interval": f"{INTERVAL}s", "idle_interval": f"{INTERVAL}s", "settle": "3s"},
-                    # The night has started at the bridge's first poll; jobs that ended before it are notified too.
+                    # The night has started before the first poll; jobs that ended by then are notified too.
                     "first_run": "2h",
                 }
             },
@@ -169,7 +169,7 @@ class Demo:
                     "tls": "none",
                     "from": "CMC bridge <cmc@example.net>",
                     "to": ["noc@example.net"],
-                    # Only the jobs' ends are mailed: readers of mail in the morning need no details of the night.
+                    # Only the jobs' ends are mailed: readers in the morning need no details of the night.
                     "send_resolved": False,
                 },
             },
@@ -189,7 +189,7 @@ class Demo:
 
     async def _start_bridge(self, folder: Path) -> None:
         variables = {key: value for key, value in os.environ.items() if not key.startswith("CMC_NOTIFY_")}
-        # Its own session: Ctrl-C reaches only this process, which stops the bridge after its last message.
+        # Its own session: Ctrl-C reaches only this process, which then stops the bridge.
         self._bridge = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cmc_notify", "run", "--config", str(self.config)),
             cwd=folder,

@@ -14,7 +14,7 @@ class TrustedGenerator(CodeGenerator):
     """Lets ``~`` escape for the format where it joins escaped and other text."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802  Jinja's name
-        """What it joins is escaped, and counted."""
+        """Escape and count the joined parts."""
         self.write("environment.concatenate((")
         for part in node.nodes:
             self.visit(part, frame)

@@ -22,7 +22,7 @@ UPPER = {
 }
 
 ABSENT: Any = object()
-"""As an override: the property is left out of the document."""
+"""An override that leaves the property out of the document."""
 
 
 class Row(NamedTuple):

@@ -21,12 +21,12 @@ async def demo(folder: Path, *options: str) -> asyncio.subprocess.Process:
 
 
 def left_in(folder: Path) -> list[Path]:
-    """What is there now."""
+    """Return the present files."""
     return list(folder.iterdir())
 
 
 @pytest.mark.timeout(120)
-async def test_once_plays_the_night_and_judges_it(tmp_path: Path) -> None:
+async def test_once_plays_the_night_and_checks_it(tmp_path: Path) -> None:
     """``--once`` ends with 0 after every check held, and leaves nothing behind."""
     process = await demo(tmp_path, "--once", "--speed", "300")
     out, err = await process.communicate()
@@ -36,7 +36,7 @@ async def test_once_plays_the_night_and_judges_it(tmp_path: Path) -> None:
     assert "Beside it" not in text  # it would be gone before anybody could type it
     assert "All details  http://127.0.0.1:" in text
     assert "signature verified" in text
-    assert "#netops, brought up to date" in text
+    assert "#netops, updated" in text
     assert "#netops, in the thread" in text
     assert text.count("✔") == 7
     assert "✘" not in text
@@ -44,7 +44,7 @@ async def test_once_plays_the_night_and_judges_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_it_tells_something_soon_and_ends_at_ctrl_c(tmp_path: Path) -> None:
+async def test_it_shows_something_soon_and_ends_at_ctrl_c(tmp_path: Path) -> None:
     """The address comes first, a notification follows, and Ctrl-C ends it all with 0."""
     process = await demo(tmp_path)
     assert process.stdout
@@ -55,9 +55,9 @@ async def test_it_tells_something_soon_and_ends_at_ctrl_c(tmp_path: Path) -> Non
     asked = await asyncio.create_subprocess_exec(
         *hint[2:], env=environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    told, _ = await asked.communicate()
+    output, _ = await asked.communicate()
     assert asked.returncode == 0
-    assert told.startswith(b"controller")
+    assert output.startswith(b"controller")
     async with asyncio.timeout(60):
         while b"#netops" not in (line := await process.stdout.readline()):
             assert line, "the demo ended"

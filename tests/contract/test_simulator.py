@@ -39,7 +39,7 @@ async def ids(http: aiohttp.ClientSession, sim: Simulator, query: str = "") -> l
 
 
 def manual(scenario: str = "empty", **options: Any) -> Simulator:
-    """A simulator whose time stands, open to everybody unless told otherwise."""
+    """A simulator whose clock stands still, by default without sign-in."""
     return Simulator(scenario, speed=0, **{"auth": OPEN, **options})
 
 
@@ -92,7 +92,7 @@ async def test_a_malformed_filter_is_refused(http: aiohttp.ClientSession) -> Non
 
 
 async def test_optional_values_are_absent_or_null(http: aiohttp.ClientSession) -> None:
-    """What is not there is left out or null, and rows have no result before they are completed."""
+    """Missing values are left out or null, and rows have no result before they are completed."""
     row = Row("V2AB00001", 3, "Running")
     async with manual() as sim:
         sim.jobs.add(rows=[row])
@@ -197,7 +197,7 @@ async def token(http: aiohttp.ClientSession, sim: Simulator, code: str) -> tuple
 
 
 async def test_access_code_sign_in(http: aiohttp.ClientSession) -> None:
-    """An access code gives a token with the same state; expired, revoked and refused ones are told apart."""
+    """An access code gives a token with the same state; expired, revoked and refused ones get different errors."""
     auth = Auth()
     async with manual(auth=auth) as sim:
         assert (await get(http, sim, JOBS))[1]["error_id"] == "AUTH_REQUIRED"

@@ -20,11 +20,11 @@ def test_receivers_that_got_nothing_fail() -> None:
     assert not summary.passed
     failing = Counter(check.holds for check in summary.checks)[False]
     assert failing == 6, [check.text for check in summary.checks if check.holds]
-    assert "each of the 8 ends of a job was mailed, once" in [check.text for check in summary.checks]
+    assert "each of the 8 ends of a job was mailed once" in [check.text for check in summary.checks]
 
 
 def test_yesterdays_jobs_are_not_expected() -> None:
-    """What ended before the scenario began is history, of which nobody must be told."""
+    """Jobs that ended before the scenario started must not be notified."""
     sim = Simulator("night-push", speed=0, appliances=12)
     sim.clock.run()
     depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
@@ -43,10 +43,10 @@ def test_a_rerun_that_was_served_only_at_its_end_ends_once_more() -> None:
     ]
     depths = [OutboxDepth(name, 0, 0, 0, None) for name in ("chat", "mail", "tickets")]
     summary = summarize(ends, sim.clock.start, [], depths, AllReceived([], [], []))
-    assert "each of the 8 ends of a job was mailed, once" in [check.text for check in summary.checks]
+    assert "each of the 8 ends of a job was mailed once" in [check.text for check in summary.checks]
 
 
-def test_a_channel_is_judged_by_what_its_messages_show() -> None:
+def test_a_channel_is_checked_by_its_messages() -> None:
     """A job with two messages has none that can be trusted, and a text elsewhere is in nobody's thread."""
     slack = SlackWorkspace()
     for job, status in ((1, "Failed"), (2, "Success"), (2, "InProgress")):
@@ -68,7 +68,7 @@ def section(text: str) -> dict[str, Any]:
 
 
 def post(slack: SlackWorkspace, **message: Any) -> None:
-    """As the bot does it."""
+    """Update a message as the bot does."""
     sent = {"channel": "netops", **message}
     answer, _, _ = slack.answer("chat.postMessage", sent, f"Bearer {slack.token}")
     assert answer["ok"]

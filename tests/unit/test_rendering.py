@@ -31,7 +31,7 @@ Templates = Callable[..., Renderer]
 
 @pytest.fixture
 def faults() -> list[TemplateError]:
-    """What was told to ``on_fallback``."""
+    """The errors passed to ``on_fallback``."""
     return []
 
 
@@ -107,7 +107,7 @@ def test_a_failure_reads_well() -> None:
     assert "\nAll details: https://bridge.example.net/events/" in text
 
 
-def test_a_pre_push_error_is_told_apart() -> None:
+def test_a_pre_push_error_has_its_own_title() -> None:
     """A job that failed before any appliance says so in headline and body."""
     event = next(each for each in samples() if each.job and each.job.error_text)
     renderer = Renderer()
@@ -185,7 +185,7 @@ def test_the_title_of_a_jobs_ticket_says_nothing_that_is_over_soon() -> None:
 
 
 def test_what_is_left_out_is_said() -> None:
-    """Failures outside the route, cut off by a size limit, or still pending are told in words."""
+    """Failures outside the route, cut off by a size limit, or still pending are stated in words."""
     event = msgspec.structs.replace(
         _failed(1, str), failures_outside_route=3, failures_omitted=2000, url=None
     )
@@ -255,7 +255,7 @@ def test_a_card_shows_how_far_the_job_is_and_what_stands_for_it() -> None:
 
 @pytest.mark.parametrize(("purpose", "said"), [(Purpose.NOTIFY, True), (Purpose.FOLLOW, False)])
 def test_a_card_says_what_its_thread_has(purpose: Purpose, *, said: bool) -> None:
-    """Only where this very event goes into the thread: what merely follows is told nowhere else."""
+    """Only where this very event goes into the thread: a mere update appears nowhere else."""
     message = Message(key="k", event=sample(EventType.JOB_FAILED), purpose=purpose)
     text = Renderer().render_strictly("slack", "card", message, brief=True)
     assert ("The thread has every failure" in text) is said
@@ -321,7 +321,7 @@ def test_shared_wording_can_be_replaced_for_all_sinks(templates: Templates) -> N
 
 
 def test_a_sink_type_without_templates_gets_the_shared_ones() -> None:
-    """A third party's sink needs no templates of its own to be told things."""
+    """A third party's sink needs no templates of its own."""
     rendered = Renderer().render("pager", "txt", _message(sample(EventType.JOB_QUEUED)))
     assert rendered.fallback is None
     assert rendered.text.startswith("emea: push job 42 queued")
@@ -415,7 +415,7 @@ def test_the_plain_message_stands_for_any_event(extension: str, brief: bool, tem
 
 
 def test_templates_know_tickets_and_who_has_taken_it(templates: Templates) -> None:
-    """What stands elsewhere for the job, and who acknowledged it and when, can be shown."""
+    """A template can show the job's tickets, and who acknowledged it and when."""
     source = "{{ tickets[0].label }} {{ acknowledged.by }} {{ acknowledged.at | time }}"
     renderer = templates(console__job_failed_txt_j2=source)
     message = msgspec.structs.replace(

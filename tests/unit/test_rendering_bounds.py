@@ -92,7 +92,7 @@ HARMFUL = {
 
 @pytest.fixture
 def faults() -> list[TemplateError]:
-    """What was told to ``on_fallback``."""
+    """The errors passed to ``on_fallback``."""
     return []
 
 
@@ -134,7 +134,7 @@ def test_harm_ends_early_and_the_alert_arrives(
     [name for name in HARMFUL if name.startswith(("doubling", "a list in", "a long", "joining", "the"))],
 )
 def test_harm_takes_little_memory(harm: str, renderer_of: Callable[..., Renderer]) -> None:
-    """What grows is stopped while it is small."""
+    """A growing value is stopped while it is small."""
     renderer = renderer_of(HARMFUL[harm])
     message = Message(key="k", event=sample(EventType.JOB_FAILED))
     tracemalloc.start()
@@ -167,7 +167,7 @@ def test_what_ran_out_of_time_is_left_alone_for_a_while(
 
 
 def test_a_smaller_event_is_tried_all_the_same(renderer_of: Callable[..., Renderer]) -> None:
-    """What failed for a giant job may be right for the everyday one."""
+    """A template that failed for a giant job may work for a normal one."""
     renderer = renderer_of(
         "{% for a in failures %}{% for b in failures %}{% for c in failures %}{% endfor %}{% endfor %}{% endfor %}ok"
     )

@@ -37,7 +37,7 @@ def test_a_fault_is_named_once_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_mistake_on_a_rare_path_is_found(tmp_path: Path) -> None:
-    """What only one event type, a null or a possible repeat would meet is found as well."""
+    """Errors of only one event type, of a null or of a possible repeat are found too."""
     source = (
         "{% if type == 'sink.recovered' %}{{ one }}{% endif %}\n"
         "{% if possible_repeat %}{{ two }}{% endif %}\n"
@@ -48,7 +48,7 @@ def test_a_mistake_on_a_rare_path_is_found(tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
-    """A fault in a shared part is told of that file, not of the one that includes it."""
+    """An error in a shared part is reported for that file, not of the one that includes it."""
     faults = _faults(tmp_path, "shared/headline.j2", "{{ controler }}")
     assert faults == [
         "shared/headline.j2, line 1: 'controler' is undefined; docs/templates.md lists what a template gets"
@@ -66,11 +66,11 @@ def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
         ("slack/job.failed.mrkdwn", "is never used: name it <event type>.<extension>.j2"),
         (
             "slack/zzz.txt.j2",
-            "is never used: no event type is called 'zzz'; see the event types in docs/templates.md",
+            "is never used: no event type is called 'zzz'; docs/templates.md lists the event types",
         ),
     ],
 )
-def test_a_file_that_nothing_asks_for_is_told(tmp_path: Path, file: str, problem: str) -> None:
+def test_a_file_that_is_never_used_is_reported(tmp_path: Path, file: str, problem: str) -> None:
     """A misspelt file name would silently do nothing, so it is a fault."""
     assert _faults(tmp_path, file, "fine") == [f"{file}: {problem}"]
 
@@ -80,7 +80,7 @@ def test_parts_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
     assert _faults(tmp_path, "slack/_part.j2", "fine") == []
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     """A templates_dir that is not there is a fault that names the key."""
     (fault,) = check_templates(Renderer([tmp_path / "nowhere"]), "console", ("txt",))
     assert "nowhere: is not a folder; correct templates_dir" in str(fault)
@@ -116,11 +116,11 @@ def test_blocks_are_followed_through_every_parent(tmp_path: Path) -> None:
     assert _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child) == []
     (fault,) = _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child.replace("runbook", "zzz"))
     assert "job.failed.mrkdwn.j2, line 3: there is no block 'zzz' in slack/_base.mrkdwn.j2" in fault
-    assert fault.endswith("it has error, facts, failure, failures, footer, headline, recoveries, runbook")
+    assert fault.endswith("write one of error, facts, failure, failures, footer, headline, recoveries, runbook")
 
 
-def test_a_parent_chosen_while_rendering_is_not_judged(tmp_path: Path) -> None:
-    """Where the parent is an expression nobody can say which blocks there are."""
+def test_a_parent_chosen_while_rendering_is_not_checked(tmp_path: Path) -> None:
+    """If the parent is an expression, its blocks are not known."""
     for source in (
         '{% extends "builtin/slack/" ~ "default.mrkdwn.j2" %}{% block zzz %}{% endblock %}',
         '{% if job %}{% extends "builtin/slack/default.mrkdwn.j2" %}{% endif %}{% block zzz %}{% endblock %}',

@@ -1,4 +1,4 @@
-"""What docs/templates.md shows is what templates do."""
+"""The examples in docs/templates.md work."""
 
 import re
 from pathlib import Path

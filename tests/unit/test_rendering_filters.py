@@ -115,7 +115,7 @@ def test_distinct_appliances_and_features() -> None:
     ],
 )
 def test_a_named_zone_keeps_its_summer_time(moment: str, shown: str) -> None:
-    """On the nights of the change the hour that is left out or comes twice is told by its zone."""
+    """On the nights of the change the hour that is left out or comes twice is clear by its zone."""
     assert times(ZoneInfo("UTC"))(moment, "Europe/Berlin") == shown
 
 
@@ -126,7 +126,7 @@ def test_an_unknown_zone_is_named(zone: str) -> None:
         times(ZoneInfo("UTC"))("2026-03-29T00:59:59Z", zone)
 
 
-def test_listings_speak_other_languages() -> None:
+def test_listings_can_be_translated() -> None:
     """The end and the name of what has none can be given."""
     nameless = Member(None, None, new=False)
     assert listing([nameless, "b", "c"], 1, more="und {} weitere", unnamed="ohne Namen") == (

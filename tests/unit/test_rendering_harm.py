@@ -37,7 +37,7 @@ HARM = {
 
 @pytest.fixture
 def faults() -> list[TemplateError]:
-    """What was told to ``on_fallback``."""
+    """The errors passed to ``on_fallback``."""
     return []
 
 

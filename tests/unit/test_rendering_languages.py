@@ -26,7 +26,7 @@ UNSEEN = re.compile(r"<style>.*?</style>|https?://[^\s|>\"]+|<[^>]*>", re.DOTALL
     ("sink", "extensions"),
     [("console", ("txt",)), ("email", ("subject", "txt", "html")), ("slack", ("card", "mrkdwn", "txt"))],
 )
-def test_a_german_folder_speaks_german_in_every_sink(sink: str, extensions: tuple[str, ...]) -> None:
+def test_a_german_folder_gives_german_text_in_every_sink(sink: str, extensions: tuple[str, ...]) -> None:
     """Headlines, labels, notes and lists are German for every event, and no template fails."""
     renderer = Renderer([GERMAN], timezone="Europe/Berlin")
     assert check_templates(renderer, sink, extensions) == []

@@ -1,4 +1,4 @@
-"""Every bad config of the fixtures is refused with its place and remedy, and no secret in the message."""
+"""Every bad config of the fixtures is refused with its position and remedy, and no secret in the message."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "bad_configs").glob(
 
 
 class Chat(SinkSettings):
-    """As much of a chat sink as the fixtures use."""
+    """The part of a chat sink that the fixtures use."""
 
     type: Literal["slack"] = "slack"
     token: SecretStr
@@ -42,7 +42,7 @@ def expectations(fixture: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
 def test_a_bad_config_is_refused_with_place_and_remedy(fixture: Path) -> None:
-    """Each expected complaint is one line that names file, place, what is wrong and what to do."""
+    """Each expected error is one line with file, line, key, what is wrong and what to write."""
     with pytest.raises(ConfigError) as refused:
         load(fixture, environ={}, sink_types=SINK_TYPES)
     for expected in expectations(fixture):
@@ -54,7 +54,7 @@ def test_a_bad_config_is_refused_with_place_and_remedy(fixture: Path) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
 def test_a_bad_config_says_nothing_else(fixture: Path) -> None:
-    """One mistake gives one complaint: nothing that follows from it is reported beside it."""
+    """One mistake gives one error: nothing that follows from it is reported as well."""
     with pytest.raises(ConfigError) as refused:
         load(fixture, environ={}, sink_types=SINK_TYPES)
     unexpected = [
@@ -63,7 +63,7 @@ def test_a_bad_config_says_nothing_else(fixture: Path) -> None:
         if not any(all(part in problem for part in expected) for expected in expectations(fixture))
     ]
     allowed = {
-        # A key misspelt is a key missing as well, and both ways to mend it are worth a line.
+        # A misspelt key is also a missing key, and both ways to fix it deserve a line.
         "typo_sink_key": 1,
         "colon_without_space": 1,
         "many_at_once": 1,

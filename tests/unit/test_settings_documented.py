@@ -92,7 +92,7 @@ def test_the_example_has_every_key(tmp_path: Path) -> None:
 
     visit(tree, ())
     in_any_sink = set[str]().union(*(used[sink] for sink in sink_types().values()))
-    skipped = {"proxy", "tls"}  # told in words, since mail takes no proxy
+    skipped = {"proxy", "tls"}  # described in words, because mail takes no proxy
     webhook = sink_types()["webhook"]
     shortened = {"username", "password", "header", "value"}  # alternatives, named in the line above
     for model, keys in used.items():
@@ -108,7 +108,7 @@ def test_the_example_has_every_key(tmp_path: Path) -> None:
 
 
 def test_every_commented_default_of_the_example_is_one(tmp_path: Path) -> None:
-    """Where the example shows a section without alternatives, its values are the defaults."""
+    """If the example shows a section without alternatives, its values are the defaults."""
     settings = load(uncommented(tmp_path), environ={}, sink_types=sink_types())
     plain = load(EXAMPLE, environ={}, sink_types=sink_types())
     assert settings.store == plain.store

@@ -64,7 +64,7 @@ def loaded(tmp_path: Path) -> Load:
 
 
 def problems(read: Load, text: str, **environ: str) -> tuple[str, ...]:
-    """What is wrong with a config."""
+    """Return the problems of a config."""
     with pytest.raises(ConfigError) as refused:
         read(text, **environ)
     return refused.value.problems
@@ -103,7 +103,7 @@ def test_a_missing_file_is_named() -> None:
         load(Path("/nowhere/x.yaml"), environ={}, sink_types=SINK_TYPES)
 
 
-def test_a_file_that_is_no_utf8_names_the_line(tmp_path: Path) -> None:
+def test_an_error_about_a_file_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
     """Bytes of another encoding are an error at their line."""
     file = tmp_path / "latin.yaml"
     file.write_bytes(b"# one\n# caf\xe9\n")
@@ -200,7 +200,7 @@ def test_first_run(loaded: Load, written: str, means: object) -> None:
 
 
 def test_yaml_words_and_numbers_stay_what_they_look_like(loaded: Load) -> None:
-    """What YAML 1.1 makes of ``no``, ``0123`` and ``1:30`` does not happen here."""
+    """``no``, ``0123`` and ``1:30`` stay texts, unlike in YAML 1.1."""
     text = SMALL.replace(
         "- sinks: [screen]", "- match: {feature: [no, 0123, 1:30, 2026-11-23]}\n    sinks: screen"
     )
@@ -208,7 +208,7 @@ def test_yaml_words_and_numbers_stay_what_they_look_like(loaded: Load) -> None:
 
 
 def test_anchors_and_merge_keys_work(loaded: Load) -> None:
-    """What two controllers share can be written once; what one says itself goes first."""
+    """Two controllers can share a part that is written once; their own keys come first."""
     text = SMALL.replace(
         "    url: https://cmc.example.net/\n",
         "    url: https://cmc.example.net/\n    poll: &often {interval: 5s, settle: 10s}\n"
@@ -247,7 +247,7 @@ def test_a_secret_comes_from_a_file_beside_the_config(loaded: Load, tmp_path: Pa
 
 
 def test_an_empty_secret_file_is_an_error(loaded: Load, tmp_path: Path) -> None:
-    """A mounted secret that is empty is told at start, not at the first refusal."""
+    """A mounted secret that is empty is an error at start, not at the first refusal."""
     (tmp_path / "token").write_text("\n")
     (problem,) = problems(loaded, f"{SMALL}http: {{token_file: token}}\n")
     assert re.search(r":9: http.token_file: .*token is empty", problem)
@@ -319,7 +319,7 @@ def test_a_secret_from_the_environment_replaces_the_file_s(loaded: Load) -> None
 
 
 def test_both_ways_to_a_secret_in_the_environment_is_an_error(loaded: Load) -> None:
-    """Which of the two is meant can't be known."""
+    """It can't be known which of the two is meant."""
     (problem,) = problems(loaded, SMALL, CMC_NOTIFY_HTTP__TOKEN="s3cr3t", CMC_NOTIFY_HTTP__TOKEN_FILE="x")
     assert problem.startswith("CMC_NOTIFY_HTTP__TOKEN_FILE (http.token_file): both")
     assert "s3cr3t" not in problem
@@ -337,7 +337,7 @@ def test_null_takes_a_value_away(loaded: Load) -> None:
 
 
 def test_an_empty_variable_counts_as_not_set(loaded: Load) -> None:
-    """What a compose file leaves blank does not blank a key."""
+    """A variable left empty in a compose file does not empty a key."""
     assert loaded(SMALL, CMC_NOTIFY_TIMEZONE="", CMC_NOTIFY_CONFIG="/else") == loaded(SMALL)
 
 
@@ -368,12 +368,20 @@ def test_a_name_that_ends_with_an_underscore_can_be_reached(loaded: Load) -> Non
             "x",
             r'^CMC_NOTIFY_HTPP__LISTEN \(htpp\): unknown key; did you mean "http"',
         ),
-        ("CMC_NOTIFY_SHUTDOWN_GRACE", "soon", r"^CMC_NOTIFY_SHUTDOWN_GRACE \(.*is not a duration; write for example 200ms"),
+        (
+            "CMC_NOTIFY_SHUTDOWN_GRACE",
+            "soon",
+            r"^CMC_NOTIFY_SHUTDOWN_GRACE \(.*is not a duration; write for example 200ms",
+        ),
         ("CMC_NOTIFY_REDACT", "[a", r"^CMC_NOTIFY_REDACT \(redact\): is not valid YAML"),
         ("CMC_NOTIFY_ROUTES__9__SINKS", "x", r"^CMC_NOTIFY_ROUTES__9__SINKS .*has 1 entries"),
         ("CMC_NOTIFY_TIMEZONE__X", "x", r"^CMC_NOTIFY_TIMEZONE__X .*unknown key|must be one text"),
         ("CMC_NOTIFY_ROUTES", "[{sinks: nobody}]", r"^CMC_NOTIFY_ROUTES \(routes.0.sinks.0\): there is no"),
-        ("cmc_notify_log__level", "warn", r"^cmc_notify_log__level \(log.level\): is not valid; write one of"),
+        (
+            "cmc_notify_log__level",
+            "warn",
+            r"^cmc_notify_log__level \(log.level\): is not valid; write one of",
+        ),
         ("CMC_NOTIFY_HTTP__LISTEN", "0.0.0.0:1", r"^CMC_NOTIFY_HTTP__LISTEN \(http.listen\): others can"),
     ],
 )
@@ -414,7 +422,7 @@ def test_a_route_with_a_typo_makes_no_other_unreachable(loaded: Load) -> None:
 
 
 def test_what_the_environment_lacks_names_a_variable_beside_it(loaded: Load) -> None:
-    """A key missing from a sink that only the environment makes is told at one of its variables."""
+    """A key missing from a sink that only the environment makes is reported at one of its variables."""
     (problem,) = problems(loaded, SMALL, CMC_NOTIFY_SINKS__ROOM__TYPE="chat")
     assert problem.startswith(
         "CMC_NOTIFY_SINKS__ROOM__TYPE (sinks.room.token): is missing; add `token: …` (or token_file)"
@@ -444,7 +452,7 @@ def test_listen(listen: str, host: str, port: int, *, loopback: bool) -> None:
 
 @pytest.mark.parametrize("listen", ["::1:80", "host:", ":80", "host:x", "host:65536"])
 def test_listen_refuses(listen: str) -> None:
-    """What is no host and port is refused."""
+    """Anything except host and port is refused."""
     with pytest.raises(ValidationError):
         HttpSettings(listen=listen, token=SecretStr("t"))
 
@@ -455,15 +463,15 @@ def test_a_fingerprint_is_32_bytes(written: str) -> None:
     assert TlsSettings(fingerprint_sha256=written).fingerprint == bytes.fromhex("abcd" * 16)
 
 
-def test_cautions_name_what_is_valid_but_dangerous(loaded: Load) -> None:
-    """Verification turned off and a sink that nobody uses are told, and nothing else."""
+def test_warnings_name_valid_but_dangerous_settings(loaded: Load) -> None:
+    """Verification turned off and a sink that nobody uses give warnings, and nothing else."""
     settings = loaded(
         SMALL.replace("net/\n", "net/\n    tls: {verify: false}\n").replace(
             "  screen:", "  spare: {type: screen}\n  screen:"
         )
     )
-    told = list(config_warnings(settings))
-    assert [line.partition(":")[0] for line in told] == ["controllers.emea.tls.verify", "sinks.spare"]
+    lines = list(config_warnings(settings))
+    assert [line.partition(":")[0] for line in lines] == ["controllers.emea.tls.verify", "sinks.spare"]
     assert list(config_warnings(loaded(SMALL))) == []
 
 
@@ -555,7 +563,7 @@ def test_a_fallback_must_not_open_tickets_that_nothing_closes(tmp_path: Path) ->
     assert "sinks.other.fallback: two opens tickets" in problem
 
 
-def test_a_route_that_speaks_of_tickets_and_opens_none_is_cautioned(loaded: Load) -> None:
+def test_a_route_with_per_but_without_tickets_gives_a_warning(loaded: Load) -> None:
     """It does nothing, which whoever wrote it does not expect."""
-    [told] = config_warnings(loaded(SMALL + "    per: failure\n"))
-    assert told.startswith("routes.0.per: is about tickets")
+    [warning] = config_warnings(loaded(SMALL + "    per: failure\n"))
+    assert warning.startswith("routes.0.per: is about tickets")

@@ -19,7 +19,7 @@ from cmc_notify.settings.routes import MatchSettings, RouteSettings
         (["chat"], {"sinks": ["mail"], "serial": ("V2*",)}, False),
     ],
 )
-def test_a_route_for_the_news_of_a_sink_is_reached(
+def test_a_route_for_the_events_of_a_sink_is_reached(
     first: list[str], second: dict[str, tuple[str, ...]], *, reached: bool
 ) -> None:
     """Only what could match such news, and names another sink, makes sense below a route to one sink."""
