@@ -345,7 +345,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
         await asyncio.sleep(0)  # what was cancelled ends
         assert len(company.built) == 1
         assert not (tmp_path / "second.db").exists()
-        assert [task.get_name() for task in asyncio.all_tasks()].count("stalls") == 1
+        assert [task.get_name() for task in asyncio.all_tasks()].count("loop monitor") == 1
 
 
 async def test_a_start_that_fails_late_leaves_nothing_open(company: Company, configure: Configure) -> None:

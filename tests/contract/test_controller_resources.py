@@ -30,7 +30,7 @@ class Cmc:
 
     def __init__(self) -> None:
         self.answers: dict[str, Handler] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.url = ""
 
     def on(self, path: str, data: Any = None, *, status: int = 200, body: bytes | None = None) -> None:
@@ -45,7 +45,7 @@ class Cmc:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Find the answer; 404 where the test gave none."""
-        self.asked.append(f"{request.method} {request.path_qs}")
+        self.requests.append(f"{request.method} {request.path_qs}")
         answer = self.answers.get(f"{request.method} {request.path}")
         return await answer(request) if answer else web.Response(status=404, text="no such thing")
 
@@ -79,7 +79,7 @@ async def test_all_four_filters_are_sent_as_given(cmc: Cmc, controller: Controll
     cmc.on(f"{CONFIGURATOR}/jobs", [])
     await controller.list_jobs()
     await controller.list_jobs(status="IN_PROGRESS", feature_id=3, after=0, before=20)
-    assert cmc.asked[1:] == [
+    assert cmc.requests[1:] == [
         f"GET {CONFIGURATOR}/jobs",
         f"GET {CONFIGURATOR}/jobs?job_status=IN_PROGRESS&feature_id=3&after=0&before=20",
     ]
@@ -143,7 +143,7 @@ async def test_cancel_posts_nothing_and_returns_the_job(cmc: Cmc, controller: Co
 async def test_a_refused_cancel_gives_the_controllers_words(
     cmc: Cmc, controller: Controller, status: int
 ) -> None:
-    """Where the controller refuses to cancel, its error_id and text reach the person who asked."""
+    """Where the controller refuses to cancel, its error_id and text reach the person who requests."""
     words = {"error_id": "JOB_FINISHED", "error_text": "Job 42 is\nnot running"}
     cmc.on(f"POST {CONFIGURATOR}/jobs/items/42/cancel", words, status=status)
     with pytest.raises(ControllerError, match=rf"{status} \(JOB_FINISHED Job 42 is not running\)") as caught:
@@ -167,7 +167,7 @@ async def test_features_and_their_filter(cmc: Cmc, controller: Controller) -> No
     cmc.on(f"{CONFIGURATOR}/features/items/3", qos)
     expected = Feature(3, "qos", "QoS", push_enable=True)
     assert await controller.list_features(name="q&s") == [expected]
-    assert cmc.asked[-1] == f"GET {CONFIGURATOR}/features?name=q%26s"
+    assert cmc.requests[-1] == f"GET {CONFIGURATOR}/features?name=q%26s"
     assert await controller.get_feature(3) == expected
     assert await controller.get_feature(4) is None
 
@@ -212,12 +212,12 @@ async def test_an_inventory_that_does_not_answer_breaks_nothing(
 async def test_the_version_is_the_one_that_is_offered(
     cmc: Cmc, controller: Controller, services: object, version: str
 ) -> None:
-    """The best version that the controller offers is used and asked for once; else 1.0."""
+    """The best version that the controller offers is used and requests for once; else 1.0."""
     cmc.on(SERVICES, services)
     cmc.on(f"/api/cmc.configurator/{version}/jobs", [])
     await controller.list_jobs()
     await controller.list_jobs()
-    assert cmc.asked == [f"GET {SERVICES}"] + [f"GET /api/cmc.configurator/{version}/jobs"] * 2
+    assert cmc.requests == [f"GET {SERVICES}"] + [f"GET /api/cmc.configurator/{version}/jobs"] * 2
 
 
 async def test_an_upgrade_changes_the_version(cmc: Cmc, controller: Controller) -> None:

@@ -24,7 +24,7 @@ EVERY_METHOD = pytest.mark.parametrize(
 )
 
 
-class FlowControl:
+class SignInServer:
     """A controller that lets in who shows the credential it last handed out, or the fixed one."""
 
     def __init__(self) -> None:
@@ -86,9 +86,9 @@ class FlowControl:
 
 
 @pytest.fixture
-async def gate() -> AsyncIterator[FlowControl]:
+async def cmc() -> AsyncIterator[SignInServer]:
     """A running controller that wants to be signed in to."""
-    fake = FlowControl()
+    fake = SignInServer()
     app = web.Application()
     app.router.add_post("/api/common/1.0/oauth/token", fake.exchange)
     app.router.add_post("/api/common/1.0/login", fake.log_in)
@@ -99,39 +99,39 @@ async def gate() -> AsyncIterator[FlowControl]:
         yield fake
 
 
-def client(gate: FlowControl, auth: dict[str, Any], clock: list[float] | None = None) -> Controller:
+def client(cmc: SignInServer, auth: dict[str, Any], clock: list[float] | None = None) -> Controller:
     """A client that signs in this way; ``clock`` holds the time that it sees."""
-    settings = ControllerSettings.model_validate({"url": gate.url, "auth": auth})
+    settings = ControllerSettings.model_validate({"url": cmc.url, "auth": auth})
     return Controller("emea", settings, clock=lambda: clock[0] if clock else 0.0)
 
 
-async def test_basic_sends_user_and_password(gate: FlowControl) -> None:
+async def test_basic_sends_user_and_password(cmc: SignInServer) -> None:
     """Basic sign-in sends the pair with each request, in UTF-8."""
-    gate.valid = {"Basic " + base64.b64encode("bridge:pass-wörd".encode()).decode()}
-    async with client(gate, BASIC) as controller:
+    cmc.valid = {"Basic " + base64.b64encode("bridge:pass-wörd".encode()).decode()}
+    async with client(cmc, BASIC) as controller:
         assert await controller.list_jobs() == []
-    assert gate.count == {"jobs": 1}
+    assert cmc.count == {"jobs": 1}
 
 
 @pytest.mark.parametrize(
     ("token", "header"), [("a.static.token", "SignedBearer a.static.token"), ("plain", "Bearer plain")]
 )
-async def test_a_given_token_is_sent_by_its_kind(gate: FlowControl, token: str, header: str) -> None:
+async def test_a_given_token_is_sent_by_its_kind(cmc: SignInServer, token: str, header: str) -> None:
     """A token of three parts goes as SignedBearer, any other as Bearer."""
-    gate.valid = {header}
-    async with client(gate, {"method": "token", "token": token}) as controller:
+    cmc.valid = {header}
+    async with client(cmc, {"method": "token", "token": token}) as controller:
         assert await controller.list_jobs() == []
 
 
-async def test_a_cookie_session_is_kept(gate: FlowControl) -> None:
+async def test_a_cookie_session_is_kept(cmc: SignInServer) -> None:
     """One log-in serves all requests, its cookie sent back as it came, also to a bare IP address."""
-    async with client(gate, COOKIE) as controller:
+    async with client(cmc, COOKIE) as controller:
         await controller.list_jobs()
         assert await controller.list_jobs() == []
-    assert gate.count == {"sign-in": 1, "jobs": 2}
+    assert cmc.count == {"sign-in": 1, "jobs": 2}
 
 
-async def test_a_log_in_without_a_cookie_is_no_sign_in(gate: FlowControl) -> None:
+async def test_a_log_in_without_a_cookie_is_no_sign_in(cmc: SignInServer) -> None:
     """A log-in answered without a cookie is reported as such, at once."""
 
     async def forgetful(_: web.Request) -> web.Response:
@@ -140,33 +140,33 @@ async def test_a_log_in_without_a_cookie_is_no_sign_in(gate: FlowControl) -> Non
     app = web.Application()
     app.router.add_post("/api/common/1.0/login", forgetful)
     async with TestServer(app) as server:
-        gate.url = str(server.make_url("")).rstrip("/")
-        async with client(gate, COOKIE) as controller:
+        cmc.url = str(server.make_url("")).rstrip("/")
+        async with client(cmc, COOKIE) as controller:
             with pytest.raises(ControllerUnreachable, match="sets no cookie"):
                 await controller.list_jobs()
 
 
 @pytest.mark.parametrize("token", ["token-{}", "to.ken.{}"])
-async def test_an_access_code_is_exchanged_for_a_token(gate: FlowControl, token: str) -> None:
+async def test_an_access_code_is_exchanged_for_a_token(cmc: SignInServer, token: str) -> None:
     """The code goes in an unsigned assertion with a fresh state; the token that comes back serves on."""
-    gate.token = token
-    async with client(gate, ACCESS_CODE) as controller:
+    cmc.token = token
+    async with client(cmc, ACCESS_CODE) as controller:
         await controller.list_jobs()
         assert await controller.list_jobs() == []
-    assert gate.count == {"sign-in": 1, "jobs": 2}
-    (form,) = gate.forms
+    assert cmc.count == {"sign-in": 1, "jobs": 2}
+    (form,) = cmc.forms
     header, code, signature = form["assertion"].split(".")
     assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"none"}'
     assert (form["grant_type"], code, signature) == ("access_code", "code-of-the-bridge", "")
     assert len(form["state"]) >= 16
 
 
-async def test_each_exchange_has_a_state_of_its_own(gate: FlowControl) -> None:
+async def test_each_exchange_has_a_state_of_its_own(cmc: SignInServer) -> None:
     """The state can't be guessed from an earlier one."""
     for _ in range(2):
-        async with client(gate, ACCESS_CODE) as controller:
+        async with client(cmc, ACCESS_CODE) as controller:
             await controller.list_jobs()
-    assert len({form["state"] for form in gate.forms}) == 2
+    assert len({form["state"] for form in cmc.forms}) == 2
 
 
 @pytest.mark.parametrize(
@@ -180,88 +180,88 @@ async def test_each_exchange_has_a_state_of_its_own(gate: FlowControl) -> None:
     ],
 )
 async def test_an_answer_that_is_not_ours_is_refused(
-    gate: FlowControl, answer: dict[str, object], said: str
+    cmc: SignInServer, answer: dict[str, object], said: str
 ) -> None:
     """A token with a foreign state, or one that no header can carry, is never used."""
-    gate.token_answer = answer
-    async with client(gate, ACCESS_CODE) as controller:
+    cmc.token_answer = answer
+    async with client(cmc, ACCESS_CODE) as controller:
         with pytest.raises(ControllerUnreachable, match=said):
             await controller.list_jobs()
-    assert gate.count["jobs"] == 0
+    assert cmc.count["jobs"] == 0
 
 
 @pytest.mark.parametrize(
     ("expires_in", "life"), [(100, 100), ("100", 100), (None, 3600), (0, 3600), ("soon", 3600)]
 )
-async def test_a_token_is_renewed_before_it_ends(gate: FlowControl, expires_in: object, life: int) -> None:
+async def test_a_token_is_renewed_before_it_ends(cmc: SignInServer, expires_in: object, life: int) -> None:
     """At 80 % of its life a token is renewed, without a refused request in between."""
-    gate.expires_in = expires_in
+    cmc.expires_in = expires_in
     clock = [1000.0]
-    async with client(gate, ACCESS_CODE, clock) as controller:
+    async with client(cmc, ACCESS_CODE, clock) as controller:
         await controller.list_jobs()
         clock[0] += life * 0.79
         await controller.list_jobs()
-        assert gate.count == {"sign-in": 1, "jobs": 2}
+        assert cmc.count == {"sign-in": 1, "jobs": 2}
         clock[0] += life * 0.02
         await controller.list_jobs()
-        assert gate.count == {"sign-in": 2, "jobs": 3}
+        assert cmc.count == {"sign-in": 2, "jobs": 3}
 
 
-async def test_concurrent_requests_share_one_sign_in(gate: FlowControl) -> None:
+async def test_concurrent_requests_share_one_sign_in(cmc: SignInServer) -> None:
     """However many requests wait for a credential, one of them fetches it."""
-    gate.slow.clear()
-    async with client(gate, ACCESS_CODE) as controller:
+    cmc.slow.clear()
+    async with client(cmc, ACCESS_CODE) as controller:
         waiting = [asyncio.create_task(controller.list_jobs()) for _ in range(20)]
-        await gate.asked.wait()
-        gate.slow.set()
+        await cmc.asked.wait()
+        cmc.slow.set()
         await asyncio.gather(*waiting)
-    assert gate.count == {"sign-in": 1, "jobs": 20}
+    assert cmc.count == {"sign-in": 1, "jobs": 20}
 
 
 @pytest.mark.parametrize("auth", [ACCESS_CODE, COOKIE], ids=["access_code", "cookie"])
-async def test_concurrent_refusals_share_one_renewal(gate: FlowControl, auth: dict[str, Any]) -> None:
+async def test_concurrent_refusals_share_one_renewal(cmc: SignInServer, auth: dict[str, Any]) -> None:
     """When a session ends in mid-life, all requests go on with one new sign-in and each is repeated once."""
-    async with client(gate, auth) as controller:
+    async with client(cmc, auth) as controller:
         await controller.list_jobs()
-        gate.valid = set()
+        cmc.valid = set()
         results = await asyncio.gather(*(controller.list_jobs() for _ in range(10)))
     assert results == [[]] * 10
-    assert gate.count["sign-in"] == 2
-    assert gate.count["jobs"] <= 1 + 2 * 10
+    assert cmc.count["sign-in"] == 2
+    assert cmc.count["jobs"] <= 1 + 2 * 10
 
 
 @EVERY_METHOD
-async def test_a_second_refusal_is_reported(gate: FlowControl, auth: dict[str, Any]) -> None:
+async def test_a_second_refusal_is_reported(cmc: SignInServer, auth: dict[str, Any]) -> None:
     """A 401 after a new sign-in is Unauthorized, with the controller's error_id, and asked no third time."""
-    gate.locked = True
-    gate.error = {"error_id": "AUTH_REQUIRED", "error_text": "who are you?"}
-    async with client(gate, auth) as controller:
+    cmc.locked = True
+    cmc.error = {"error_id": "AUTH_REQUIRED", "error_text": "who are you?"}
+    async with client(cmc, auth) as controller:
         with pytest.raises(Unauthorized, match=r"401 \(AUTH_REQUIRED who are you\?\); check the credentials"):
             await controller.list_jobs()
-    assert gate.count["jobs"] == 2
+    assert cmc.count["jobs"] == 2
 
 
-async def test_the_credential_works_again_after_the_operator_acted(gate: FlowControl) -> None:
+async def test_the_credential_works_again_after_the_operator_acted(cmc: SignInServer) -> None:
     """A refusal is not remembered: with the account unlocked, the next request goes through."""
-    gate.refuse_sign_in = (400, {"error_id": "AUTH_INVALID_CREDENTIALS"})
-    async with client(gate, ACCESS_CODE) as controller:
+    cmc.refuse_sign_in = (400, {"error_id": "AUTH_INVALID_CREDENTIALS"})
+    async with client(cmc, ACCESS_CODE) as controller:
         with pytest.raises(Unauthorized):
             await controller.list_jobs()
-        gate.refuse_sign_in = None
+        cmc.refuse_sign_in = None
         assert await controller.list_jobs() == []
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, {"error_id": "AUTH_EXPIRED_TOKEN"}), (401, {})])
 async def test_status_or_error_id_alone_ends_a_session(
-    gate: FlowControl, status: int, error: dict[str, str]
+    cmc: SignInServer, status: int, error: dict[str, str]
 ) -> None:
     """A 401 without a word, and an error_id of the sign-in with another status, both renew it."""
-    async with client(gate, ACCESS_CODE) as controller:
+    async with client(cmc, ACCESS_CODE) as controller:
         await controller.list_jobs()
-        gate.valid = set()
-        gate.error_status, gate.error = status, error
+        cmc.valid = set()
+        cmc.error_status, cmc.error = status, error
         assert await controller.list_jobs() == []
-    assert gate.count == {"sign-in": 2, "jobs": 3}
+    assert cmc.count == {"sign-in": 2, "jobs": 3}
 
 
 @pytest.mark.parametrize(
@@ -281,33 +281,33 @@ async def test_status_or_error_id_alone_ends_a_session(
     ],
 )
 async def test_a_refusal_says_what_to_do(
-    gate: FlowControl, auth: dict[str, Any], supported: list[str] | None, said: str
+    cmc: SignInServer, auth: dict[str, Any], supported: list[str] | None, said: str
 ) -> None:
     """Where auth_info shows that the method is the mistake, the error says which ones are offered."""
-    gate.supported = supported
-    gate.locked = True
-    gate.refuse_sign_in = (400, {"error_id": "AUTH_INVALID_CREDENTIALS"})
-    async with client(gate, auth) as controller:
+    cmc.supported = supported
+    cmc.locked = True
+    cmc.refuse_sign_in = (400, {"error_id": "AUTH_INVALID_CREDENTIALS"})
+    async with client(cmc, auth) as controller:
         with pytest.raises(Unauthorized, match=said):
             await controller.list_jobs()
 
 
-async def test_offered_methods_are_shown_only_as_names(gate: FlowControl) -> None:
+async def test_offered_methods_are_shown_only_as_names(cmc: SignInServer) -> None:
     """Megabytes or control characters where a method's name belongs stay out of events and mails."""
-    gate.supported = ["W" * 1_000_000, "\x1b[2J", *(f"M{number}" for number in range(1000))]
-    gate.locked = True
-    async with client(gate, BASIC) as controller:
+    cmc.supported = ["W" * 1_000_000, "\x1b[2J", *(f"M{number}" for number in range(1000))]
+    cmc.locked = True
+    async with client(cmc, BASIC) as controller:
         with pytest.raises(Unauthorized) as caught:
             await controller.list_jobs()
     assert str(caught.value).endswith("only M0, M1, M2, M3, M4, M5, M6, M7, M8, M9")
 
 
-async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: FlowControl) -> None:
+async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(cmc: SignInServer) -> None:
     """On plain HTTP a proxy's refusal comes as the controller's, and may hold what the proxy was shown."""
     echoed = base64.b64encode(b"user:proxy-p@ss").decode()
-    gate.error = {"error_id": "AUTH_REQUIRED", "error_text": f"{echoed} proxy-p@ss proxy-p%40ss"}
-    gate.locked = True
-    settings = {"url": gate.url, "proxy": gate.url.replace("//", "//user:proxy-p%40ss@")}
+    cmc.error = {"error_id": "AUTH_REQUIRED", "error_text": f"{echoed} proxy-p@ss proxy-p%40ss"}
+    cmc.locked = True
+    settings = {"url": cmc.url, "proxy": cmc.url.replace("//", "//user:proxy-p%40ss@")}
     async with Controller("emea", ControllerSettings.model_validate(settings)) as controller:
         with pytest.raises(Unauthorized, match=r"\*\*\* \*\*\* \*\*\*") as caught:
             await controller.list_jobs()
@@ -316,30 +316,30 @@ async def test_what_a_proxy_repeats_of_its_credentials_is_hidden(gate: FlowContr
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_sign_in_that_fails_is_an_outage(gate: FlowControl, status: int) -> None:
+async def test_a_sign_in_that_fails_is_an_outage(cmc: SignInServer, status: int) -> None:
     """A controller that is too busy to sign us in has not refused our credentials."""
-    gate.refuse_sign_in = (status, {"error_id": "INTERNAL_ERROR"})
-    async with client(gate, ACCESS_CODE) as controller:
+    cmc.refuse_sign_in = (status, {"error_id": "INTERNAL_ERROR"})
+    async with client(cmc, ACCESS_CODE) as controller:
         with pytest.raises(ControllerUnreachable, match=rf"{status} \(INTERNAL_ERROR\)"):
             await controller.list_jobs()
 
 
 @EVERY_METHOD
-async def test_no_secret_is_shown(gate: FlowControl, auth: dict[str, Any]) -> None:
+async def test_no_secret_is_shown(cmc: SignInServer, auth: dict[str, Any]) -> None:
     """Not even where the controller repeats it: neither in an error, nor its traceback, nor a repr."""
     secrets = ["code-of-the-bridge", "pass-word", "pass-wörd", "a.static.token", "token-1", "token-2"]
     secrets.append(base64.b64encode("bridge:pass-wörd".encode()).decode())
     echo = {"error_id": "AUTH_REQUIRED", "error_text": " ".join(secrets)}
-    gate.error = echo
-    gate.locked = True
+    cmc.error = echo
+    cmc.locked = True
     errors: list[BaseException] = []
-    async with client(gate, auth) as controller:
+    async with client(cmc, auth) as controller:
         with pytest.raises(Unauthorized) as caught:
             await controller.list_jobs()
         errors.append(caught.value)
         credential = await controller._sign_in.credential()
         shown = repr(vars(controller)) + repr(vars(controller._sign_in)) + repr(credential)
-        gate.refuse_sign_in = (401, echo)
+        cmc.refuse_sign_in = (401, echo)
         with pytest.raises(Unauthorized) as caught:
             await controller.list_jobs()
         errors.append(caught.value)
@@ -356,11 +356,11 @@ async def test_no_secret_is_shown(gate: FlowControl, auth: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("auth", [ACCESS_CODE, COOKIE], ids=["access_code", "cookie"])
-async def test_no_secret_is_shown_at_the_first_refusal(gate: FlowControl, auth: dict[str, Any]) -> None:
+async def test_no_secret_is_shown_at_the_first_refusal(cmc: SignInServer, auth: dict[str, Any]) -> None:
     """A controller that repeats what it refuses, before any sign-in went well, makes us tell nothing."""
     echo = {"error_id": "AUTH_INVALID_CREDENTIALS", "error_text": "not code-of-the-bridge, not pass-word"}
-    gate.refuse_sign_in = (401, echo)
-    async with client(gate, auth) as controller:
+    cmc.refuse_sign_in = (401, echo)
+    async with client(cmc, auth) as controller:
         with pytest.raises(Unauthorized) as caught:
             await controller.list_jobs()
     secret = "code-of-the-bridge" if auth is ACCESS_CODE else "pass-word"
@@ -376,16 +376,16 @@ async def test_no_secret_is_shown_at_the_first_refusal(gate: FlowControl, auth: 
     ],
 )
 async def test_a_credential_that_no_request_can_carry_is_refused_at_start(
-    gate: FlowControl, auth: dict[str, Any], place: str
+    cmc: SignInServer, auth: dict[str, Any], place: str
 ) -> None:
     """A secret pasted with a blank in it is a mistake in the config, named by its key."""
     with pytest.raises(ConfigError, match=place) as caught:
-        client(gate, auth)
+        client(cmc, auth)
     assert "two words" not in str(caught.value)
 
 
-async def test_credentials_on_plain_http_are_warned_about(gate: FlowControl) -> None:
+async def test_credentials_on_plain_http_are_warned_about(cmc: SignInServer) -> None:
     """Whoever sends a secret unencrypted is told at start; without a secret there is nothing to warn of."""
-    (warning,) = client(gate, BASIC).warnings
+    (warning,) = client(cmc, BASIC).warnings
     assert "controllers.emea.url" in warning
-    assert client(gate, {"method": "none"}).warnings == ()
+    assert client(cmc, {"method": "none"}).warnings == ()

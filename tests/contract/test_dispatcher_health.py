@@ -55,7 +55,7 @@ class Answering:
         """Nothing is open."""
 
     @property
-    def news(self) -> list[tuple[str, str | None, str | None]]:
+    def sink_events(self) -> list[tuple[str, str | None, str | None]]:
         """Type, reason and since of the events about sinks that it was sent."""
         events = [message.event for message in self.got if message.event.sink]
         return [(event.type.value, event.reason, event.since) for event in events]
@@ -65,18 +65,18 @@ class Refusing:
     """The store's sink events; the first ``failures`` writes fail."""
 
     def __init__(self, announcements: Any, failures: int) -> None:
-        self._announcements = announcements
+        self._sink_events = announcements
         self.failures = failures
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._announcements, name)
+        return getattr(self._sink_events, name)
 
-    async def commit(self, news: SinkEvent) -> bool:
+    async def commit(self, sink_event: SinkEvent) -> bool:
         """Fail, then work."""
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("disk full")
-        done: bool = await self._announcements.tell(news)
+        done: bool = await self._sink_events.commit(sink_event)
         return done
 
 
@@ -124,12 +124,12 @@ class DispatcherHarness:
 
     def watch(self, announcements: Any = None) -> SinkWatch:
         """Return the watch of one process on ``mail``."""
-        telling = SinkEventRules(
+        rules = SinkEventRules(
             store=announcements or self.store.sink_events,
             routes=(Route(sinks=SINKS),),
             sinks=dict.fromkeys(SINKS, SinkProfile()),
         )
-        return SinkWatch("mail", telling, clock=lambda: self.now[0], on_committed=lambda: None)
+        return SinkWatch("mail", rules, clock=lambda: self.now[0], on_committed=lambda: None)
 
     async def tell(self, dispatcher: Dispatcher, sink: str = "mail") -> str:
         """Commit a job's event for a sink; returns the delivery's id."""
@@ -207,13 +207,13 @@ async def test_a_blocked_sink_is_announced_once_and_so_is_its_recovery(harness: 
         await harness.tell(dispatcher)
         await harness.attempts(harness.chat, 1)
         since = "2026-11-23T09:20:00Z"
-        assert harness.chat.news == [("sink.failing", "Blocked: 401 Unauthorized", since)]
+        assert harness.chat.sink_events == [("sink.failing", "Blocked: 401 Unauthorized", since)]
         for attempt in (2, 3, 4):
             harness.later(dispatcher, 6)
             await harness.attempts(harness.mail, attempt)
         await harness.attempts(harness.chat, 2)
-    assert harness.chat.news[1:] == [("sink.recovered", None, since)]
-    assert harness.mail.news == []
+    assert harness.chat.sink_events[1:] == [("sink.recovered", None, since)]
+    assert harness.mail.sink_events == []
 
 
 async def test_failures_in_a_row_must_last(harness: DispatcherHarness) -> None:
@@ -249,7 +249,7 @@ async def test_a_sink_throttled_for_long_is_announced_when_deliveries_die(
         assert await harness.until(1) == ["sink.failing"]
         await harness.attempts(harness.chat, 1)
     assert len(harness.mail.got) == 1
-    assert "gave up at the deadline" in str(harness.chat.news[0][1])
+    assert "gave up at the deadline" in str(harness.chat.sink_events[0][1])
 
 
 async def test_a_restart_in_between_announces_nothing_twice(harness: DispatcherHarness) -> None:
@@ -266,7 +266,7 @@ async def test_a_restart_in_between_announces_nothing_twice(harness: DispatcherH
         harness.later(dispatcher, 6)
         assert await harness.until(2) == ["sink.recovered", "sink.failing"]
         await harness.attempts(harness.chat, 2)
-    assert [kind for kind, _, _ in harness.chat.news] == ["sink.failing", "sink.recovered"]
+    assert [kind for kind, _, _ in harness.chat.sink_events] == ["sink.failing", "sink.recovered"]
 
 
 async def test_a_failing_sink_event_causes_no_other(harness: DispatcherHarness) -> None:

@@ -446,8 +446,8 @@ async def test_a_failure_closed_by_hand_does_not_fail_the_poll(harness: PollerHa
     """The poll that it supersedes counts so, and its changes are announced all the same."""
     finished(harness, "Failed", FAIL)
     assert await harness.poll() == ["4101 job.failed"]
-    [incident] = await harness.store.ledger.failures()
-    assert await harness.store.ledger.close_failure(incident.id, now=harness.sim.now)
+    [failure] = await harness.store.ledger.failures()
+    assert await harness.store.ledger.close_failure(failure.id, now=harness.sim.now)
     finished(harness, "Failed", FAIL)
     assert await harness.poll() == ["4102 job.failed"]
     assert harness.result.ok

@@ -49,15 +49,15 @@ async def test_a_silence_counts_from_the_next_poll_on_and_its_end_too(harness: P
     assert await told(harness) == ["job.started pending", "appliance.failed silenced"]
     [row] = await harness.store.ledger.deliveries(DeliveryFilter(state=DeliveryState.SILENCED))
     assert row.delivery.last_error == "silence s1 by ops"
-    [incident] = await harness.store.ledger.failures()
-    assert (incident.serial, incident.notified) == ("V1", {})
+    [failure] = await harness.store.ledger.failures()
+    assert (failure.serial, failure.notified) == ("V1", {})
     await harness.store.silences.expire("s1", now=harness.sim.now)
     with job.change():
         job.set_row("V2", 3, "Success")
         job.finish("Failed")
     assert await told(harness) == ["job.failed pending"]
-    [incident] = await harness.store.ledger.failures()
-    assert set(incident.notified) == {"hook"}
+    [failure] = await harness.store.ledger.failures()
+    assert set(failure.notified) == {"hook"}
 
 
 async def test_a_silence_until_the_job_ends_is_written_off_with_its_end(harness: PollerHarness) -> None:

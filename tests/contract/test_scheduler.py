@@ -284,11 +284,11 @@ async def test_a_lead_that_is_given_up_lets_the_poll_that_runs_end(scheduler: Sc
     poller.lasts = asyncio.Event()
     begin(scheduler, poller, interval="5ms")
     await poller.polls(1)
-    resting = asyncio.create_task(scheduler.finish_polling("emea"))
+    finishing = asyncio.create_task(scheduler.finish_polling("emea"))
     await asyncio.sleep(0.02)
-    assert (resting.done(), poller.running) == (False, 1)
+    assert (finishing.done(), poller.running) == (False, 1)
     poller.lasts.set()
-    await resting
+    await finishing
     await asyncio.sleep(0.02)
     assert (len(poller.times), poller.running, poller.forgot) == (1, 0, 1)
 

@@ -9,8 +9,7 @@ from cmc_notify.controller import Controller
 from cmc_notify.core.events import Event
 from cmc_notify.core.recipients import SinkProfile
 from cmc_notify.core.routing import Route
-from cmc_notify.poller import Poller, PollResult
-from cmc_notify.poller import NotifyRules
+from cmc_notify.poller import NotifyRules, Poller, PollResult
 from cmc_notify.ports import ControllerMeta
 from cmc_notify.settings.controller import ControllerSettings
 from cmc_notify.simulator import OPEN, Quirks, Simulator
@@ -45,13 +44,13 @@ class PollerHarness:
         """A poller that knows nothing but the store, as after a restart."""
         controller = SameClock("emea", self.settings)
         self._controllers.append(controller)
-        telling = NotifyRules(routes=(Route(sinks=("hook",)),), sinks={"hook": SinkProfile()}, **changed)
+        rules = NotifyRules(routes=(Route(sinks=("hook",)),), sinks={"hook": SinkProfile()}, **changed)
         return Poller(
             "emea",
             controller,
             self.store.poll,
             self.settings,
-            telling,
+            rules,
             clock=lambda: self.sim.now,
             metrics=self.metrics,
         )

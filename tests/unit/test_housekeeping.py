@@ -17,16 +17,16 @@ class Store:
     def __init__(self, ended: Mapping[str, int], *, broken: bool = False) -> None:
         self.ended = ended
         self.broken = broken
-        self.asked: list[object] = []
+        self.requests: list[object] = []
 
     async def forget(self, *, before: float) -> int:
         """Note until when."""
-        self.asked.append(before)
+        self.requests.append(before)
         return self._answer(7)
 
     async def end_unserved(self, served: Collection[str]) -> Mapping[str, int]:
         """Note for whom."""
-        self.asked.append(sorted(served))
+        self.requests.append(sorted(served))
         return self._answer(self.ended)
 
     def _answer(self, answer: T) -> T:
@@ -46,7 +46,7 @@ async def test_each_removed_sink_is_named_with_its_dead_letters() -> None:
     with capture_logs() as log:
         await housekeeper(store).end_unserved()
         await housekeeper(Store({})).end_unserved()
-    assert store.asked == [["chat", "mail"]]
+    assert store.requests == [["chat", "mail"]]
     assert [(line["event"], line["sink"], line["dead"]) for line in log] == [
         ("outbox.sink_removed", "pager", 3),
         ("outbox.sink_removed", "old_mail", 1),
@@ -59,7 +59,7 @@ async def test_what_is_older_than_the_retention_is_forgotten() -> None:
     store = Store({})
     with capture_logs() as log:
         await housekeeper(store).delete_old()
-    assert store.asked == [900.0]
+    assert store.requests == [900.0]
     assert [(line["event"], line["deleted"]) for line in log] == [("housekeeping.done", 7)]
 
 

@@ -22,7 +22,7 @@ def measured(metrics: Metrics) -> tuple[float, float]:
     return samples["cmc_notify_loop_stall_seconds_count"], samples["cmc_notify_loop_stall_seconds_sum"]
 
 
-async def looks(metrics: Metrics, count: int) -> None:
+async def measurements(metrics: Metrics, count: int) -> None:
     """Wait for so many more measurements."""
     before, _ = measured(metrics)
     async with asyncio.timeout(10):
@@ -37,10 +37,10 @@ async def test_a_loop_that_stands_still(monkeypatch: pytest.MonkeyPatch, log_eve
     metrics = Metrics()
     watching = asyncio.create_task(monitor_loop(metrics, check_every=0.01, late=0.25))
     with structlog.testing.capture_logs() as logged:
-        await looks(metrics, 2)
+        await measurements(metrics, 2)
         for _ in range(3):
             time.sleep(0.4)  # noqa: ASYNC251  this is the stall
-            await looks(metrics, 2)
+            await measurements(metrics, 2)
     watching.cancel()
     assert len(logged) >= told
     assert (len(logged) == 1) is (told == 1)
