@@ -1,4 +1,4 @@
-"""Two looks at a job give exactly what is to be told of it, and nothing else."""
+"""Two observations of a job give exactly its events, and nothing else."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class Watcher:
         self.last: list[Change] = []
 
     def compare(self, seen: Job, *, after: float = 15, controller_now: float = 310) -> list[str]:
-        """One more look; the types of what it tells."""
+        """One more observation; the types of what it announces."""
         self.now += after
         return self._take(
             compare(
@@ -54,7 +54,7 @@ class Watcher:
         )
 
     def wait(self, seconds: float, *, controller_now: float = 310) -> list[str]:
-        """Time passes without a look."""
+        """Time passes without an observation."""
         self.now += seconds
         change = check_deadlines(self.known, now=self.now, controller_now=controller_now, policy=self.policy)
         return self._take([change] if change else [])
@@ -65,16 +65,16 @@ class Watcher:
 
     @property
     def known(self) -> JobState:
-        """What the snapshot holds now."""
+        """Return the stored state."""
         assert self.state
         return self.state
 
     def is_open(self) -> bool:
-        """Whether each poll must see it."""
+        """Return True if each poll must observe it."""
         return self.known.open
 
     def new(self, kind: str) -> set[Pair]:
-        """The pairs that the last look's event of this type tells as new."""
+        """The pairs that the last observation's event of this type announces as new."""
         return {
             pair
             for change in self.last
@@ -109,13 +109,13 @@ def seen(*jobs: Job, policy: PollPolicy = POLICY) -> Watcher:
         ("Paused", []),
     ],
 )
-def test_a_first_look_tells_the_present_state_and_invents_no_other(status: str, told: list[str]) -> None:
+def test_a_first_observation_announces_the_present_state_and_no_other(status: str, told: list[str]) -> None:
     """A new job gives the event of the state that it is in; an unknown status gives none."""
     assert Watcher().compare(job(status)) == told
 
 
-def test_each_transition_is_told_where_a_look_saw_it() -> None:
-    """Queued, started and the end are told one by one, each with the status before."""
+def test_each_observed_transition_is_announced() -> None:
+    """Queued, started and the end are announced one by one, each with the status before."""
     watcher = Watcher()
     assert watcher.compare(job("Queued")) == ["job.queued"]
     assert watcher.compare(job("InProgress")) == ["job.started"]
@@ -124,13 +124,13 @@ def test_each_transition_is_told_where_a_look_saw_it() -> None:
     assert watcher.last[0].drafts[0].previous_status == "InProgress"
 
 
-def test_what_no_look_saw_is_not_told() -> None:
-    """From Queued to Success in one step there was no start to tell."""
+def test_a_transition_that_was_not_observed_is_not_announced() -> None:
+    """From Queued to Success in one step there is no start to announce."""
     assert seen(job("Queued")).compare(job("Success")) == ["job.succeeded"]
 
 
 @pytest.mark.parametrize("status", ["Queued", "InProgress", "Success", "Failed", "Canceled", "Paused"])
-def test_a_second_look_at_the_same_gives_nothing(status: str) -> None:
+def test_a_second_observation_at_the_same_gives_nothing(status: str) -> None:
     """An unchanged job changes nothing, so nothing is written for it."""
     same = job(status, *rows(V1="failed", V2="succeeded"), push_time=200)
     watcher = seen(same)
@@ -145,7 +145,7 @@ def test_a_held_failure_seen_again_unchanged_gives_nothing() -> None:
     assert watcher.last == []
 
 
-def test_pairs_that_fail_while_the_job_runs_are_told_once() -> None:
+def test_pairs_that_fail_while_the_job_runs_are_announced_once() -> None:
     """Each newly failed pair is in one appliance.failed; the end lists all and marks only the rest new."""
     watcher = seen(job("InProgress", *rows(V1="running", V2="running")))
     assert watcher.compare(job("InProgress", *rows(V1="failed", V2="running"))) == ["appliance.failed"]
@@ -156,7 +156,7 @@ def test_pairs_that_fail_while_the_job_runs_are_told_once() -> None:
 
 
 def test_started_and_failed_pairs_at_once_come_in_order() -> None:
-    """A first look at a running job with failed pairs tells the start, then the pairs."""
+    """A first observation of a running job with failed pairs announces the start, then the pairs."""
     assert Watcher().compare(job("InProgress", *rows(V1="failed"))) == ["job.started", "appliance.failed"]
 
 
@@ -171,7 +171,7 @@ def test_failed_pairs_of_a_job_that_does_not_end_failed(status: str, told: str) 
 
 
 def test_a_pair_that_recovered_in_between_is_newly_failed_again() -> None:
-    """Seen not failed in between, it is told again; an absent row is not that."""
+    """Seen not failed in between, it is announced again; an absent row is not that."""
     watcher = seen(job("InProgress", *rows(V1="failed")))
     assert watcher.compare(job("InProgress")) == []
     assert watcher.compare(job("InProgress", *rows(V1="failed"))) == []
@@ -179,7 +179,7 @@ def test_a_pair_that_recovered_in_between_is_newly_failed_again() -> None:
     assert watcher.compare(job("InProgress", *rows(V1="failed"))) == ["appliance.failed"]
 
 
-def test_progress_is_told_to_those_who_want_it_where_outcomes_changed() -> None:
+def test_progress_is_announced_if_a_sink_wants_it_and_outcomes_changed() -> None:
     """Another text alone is no progress; without an updating sink there is none at all."""
     before, after = rows(V1="pending"), rows(V1="running")
     watcher = seen(job("InProgress", *before), policy=replace(POLICY, progress=True))
@@ -195,7 +195,7 @@ def test_progress_is_told_to_those_who_want_it_where_outcomes_changed() -> None:
 @pytest.mark.parametrize("end", ["Success", "Failed", "Canceled"])
 @pytest.mark.parametrize(("status", "then"), [("Queued", []), ("InProgress", ["job.started"])])
 def test_a_finished_job_that_is_open_again_is_reopened(end: str, status: str, then: list[str]) -> None:
-    """The rerun is told first, with the status that it left, then where it stands."""
+    """The rerun is announced first, with the status before it, then its present state."""
     watcher = seen(job(end, *rows(V1="failed")))
     assert watcher.compare(job(status)) == ["job.reopened", *then]
     assert watcher.last[0].drafts[0].previous_status == end
@@ -218,8 +218,8 @@ def test_a_time_that_comes_or_goes_is_no_rerun(field: str) -> None:
     assert watcher.compare(failed(*rows(V1="failed"), **{field: 999}))[0] == "job.reopened"
 
 
-def test_a_rerun_ends_the_telling_that_was_held() -> None:
-    """What settled is told with what was there before the new run is."""
+def test_a_rerun_ends_the_settling_of_the_run_before() -> None:
+    """The settling end is announced with the details so far, before the new run."""
     watcher = seen(failed(*rows(V1="failed", V2="running")))
     assert watcher.compare(job("InProgress")) == ["job.failed", "job.reopened", "job.started"]
     assert watcher.new("job.failed") == {P1}
@@ -234,7 +234,7 @@ def test_a_rerun_keeps_the_jobs_creation_time() -> None:
 
 
 def test_a_rerun_starts_with_a_clean_slate() -> None:
-    """Overdue warnings and told pairs belong to one run."""
+    """Overdue warnings and announced pairs belong to one run."""
     running = job("InProgress", *rows(V1="failed"), push_time=200)
     watcher = Watcher()
     assert watcher.compare(running, controller_now=3801)[-1] == "job.overdue"
@@ -245,7 +245,7 @@ def test_a_rerun_starts_with_a_clean_slate() -> None:
     ]  # fmt: skip
 
 
-def test_a_changed_final_status_is_told() -> None:
+def test_a_changed_final_status_is_announced() -> None:
     """Another end at the same times is an end of its own."""
     assert seen(failed(*rows(V1="failed"))).compare(
         replace(failed(*rows(V1="succeeded")), status="Success")
@@ -253,7 +253,7 @@ def test_a_changed_final_status_is_told() -> None:
 
 
 def test_an_unknown_status_stops_nothing() -> None:
-    """It counts as open: pairs are told meanwhile and the end when it comes."""
+    """It counts as open: pairs are announced meanwhile and the end when it comes."""
     watcher = seen(job("InProgress"))
     assert watcher.compare(job("Rolling back", *rows(V1="failed"))) == ["appliance.failed"]
     assert watcher.is_open()
@@ -273,8 +273,8 @@ def test_a_rerun_is_one_also_behind_an_unknown_status() -> None:
 
 
 @pytest.mark.parametrize("details", [(), rows(V1="failed", V2="running"), rows(V1="pending")])
-def test_a_failure_without_its_details_is_held_and_told_in_time(details: tuple[Row, ...]) -> None:
-    """It is told after settle seconds at the latest, with what is there and that details were pending."""
+def test_a_failure_without_its_details_is_held_and_announced_in_time(details: tuple[Row, ...]) -> None:
+    """It is announced after settle seconds at the latest, with the details so far, marked as pending."""
     watcher = Watcher()
     assert watcher.compare(failed(*details)) == []
     assert watcher.wait(59.9) == []
@@ -293,7 +293,7 @@ def test_a_failure_is_held_once() -> None:
     assert watcher.new("job.failed") == {P1}
 
 
-def test_a_failure_is_told_as_soon_as_its_details_are_there() -> None:
+def test_a_failure_is_announced_as_soon_as_its_details_are_there() -> None:
     """Complete details end the wait."""
     watcher = seen(failed())
     assert watcher.compare(failed(*rows(V1="failed"))) == ["job.failed"]
@@ -301,7 +301,7 @@ def test_a_failure_is_told_as_soon_as_its_details_are_there() -> None:
 
 
 def test_complete_details_are_not_pending_even_when_they_come_last_minute() -> None:
-    """A look after the time is up counts for what it shows."""
+    """An observation after that time counts with the details that it shows."""
     watcher = seen(failed())
     assert watcher.compare(failed(*rows(V1="failed")), after=90) == ["job.failed"]
     assert not watcher.last[0].drafts[0].details_pending
@@ -313,11 +313,11 @@ def test_a_pre_push_failure_has_all_its_details() -> None:
 
 
 def test_settle_zero_holds_nothing() -> None:
-    """Who sets settle to 0 is told at once."""
+    """With settle 0 it is announced at once."""
     assert Watcher(replace(POLICY, settle=0)).compare(failed()) == ["job.failed"]
 
 
-def test_details_that_come_late_are_told_apart() -> None:
+def test_details_that_come_late_are_announced_separately() -> None:
     """After the final event, pairs that fail are appliance.failed, each once."""
     watcher = seen(failed())
     watcher.wait(60)
@@ -328,13 +328,13 @@ def test_details_that_come_late_are_told_apart() -> None:
 
 
 def test_a_held_failure_that_turns_out_a_success_is_one() -> None:
-    """Only the end that stands is told."""
+    """Only the last end is announced."""
     watcher = seen(failed(*rows(V1="running")))
     assert watcher.compare(replace(failed(*rows(V1="succeeded")), status="Success")) == ["job.succeeded"]
 
 
 def test_the_snapshot_drops_texts_except_of_what_is_held() -> None:
-    """Texts are in the events; only a job that may yet be told from the snapshot keeps them."""
+    """Texts are in the events; only a job whose end may be built from the snapshot keeps them."""
     watcher = seen(failed(*rows(V1="failed", V2="running")))
     assert watcher.known.job.rows[0].error_text == "V1 broke"
     watcher.wait(60)
@@ -352,7 +352,7 @@ def test_a_job_is_watched_for_a_while_after_its_end() -> None:
     assert watcher.known.watch_until == watcher.now + 600
 
 
-def test_a_held_job_is_open_and_watched_from_when_it_is_told() -> None:
+def test_a_held_job_is_open_and_watched_from_when_it_is_announced() -> None:
     """The ten minutes begin after the settling."""
     watcher = seen(failed())
     assert watcher.is_open()
@@ -362,7 +362,7 @@ def test_a_held_job_is_open_and_watched_from_when_it_is_told() -> None:
 
 
 def test_what_ended_long_ago_is_not_looked_up_again() -> None:
-    """A first run that tells thousands of old jobs must not ask for each of them afterwards."""
+    """A first run with thousands of old jobs must not request each of them afterwards."""
     watcher = Watcher()
     watcher.compare(failed(*rows(V1="failed")), controller_now=901)
     assert watcher.known.watch_until is None
@@ -374,7 +374,7 @@ def test_what_ended_long_ago_is_not_looked_up_again() -> None:
 # --- overdue, gone ----------------------------------------------------------------------------------------
 
 
-def test_overdue_is_told_once_by_the_controllers_clock() -> None:
+def test_overdue_is_announced_once_by_the_controllers_clock() -> None:
     """Longer than the operation's limit since the push time, whatever our own clock says."""
     watcher = seen(job("InProgress", push_time=200))
     assert watcher.wait(10, controller_now=3800) == []
@@ -383,7 +383,7 @@ def test_overdue_is_told_once_by_the_controllers_clock() -> None:
     assert watcher.compare(job("InProgress", *rows(V1="running"), push_time=200), controller_now=9999) == []
 
 
-def test_overdue_counts_from_our_first_look_where_no_push_time_is_known() -> None:
+def test_overdue_counts_from_our_first_observation_where_no_push_time_is_known() -> None:
     """A job without a push time is overdue by how long we saw it run."""
     watcher = seen(job("InProgress"))
     assert watcher.wait(3600) == []
@@ -399,7 +399,7 @@ def test_only_running_jobs_of_a_limited_operation_are_overdue() -> None:
     )
 
 
-def test_an_open_job_that_is_gone_is_told_once() -> None:
+def test_an_open_job_that_is_gone_is_announced_once() -> None:
     """It is no longer looked for, and a finished one is gone without a word."""
     watcher = seen(job("InProgress"))
     assert watcher.gone() == ["job.vanished"]
@@ -410,7 +410,7 @@ def test_an_open_job_that_is_gone_is_told_once() -> None:
 
 
 def test_a_held_job_that_is_gone_gets_its_end() -> None:
-    """The failure is told from the snapshot, not lost, and not called vanished."""
+    """The failure is announced from the snapshot, not lost, and not called vanished."""
     watcher = seen(failed(*rows(V1="failed", V2="running")))
     assert watcher.gone() == ["job.failed"]
     assert watcher.last[0].job.rows[0].error_text == "V1 broke"
@@ -419,7 +419,7 @@ def test_a_held_job_that_is_gone_gets_its_end() -> None:
 
 
 def test_a_job_that_comes_back_goes_on() -> None:
-    """Its end is told as if it had never been away."""
+    """Its end is announced as if it had never vanished."""
     watcher = seen(job("InProgress"))
     watcher.gone()
     assert watcher.compare(job("InProgress")) == []
@@ -445,13 +445,13 @@ DONE = failed(*rows(V1="failed"))
     ],
 )
 def test_the_first_run_rule(rule: Any, open_told: list[str], done_told: list[str]) -> None:
-    """It decides which of the jobs that are there at the start are told; a duration, by their completion."""
+    """It decides which of the jobs at the start are announced; a duration counts from their completion."""
     policy = replace(POLICY, first_run=rule)
     assert Watcher(policy).compare(OPEN, controller_now=310) == open_told
     assert Watcher(policy).compare(DONE, controller_now=310) == done_told
 
 
-def test_what_was_passed_over_is_not_told_later() -> None:
+def test_a_silently_recorded_job_is_not_announced_later() -> None:
     """A silent job seen again gives nothing, and its silent pairs are not newly failed."""
     silent = Watcher(replace(POLICY, first_run="none"))
     silent.compare(OPEN)
@@ -463,8 +463,8 @@ def test_what_was_passed_over_is_not_told_later() -> None:
     assert silent.new("appliance.failed") == {P2}
 
 
-def test_the_end_of_a_job_that_was_passed_over_tells_everything() -> None:
-    """job.failed marks pairs new that nothing has told before, silent ones too."""
+def test_the_end_of_a_silently_recorded_job_announces_everything() -> None:
+    """job.failed marks pairs new that nothing has announced before, silent ones too."""
     silent = Watcher(replace(POLICY, first_run="none"))
     silent.compare(OPEN)
     silent.policy = POLICY
@@ -474,8 +474,8 @@ def test_the_end_of_a_job_that_was_passed_over_tells_everything() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [("Success", "job.succeeded"), ("Canceled", "job.canceled")])
-def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: str) -> None:
-    """An end that is no failure is the first to tell a silently recorded pair: it marks it new."""
+def test_a_silent_pair_is_new_in_the_end_that_announces_it_first(status: str, kind: str) -> None:
+    """An end without failure may be the first event with a silently recorded pair: it marks it new."""
     silent = Watcher(replace(POLICY, first_run="none"))
     silent.compare(job("InProgress", *rows(V1="failed")))
     silent.policy = POLICY
@@ -483,8 +483,8 @@ def test_a_silent_pair_is_new_in_whatever_end_tells_it_first(status: str, kind: 
     assert silent.new(kind) == {P1}
 
 
-def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
-    """Silence covers a push that had run too long already; one that comes to do so later is told."""
+def test_a_job_overdue_at_the_first_observation_is_not_announced_by_the_second() -> None:
+    """Silence covers a push that had run too long already; one that comes to do so later is announced."""
     running = job("InProgress", push_time=200)
     silent = Watcher(replace(POLICY, first_run="none"))
     silent.compare(running, controller_now=9000)
@@ -496,7 +496,7 @@ def test_what_was_overdue_at_the_first_look_is_not_told_by_the_second() -> None:
     assert punctual.wait(10, controller_now=9010) == ["job.overdue"]
 
 
-def test_a_silent_pair_seen_otherwise_is_told_when_it_fails_again() -> None:
+def test_a_silent_pair_seen_otherwise_is_announced_when_it_fails_again() -> None:
     """Silence covers the failure that was there, not a later one."""
     silent = Watcher(replace(POLICY, first_run="none"))
     silent.compare(OPEN)
@@ -506,7 +506,7 @@ def test_a_silent_pair_seen_otherwise_is_told_when_it_fails_again() -> None:
 
 
 def test_a_silent_failure_does_not_settle() -> None:
-    """What is passed over is not held either, so its end is not told afterwards."""
+    """A silently recorded job does not settle either, so its end is not announced afterwards."""
     silent = Watcher(replace(POLICY, first_run="open"))
     assert silent.compare(failed()) == []
     assert not silent.is_open()

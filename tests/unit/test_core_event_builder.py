@@ -1,4 +1,4 @@
-"""From changes to events, deliveries and incidents: order, recoveries, and whom they follow."""
+"""Events, deliveries and failures made from changes: order, recoveries, and their recipients."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_one_jobs_events_come_in_the_contracts_order() -> None:
     ]  # fmt: skip
 
 
-def test_jobs_caught_up_together_are_told_in_the_order_in_which_they_spoke() -> None:
+def test_jobs_caught_up_together_are_announced_in_their_order() -> None:
     """By completion, else push, else creation time, whatever the order of the list."""
     failed, success = (
         ended(5, "Failed", 200, *rows(V1="failed")),
@@ -41,8 +41,8 @@ def test_jobs_caught_up_together_are_told_in_the_order_in_which_they_spoke() -> 
         assert bridge.open == []
 
 
-def test_an_end_and_the_rerun_after_it_each_have_their_place() -> None:
-    """A success between them is told between them, so what it ended stays ended."""
+def test_an_end_and_the_rerun_after_it_keep_their_order() -> None:
+    """A success between them is announced between them, so a failure that it ended stays ended."""
     bridge = Bridge()
     first = ended(1, "Failed", 200, *rows(V1="failed"))
     again = running(1, 400)
@@ -54,7 +54,7 @@ def test_an_end_and_the_rerun_after_it_each_have_their_place() -> None:
 
 
 def test_a_rerun_stays_behind_the_end_before_it() -> None:
-    """Queued again, a job has only its creation time, and is not told before its own end."""
+    """Queued again, a job has only its creation time, and is not announced before its own end."""
     queued = Job(id=1, status="Queued", creation_time=100)
     assert Bridge().poll(ended(1, "Failed", 200, *rows(V1="failed")), queued) == [
         "1 job.failed",
@@ -62,7 +62,7 @@ def test_a_rerun_stays_behind_the_end_before_it() -> None:
     ]
 
 
-def test_event_ids_sort_in_the_order_of_telling() -> None:
+def test_event_ids_sort_in_the_order_of_the_events() -> None:
     """Within a poll and from poll to poll, each one once."""
     bridge, ids = Bridge(), []
     for job in (running(1, 150, *rows(V1="failed")), ended(1, "Failed", 200, *rows(V1="failed"))):
@@ -77,7 +77,7 @@ def test_event_ids_sort_in_the_order_of_telling() -> None:
 
 
 def test_a_final_failure_holds_every_pair_with_its_text_and_marks_the_new_ones() -> None:
-    """Names, texts and whether it is the first to tell them."""
+    """Names, texts, and the mark of the first event with them."""
     bridge = Bridge()
     bridge.poll(running(1, 190, *rows(V1="failed", V2="running")))
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed"), error_text="and before"))
@@ -118,7 +118,7 @@ def test_a_delivery_for_each_sink_and_a_record_for_what_nobody_gets() -> None:
 # --- incidents and recoveries -----------------------------------------------------------------------------
 
 
-def test_a_later_success_recovers_what_was_told() -> None:
+def test_a_later_success_recovers_an_announced_failure() -> None:
     """The recovery names the pair, since when, and the job that opened it, and waits for the failure."""
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -136,7 +136,7 @@ def test_a_later_success_recovers_what_was_told() -> None:
         assert delivery.waits_for == (opening[sink].id,)
 
 
-def test_a_recovery_waits_for_everything_that_told_its_failure() -> None:
+def test_a_recovery_waits_for_each_delivery_of_its_failure() -> None:
     """appliance.failed while it ran and the job.failed at the end."""
     bridge = Bridge()
     bridge.poll(running(1, 190, *rows(V1="failed")))
@@ -149,7 +149,7 @@ def test_a_recovery_waits_for_everything_that_told_its_failure() -> None:
 
 
 def test_recovery_follows_the_opening_and_goes_nowhere_else() -> None:
-    """Each sink hears of the pairs that it was told of, whatever the routes say now."""
+    """Each sink gets the pairs that it was notified of, whatever the routes are now."""
     bridge = Bridge(
         [Route(match=Match(serial=("V1",)), sinks=("chat",), proceed=True), Route(sinks=("mail",))]
     )
@@ -174,7 +174,7 @@ def test_a_sink_that_wants_no_recoveries_gets_none() -> None:
 
 
 def test_a_failure_that_matched_no_route_recovers_in_the_ledger_alone() -> None:
-    """It was told to nobody, so nobody hears of its end."""
+    """No sink was notified of it, so no sink is notified of its end."""
     bridge = Bridge(routes=())
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.routes = EVERYWHERE
@@ -183,7 +183,7 @@ def test_a_failure_that_matched_no_route_recovers_in_the_ledger_alone() -> None:
 
 
 def test_an_earlier_success_ends_nothing() -> None:
-    """Only a push that spoke later than the failure."""
+    """Only a push later than the failure."""
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     assert bridge.poll(ended(2, "Success", 199, *rows(V1="succeeded"))) == ["2 job.succeeded"]
@@ -200,7 +200,7 @@ def test_at_the_same_time_the_greater_id_is_later() -> None:
 
 
 def test_a_failure_that_is_seen_late_is_opened_and_recovered_at_once() -> None:
-    """A later success is known already: both are told, the recovery after the failure it waits for."""
+    """A later success is known already: both are announced, the recovery after the failure."""
     bridge = Bridge()
     bridge.poll(ended(2, "Success", 300, *rows(V1="succeeded")))
     assert bridge.poll(ended(1, "Failed", 200, *rows(V1="failed"))) == [
@@ -238,8 +238,8 @@ def test_a_rerun_of_the_same_job_recovers() -> None:
     assert bridge.poll(again) == ["1 job.reopened", "1 job.started", "1 appliance.recovered"]
 
 
-def test_a_second_failure_of_a_pair_joins_the_open_incident() -> None:
-    """The incident keeps its opener, follows the youngest failure, and everybody told hears of its end."""
+def test_a_second_failure_of_a_pair_joins_the_open_failure() -> None:
+    """It keeps its opener, follows the latest job, and each notified sink gets its recovery."""
     bridge = Bridge([Route(sinks=("chat",))])
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.routes = (Route(sinks=("mail",)),)
@@ -252,7 +252,7 @@ def test_a_second_failure_of_a_pair_joins_the_open_incident() -> None:
     assert set(bridge.sent(EventType.APPLIANCE_RECOVERED)) == {"chat", "mail"}
 
 
-def test_an_older_failure_seen_late_does_not_make_the_incident_older() -> None:
+def test_an_older_failure_seen_late_does_not_make_the_open_failure_older() -> None:
     """Only a push after the youngest failure ends it."""
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 300, *rows(V1="failed")))
@@ -283,7 +283,7 @@ def test_a_final_failure_opens_anew_what_an_earlier_push_had_closed() -> None:
     assert [incident.job_id for incident in bridge.open] == [1]
 
 
-def test_what_an_operator_closed_is_not_opened_by_telling_it_again() -> None:
+def test_a_failure_closed_by_an_operator_is_not_opened_by_a_repeating_event() -> None:
     """The final event of the same run repeats the pair; a rerun that fails it is a new failure."""
     bridge = Bridge()
     bridge.poll(running(1, 190, *rows(V1="failed")))
@@ -295,7 +295,7 @@ def test_what_an_operator_closed_is_not_opened_by_telling_it_again() -> None:
 
 
 def test_a_pair_without_serial_or_feature_belongs_to_its_job() -> None:
-    """No other job's success can speak of it; the same job's can."""
+    """No other job's success can name it; the same job's can."""
     nameless = Row(None, 3, Outcome.FAILED, "no serial")
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 200, nameless))
@@ -307,7 +307,7 @@ def test_a_pair_without_serial_or_feature_belongs_to_its_job() -> None:
     assert [incident.job_id for incident in bridge.open] == [2]
 
 
-def test_what_was_not_announced_opens_no_incident() -> None:
+def test_a_job_that_was_not_announced_opens_no_failure() -> None:
     """A silent failure has no recovery either."""
     bridge = Bridge()
     [silent] = compare(
@@ -324,7 +324,7 @@ def test_what_was_not_announced_opens_no_incident() -> None:
 
 @pytest.mark.parametrize("updates", [True, False])
 def test_progress_reaches_only_sinks_that_update(*, updates: bool) -> None:
-    """The announcer tells routing which those are; where there is none, progress is no news at all."""
+    """Only sinks that update messages get it; without such a sink it is not an event at all."""
     bridge = Bridge(chat=SinkProfile(updates_every=0.0 if updates else None))
     policy = PollPolicy(progress=True)
     state: JobState | None = None
@@ -359,7 +359,7 @@ def test_the_controllers_own_events_have_their_own_subject() -> None:
 
 @pytest.mark.parametrize("status", ["Success", "Canceled", "Failed"])
 def test_any_end_opens_again_what_an_earlier_push_closed_meanwhile(status: str) -> None:
-    """The failure was told while the job ran; it ends later than the success that closed the incident."""
+    """The failure was announced while the job ran; the job ends later than the success that closed it."""
     bridge = Bridge()
     bridge.poll(running(1, 150, *rows(V1="failed")))
     bridge.poll(ended(2, "Success", 200, *rows(V1="succeeded")))
@@ -369,7 +369,7 @@ def test_any_end_opens_again_what_an_earlier_push_closed_meanwhile(status: str) 
 
 
 def test_a_success_with_failed_pairs_is_routed_by_them() -> None:
-    """A route by serial is told the end with the pairs that are its own, and others not at all."""
+    """A route by serial gets the end with its own pairs, and no other ends."""
     bridge = Bridge(
         routes=(
             Route(match=Match(serial=("V1",)), sinks=("chat",), proceed=True),

@@ -1,4 +1,4 @@
-"""What to ask a controller for, what names a job, and whether filters can be trusted."""
+"""The cutoff of a poll, the identity of a job, and the proof that filters work."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ def jobs(*creation_times: int | None) -> list[Identity]:
     return [Identity(f"u{n}", n, created, n) for n, created in enumerate(creation_times, 1)]
 
 
-def test_a_poll_looks_back_ten_minutes_from_the_newest() -> None:
+def test_a_poll_observations_back_ten_minutes_from_the_newest() -> None:
     """Of many old jobs only the newest's time counts, one second earlier for an exclusive bound."""
     recent = [10_000] * RECENT
     assert cutoff(jobs(5, *recent)) == 10_000 - OVERLAP - 1
 
 
-def test_a_poll_looks_back_to_the_oldest_of_the_last_twenty_discovered() -> None:
-    """Jobs can appear out of order: a late-found old one widens the look, the twenty-first does not."""
+def test_a_poll_observations_back_to_the_oldest_of_the_last_twenty_discovered() -> None:
+    """Jobs can appear out of order: an old one found late widens the cutoff, the twenty-first does not."""
     late = [100, *[10_000] * (RECENT - 1)]
     assert cutoff(jobs(10_000, *late)) == 99
     assert cutoff(jobs(*late, 10_000)) == 10_000 - OVERLAP - 1
@@ -69,12 +69,12 @@ def test_another_known_creation_time_is_another_job() -> None:
 def test_an_unknown_creation_time_proves_no_other_job(
     known: Sequence[int | None], created: int | None
 ) -> None:
-    """Where either is unknown the id alone names the job."""
+    """If either is unknown, the id alone names the job."""
     assert resolve([Identity("u", 5, time, 1) for time in known], created) == "u"
 
 
 def test_of_several_that_it_may_be_it_is_the_youngest() -> None:
-    """A look without a creation time belongs to the job that was discovered last."""
+    """An observation without a creation time belongs to the job that was discovered last."""
     assert resolve([Identity("a", 5, 1, 8), Identity("b", 5, 2, 9), Identity("c", 5, 3, 7)], None) == "b"
     assert resolve([Identity("a", 5, None, 8), Identity("b", 5, 2, 9)], 3) == "a"
 
@@ -146,7 +146,7 @@ def test_without_a_bound_everything_must_be_shown() -> None:
 
 
 def test_a_filter_that_shows_everything_is_ignored() -> None:
-    """Whether it is the status or the time that is not honoured: one plain list costs less."""
+    """If status or time is not honoured, one plain list costs less."""
     assert proof(set(FULL), set(FULL)).ignored()
     assert proof(set(FULL), {"new"}).ignored()
     assert proof({"queued_old"}, set(FULL)).ignored()
@@ -154,7 +154,7 @@ def test_a_filter_that_shows_everything_is_ignored() -> None:
 
 
 def test_everything_is_no_proof_where_everything_was_asked_for() -> None:
-    """Where all jobs wait, or all are recent, the full answer is the right one."""
+    """If all jobs are open, or all are recent, the full list is the right response."""
     whole = frozenset({"a"})
     for waiting, created in ((whole, 10), (frozenset[str](), 100)):
         right = FilterProof(

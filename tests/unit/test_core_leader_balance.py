@@ -14,12 +14,12 @@ candidates = st.dictionaries(
 
 
 def loads_of(leaders: dict[str, str]) -> Counter[str]:
-    """How many each leads."""
+    """Return the number of names that each replica leads."""
     return Counter(leaders.values())
 
 
 def turn(me: str, leaders: dict[str, str], wanted: dict[str, frozenset[str]]) -> bool:
-    """One replica's look; returns whether anything changed hands."""
+    """Run one replica's turn; returns True if any leader changed."""
     before = dict(leaders)
     mine = [name for name, leader in leaders.items() if leader == me]
     for name in names_to_release(mine, me, loads_of(leaders), wanted):

@@ -1,4 +1,4 @@
-"""What an operator never wants stored is gone from every error text."""
+"""Redaction removes every match from every error text."""
 
 import re
 

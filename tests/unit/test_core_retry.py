@@ -1,4 +1,4 @@
-"""What an attempt means for its delivery."""
+"""The result of an attempt for its delivery."""
 
 import pytest
 from hypothesis import given
@@ -111,7 +111,7 @@ def test_what_may_still_be_taken_waits(outcome: SendOutcome) -> None:
 
 @pytest.mark.parametrize("outcome", [RetryLater("503"), Blocked("revoked"), Rejected("bad"), Unclear("cut")])
 def test_a_doubt_outlives_what_comes_after_it(outcome: SendOutcome) -> None:
-    """An earlier attempt may have arrived whatever this one came to: the next must look first."""
+    """An earlier attempt may have arrived, whatever this outcome is: the next must check first."""
     assert verdict(outcome, unclear=True).unclear
 
 
@@ -125,13 +125,13 @@ def test_the_last_attempt_falls_on_the_deadline(outcome: SendOutcome) -> None:
     assert "deadline" in (dead.error or "")
 
 
-def test_the_receivers_own_wish_is_honoured() -> None:
+def test_the_receivers_retry_after_is_honoured() -> None:
     """Retry-After takes the place of our wait, however many attempts there were."""
     assert verdict(RetryLater("429", after=7.5), attempt=9).due_at == NOW + 7.5
     assert verdict(RetryLater("429", after=300), attempt=1).due_at == NOW + 300
 
 
-def test_a_wish_beyond_the_deadline_is_the_end() -> None:
+def test_a_retry_after_beyond_the_deadline_is_the_end() -> None:
     """A receiver that takes nothing until after the deadline leaves it to the fallback now."""
     dead = verdict(RetryLater("429", after=1001))
     assert (dead.state, dead.fallback) == (DeliveryState.DEAD, FALLBACK)

@@ -1,4 +1,4 @@
-"""Which sinks an event goes to, and which of its failures each is shown."""
+"""The sinks that an event goes to, and the failures that each is shown."""
 
 from fnmatch import fnmatchcase
 
@@ -39,7 +39,7 @@ def event(
 
 
 def matches(match: Match, what: Event) -> bool:
-    """Whether a single route with this matcher leads anywhere."""
+    """Return True if a single route with this matcher leads to a sink."""
     return bool(route(what, [Route(match=match, sinks=("chat",))]))
 
 
@@ -66,7 +66,7 @@ def test_a_route_that_does_not_match_stops_nothing() -> None:
 
 
 def test_an_event_that_matches_no_route_goes_nowhere() -> None:
-    """It is told to nobody, which the ledger says."""
+    """No sink is notified, and the ledger records that."""
     assert route(event(), [Route(match=Match(serial=("V9",)), sinks=("a",))]) == {}
     assert route(event(), []) == {}
 
@@ -138,7 +138,7 @@ def test_a_route_that_shows_none_of_the_failures_does_not_match() -> None:
     assert not matches(Match(feature=("*",)), event(pairs=(("V1", None),)))
 
 
-def test_two_routes_to_one_sink_tell_it_once_with_all_that_either_shows() -> None:
+def test_two_routes_to_one_sink_notify_it_once_with_all_that_either_shows() -> None:
     """The union in the order of the failures; all of them where one route shows all."""
     one, other, everything = (
         Route(match=Match(serial=("V2",)), sinks=("chat",), proceed=True),
@@ -150,13 +150,13 @@ def test_two_routes_to_one_sink_tell_it_once_with_all_that_either_shows() -> Non
 
 
 def test_an_event_about_a_sink_never_goes_to_that_sink() -> None:
-    """The others of the route are told."""
+    """The other sinks of the route are notified."""
     routes = [Route(sinks=("chat", "mail"), proceed=True), Route(sinks=("mail",))]
     assert route(event(EventType.SINK_FAILING, sink="mail"), routes) == {"chat": None}
 
 
 def test_a_route_to_the_failing_sink_alone_does_not_end_the_search() -> None:
-    """Otherwise nobody would hear of it. A route that tells anybody ends it as usual."""
+    """Otherwise no sink would be notified. A route with another sink ends the search as usual."""
     routes = [Route(sinks=("mail",)), Route(sinks=("mail", "chat")), Route(sinks=("screen",))]
     assert route(event(EventType.SINK_FAILING, sink="mail"), routes) == {"chat": None}
     assert route(event(EventType.SINK_FAILING, sink="chat"), routes) == {"mail": None}

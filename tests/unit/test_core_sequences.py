@@ -104,7 +104,7 @@ def ends(history: Sequence[World]) -> set[int]:
 
 
 class Watched:
-    """A bridge that polled some states of a history, with everything that it told."""
+    """A bridge that polled some states of a history, with every event that it announced."""
 
     def __init__(self, worlds: Sequence[World], policy: PollPolicy | None = None) -> None:
         self.bridge = Bridge(chat=SinkProfile(updates_every=0.0))
@@ -129,7 +129,7 @@ class Watched:
         return [event for event in self.events if event.job and event.job.id == number]
 
     def finals(self) -> dict[int, list[tuple[str, frozenset[Pair]]]]:
-        """Each job's final events, with the failed pairs that each tells."""
+        """Each job's final events, with the failed pairs that each announces."""
         return {
             number: [
                 (event.type.value, frozenset(Pair(f.serial, f.feature_id) for f in event.failures))
@@ -140,7 +140,7 @@ class Watched:
         }
 
     def open(self) -> set[tuple[Pair, str]]:
-        """The open incidents: the pair and the job that failed it last."""
+        """The open failures: the pair and the job that failed it last."""
         return {(incident.pair, incident.last_job_uid) for incident in self.bridge.open}
 
 
@@ -163,8 +163,8 @@ def test_polls_that_skip_states_end_alike(both: tuple[list[World], list[World]])
 
 @given(histories())
 @settings(max_examples=120)
-def test_each_look_tells_exactly_what_it_shows(both: tuple[list[World], list[World]]) -> None:
-    """Every event of a job follows from its last look and this one, and comes in the contract's order."""
+def test_each_observation_announces_exactly_what_it_shows(both: tuple[list[World], list[World]]) -> None:
+    """Each event of a job follows from two observations in a row, and comes in the contract's order."""
     for worlds in both:
         watched = Watched(worlds)
         before: World = {}
@@ -179,7 +179,7 @@ def test_each_look_tells_exactly_what_it_shows(both: tuple[list[World], list[Wor
 
 
 def _due(before: Job | None, job: Job, told: set[Pair], over: set[int]) -> Iterator[str]:
-    """The types that a look is due, recoveries apart; ``told`` and ``over``, the ended jobs, follow."""
+    """Return the event types due for an observation, without recoveries; updates ``told`` and ``over``."""
     if before == job:
         return
     # Of an ended job an unknown status says nothing, so what comes after it is still the reopening.
@@ -207,7 +207,7 @@ def _due(before: Job | None, job: Job, told: set[Pair], over: set[int]) -> Itera
 @given(histories())
 @settings(max_examples=100)
 def test_each_newly_failed_pair_is_new_once(both: tuple[list[World], list[World]]) -> None:
-    """As often as a look in a run found a pair failed that the look before did not, and no more."""
+    """Exactly as often as an observation in a run shows a pair failed that the one before did not."""
     for worlds in both:
         watched = Watched(worlds)
         due: Counter[tuple[int, Pair]] = Counter()
@@ -231,8 +231,8 @@ def test_each_newly_failed_pair_is_new_once(both: tuple[list[World], list[World]
 
 @given(histories())
 @settings(max_examples=100)
-def test_nothing_is_told_twice(both: tuple[list[World], list[World]]) -> None:
-    """(job, revision, type) never repeats, ids sort as told, an unchanged poll tells nothing."""
+def test_nothing_is_announced_twice(both: tuple[list[World], list[World]]) -> None:
+    """(job, revision, type) never repeats, ids sort in order, an unchanged poll has no events."""
     for worlds in both:
         watched = Watched([world for world in worlds for _ in range(2)])
         assert len(watched.told) == len(set(watched.told))
@@ -245,8 +245,10 @@ def test_nothing_is_told_twice(both: tuple[list[World], list[World]]) -> None:
 
 @given(histories())
 @settings(max_examples=100)
-def test_a_recovery_ends_what_was_told_and_never_overtakes_it(both: tuple[list[World], list[World]]) -> None:
-    """Each incident that closed was told recovered once; its recovery waits for deliveries made before it."""
+def test_a_recovery_ends_an_announced_failure_and_never_overtakes_it(
+    both: tuple[list[World], list[World]],
+) -> None:
+    """Each closed failure has one recovery, which waits for the deliveries made before it."""
     watched = Watched(both[1])
     recovered = [(r.serial, r.failed_job_id) for event in watched.events for r in event.recoveries]
     closed = [i for i in watched.bridge.incidents.values() if i.closed_at is not None]
@@ -276,7 +278,7 @@ finished_jobs = st.lists(results, min_size=1, max_size=6).map(
 @given(st.data())
 @settings(max_examples=100)
 def test_the_order_in_which_jobs_are_found_does_not_matter(data: st.DataObject) -> None:
-    """Late or together: open is what the last push failed, each failure was told, each end of one too."""
+    """Late or together: the last push's failures are open, and each failure and each end was announced."""
     jobs = data.draw(finished_jobs)
     order = data.draw(st.permutations(jobs))
     together = data.draw(st.integers(1, len(jobs)))
@@ -300,10 +302,10 @@ row_sets = st.dictionaries(
 
 @given(st.lists(st.tuples(st.floats(1, 40), row_sets), min_size=1, max_size=8))
 @settings(max_examples=120)
-def test_a_failure_is_told_once_and_in_time_however_its_details_come(
+def test_a_failure_is_announced_once_and_in_time_however_its_details_come(
     looks: list[tuple[float, dict[str, str]]],
 ) -> None:
-    """At the latest at the first poll after ``settle``, at once when complete; later pairs are told apart."""
+    """At the first poll after ``settle`` at the latest, at once when complete; later pairs come apart."""
     bridge = Bridge()
     bridge.policy = PollPolicy(settle=60)
     begun: float | None = None
@@ -334,7 +336,7 @@ def test_a_failure_is_told_once_and_in_time_however_its_details_come(
 
 
 class TicketServer:
-    """Which tickets are open at a ticketing system that took all that a bridge sent it."""
+    """The open tickets at a ticketing system that accepted everything that a bridge sent it."""
 
     def __init__(self, rule: Route) -> None:
         self.bridge = Bridge((rule,), desk=SinkProfile(tickets=True))
@@ -376,7 +378,7 @@ def test_a_ticket_is_open_exactly_while_something_of_it_is_failed(
 
 
 def shown_to_mail(bridge: Bridge) -> Iterator[tuple[EventType, str]]:
-    """What the last poll tells by mail: each failed or recovered serial, by the event's type."""
+    """Return what the last poll sends by mail: each failed or recovered serial, by the event's type."""
     for event in bridge.events:
         for delivery in bridge.deliveries:
             if (delivery.event_id, delivery.sink) == (event.id, "mail"):
@@ -387,11 +389,13 @@ def shown_to_mail(bridge: Bridge) -> Iterator[tuple[EventType, str]]:
 
 @settings(max_examples=60, deadline=None)
 @given(scripts, st.lists(st.booleans(), min_size=30, max_size=30))
-def test_a_silence_changes_who_is_told_of_one_appliance_and_nothing_else(
+def test_a_silence_changes_the_recipients_of_one_appliance_and_nothing_else(
     script: Sequence[tuple[int, int, int]], silent: Sequence[bool]
 ) -> None:
-    """Events and open failures are the same, and so is what is told of others. Of V1's failures nothing is
-    told while the silence acts, and all while it does not; of its recovery only who was told of a failure.
+    """Events, open failures and all other notifications stay the same.
+
+    V1's failures are hidden while the silence is active, and only then. Its recovery goes to the sinks that
+    were notified of a failure.
     """
     plain, silenced = Bridge(), Bridge()
     told_of_v1 = False

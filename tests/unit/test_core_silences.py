@@ -1,4 +1,4 @@
-"""What silences hide: what they were asked to, and nothing else."""
+"""Silences hide the events and failures that they match, and nothing else."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -58,7 +58,7 @@ def event(
 
 
 def left(what: Event, *silences: Silence, plan: dict[str, Shown] = PLAN) -> dict[str, Shown]:
-    """What each sink is shown in the end."""
+    """Return the failures that each sink is shown after silences."""
     subject = SUBJECT if what.job else "controller:emea"
     return apply_silences(what, plan, silences, subject=subject, now=NOW)[0]
 
@@ -90,13 +90,13 @@ def test_only_the_failures_that_match_are_hidden(asked: dict[str, Any], shown: S
     assert left(THREE, silence(**asked)) == {"chat": shown, "mail": shown}
 
 
-def test_a_sink_of_which_all_failures_are_hidden_is_not_told() -> None:
+def test_a_sink_whose_failures_are_all_hidden_is_not_notified() -> None:
     """Others, whose route shows them more, are."""
     assert left(THREE, silence(serials=("V1",)), plan={"chat": (0, 1), "mail": (1, 2)}) == {"mail": (2,)}
 
 
 def test_two_silences_hide_together_and_both_are_named() -> None:
-    """What hides nothing that is left is not named."""
+    """A silence that hides nothing more is not named."""
     several = [silence(name, serials=(name,)) for name in ("V1", "V2", "V9")]
     shown, by = apply_silences(THREE, PLAN, several, subject=SUBJECT, now=NOW)
     assert shown == {}
@@ -112,8 +112,8 @@ def test_two_silences_hide_together_and_both_are_named() -> None:
         event(EventType.JOB_CANCELED, ("V1", 3), status="Canceled"),
     ],
 )
-def test_what_is_told_for_more_than_its_failures_is_told_without_them(told: Event) -> None:
-    """A pre-push error, results to come, a success, a cancellation: nobody asked not to hear of those."""
+def test_an_event_about_more_than_its_failures_is_sent_without_them(told: Event) -> None:
+    """A pre-push error, results to come, a success, a cancellation: the silence does not hide those."""
     assert left(SINGLE, silence(serials=("V1",))) == {}
     assert left(told, silence(serials=("V1",))) == {"chat": (), "mail": ()}
 
@@ -128,7 +128,7 @@ def test_an_event_without_failures_is_left_alone_by_silences_of_failures(kind: E
 
 @pytest.mark.parametrize("kind", [each for each in EventType if each.endswith(".recovered")])
 def test_a_recovery_is_never_hidden(kind: EventType) -> None:
-    """Whatever is silenced: it goes to whoever was told of the failure."""
+    """Whatever is silenced, it goes to each sink that was notified of the failure."""
     assert left(event(kind), silence(controllers=("*",)), silence(serials=("*",))) == PLAN
 
 
@@ -136,7 +136,7 @@ def test_a_recovery_is_never_hidden(kind: EventType) -> None:
 
 
 def test_a_silence_of_a_job_or_controller_hides_the_whole_event() -> None:
-    """With its pre-push error; another job, or another that has the same id, is told."""
+    """With its pre-push error; another job, or another with the same id, is announced."""
     whole = event(EventType.JOB_FAILED, ("V1", 3), error_text="no licence")
     assert left(whole, silence(controllers=("emea",))) == {}
     assert left(whole, silence(subject=SUBJECT)) == {}
@@ -159,7 +159,7 @@ def test_a_silence_of_a_job_or_controller_hides_the_whole_event() -> None:
 def test_a_controllers_own_events_are_hidden_only_by_a_silence_of_nothing_but_controllers(
     asked: dict[str, Any], *, hidden: bool
 ) -> None:
-    """Who silenced an appliance still learns that its controller is gone."""
+    """A silence of an appliance does not hide the loss of its controller."""
     told = event(EventType.CONTROLLER_UNREACHABLE)
     assert left(told, silence(**asked)) == ({} if hidden else PLAN)
 
@@ -171,8 +171,8 @@ def test_a_silence_that_has_not_begun_or_is_over_hides_nothing(starts: float, en
     assert left(THREE, silence(jobs=(1,), starts_at=NOW, ends_at=NOW + 1)) == {}
 
 
-def test_a_silence_until_a_job_ends_tells_its_end() -> None:
-    """However it ends, also by vanishing; until then nothing is told of it."""
+def test_a_silence_until_a_job_ends_does_not_hide_the_end() -> None:
+    """However it ends, also by vanishing; until then its events are hidden."""
     until = silence(subject=SUBJECT, until_job=True)
     assert left(event(EventType.APPLIANCE_FAILED, ("V1", 3), status="InProgress"), until) == {}
     for kind, status in (
@@ -188,8 +188,8 @@ def test_a_silence_until_a_job_ends_tells_its_end() -> None:
 # --- through the whole core -------------------------------------------------------------------------------
 
 
-def test_a_silenced_failure_is_open_but_nobody_is_told_nor_told_of_its_recovery() -> None:
-    """The ledger names the silence; the others of the job are told, and recover to whom they were told."""
+def test_a_silenced_failure_is_open_but_no_sink_is_notified_of_it_or_its_recovery() -> None:
+    """The ledger names the silence; the job's other failures are sent, and recover at the same sinks."""
     bridge = Bridge()
     bridge.silences = [silence(serials=("V1",), comment="being replaced")]
     bridge.poll(running(1, 150, *rows(V1="failed", V2="running", V3="running")))
@@ -208,8 +208,8 @@ def test_a_silenced_failure_is_open_but_nobody_is_told_nor_told_of_its_recovery(
     assert bridge.open == []
 
 
-def test_once_the_silence_is_over_the_next_failure_is_told() -> None:
-    """Then its recovery follows to who was told."""
+def test_after_the_silence_the_next_failure_is_sent() -> None:
+    """Its recovery goes to the notified sinks."""
     bridge = Bridge()
     bridge.silences = [silence(serials=("V1",), ends_at=bridge.now + 30)]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -221,7 +221,7 @@ def test_once_the_silence_is_over_the_next_failure_is_told() -> None:
 
 
 def test_a_silence_until_the_job_ends_is_over_with_it() -> None:
-    """A rerun of the job is told."""
+    """A rerun of the job is announced."""
     bridge = Bridge()
     bridge.silences = [silence(subject=SUBJECT, until_job=True)]
     bridge.poll(running(1, 150))
@@ -234,7 +234,7 @@ def test_a_silence_until_the_job_ends_is_over_with_it() -> None:
 
 
 def test_what_matches_no_route_is_unrouted_whatever_is_silenced() -> None:
-    """The ledger says why nobody was told, and that is the route."""
+    """The ledger has the reason for no notification: the route."""
     bridge = Bridge([Route(match=Match(controller=("apac",)), sinks=("chat",))])
     bridge.silences = [silence(serials=("V1",)), silence(controllers=("emea",))]
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -244,7 +244,7 @@ def test_what_matches_no_route_is_unrouted_whatever_is_silenced() -> None:
 
 @pytest.mark.parametrize("per_failure", [True, False])
 def test_a_silenced_failure_opens_no_ticket_and_its_recovery_closes_none(*, per_failure: bool) -> None:
-    """Nor changes it one that stands; what is told beside it does both."""
+    """It does not change an open ticket either; a failure that is not silenced does both."""
     routes = [Route(sinks=("desk",), per_failure=per_failure)]
     bridge = Bridge(routes, desk=SinkProfile(tickets=True))
     bridge.silences = [silence(serials=("V1",))]
@@ -270,7 +270,7 @@ def test_the_error_of_a_whole_job_opens_its_ticket_also_where_each_failure_is_si
 
 
 def test_a_message_that_stands_is_kept_up_to_date_while_its_job_is_silenced() -> None:
-    """Nobody is told anew; a ledger row says why, but for each bit of progress."""
+    """No sink is notified; a ledger row has the reason, except for progress."""
     bridge = Bridge([Route(sinks=("chat",))], chat=SinkProfile(updates_every=1.0))
     bridge.policy = PollPolicy(settle=0, progress=True)
     bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
@@ -329,8 +329,8 @@ def test_an_open_failure_is_marked_by_the_silences_that_would_hide_it(
         ({"jobs": (1,), "created_by": " "}, "the name of the person who adds it"),
     ],
 )
-def test_a_silence_that_cannot_be_meant_is_refused(asked: dict[str, Any], problem: str) -> None:
-    """In words for whoever asks."""
+def test_an_invalid_silence_is_refused(asked: dict[str, Any], problem: str) -> None:
+    """The problem is explained to the person who adds it."""
     [found] = find_problems(silence(**asked), now=NOW)
     assert problem in found
     assert find_problems(silence(jobs=(1,)), now=NOW) == []
@@ -361,7 +361,7 @@ event_strategy = st.builds(
 
 
 def asks_for(asked: Silence, what: Event, index: int | None) -> bool:
-    """Whether somebody asked not to hear of this failure (None: of the event), computed apart."""
+    """Return True if the silence asks to hide this failure (None: the event), computed separately."""
     over = what.type is EventType.JOB_VANISHED or (what.job and what.job.status != "InProgress")
     fits = [
         asked.starts_at <= NOW < asked.ends_at,
@@ -384,7 +384,7 @@ def asks_for(asked: Silence, what: Event, index: int | None) -> bool:
 
 @given(event_strategy, silences_strategy)
 def test_nothing_is_hidden_but_what_an_active_silence_asks(what: Event, silences: list[Silence]) -> None:
-    """And all of that is hidden; recoveries and what is told of sinks never are."""
+    """And all of that is hidden; recoveries and events about sinks never are."""
     got, by = apply_silences(
         what, PLAN, silences, subject=SUBJECT if what.job else "controller:emea", now=NOW
     )
@@ -415,7 +415,7 @@ def test_one_silence_more_never_shows_more(what: Event, silences: list[Silence],
 
 
 @pytest.mark.parametrize("name", ["silenced", "unrouted"])
-def test_any_name_of_a_sink_leaves_room_for_the_row_of_who_was_not_told(name: str) -> None:
+def test_no_sink_name_collides_with_the_row_of_an_event_without_recipient(name: str) -> None:
     """Two deliveries of one id would let no poll be committed any more."""
     bridge = Bridge((Route(sinks=(name,)),), **{name: SinkProfile(updates_every=1.0)})
     bridge.poll(running(1, 150, *rows(V1="running")))

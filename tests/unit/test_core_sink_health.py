@@ -1,4 +1,4 @@
-"""When a sink is called failing, and to whom it is told."""
+"""The condition of a sink (failing or not), and the recipients of its events."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def streak(*steps: tuple[SendOutcome, float]) -> Streak:
 
 
 def tell(told: SinkCondition, *routes: Route, of: Streak | None = None) -> SinkEvent:
-    """What is told of the sink ``mail``."""
+    """Return the event about the sink ``mail``."""
     rules = {name: SinkProfile(deadline=60) for name in ("mail", "chat", "screen")}
     of = of or streak((Blocked("535 refused"), 0))
     return build_sink_event("mail", of, told, now=NOW, routes=routes, sinks=rules)
@@ -54,7 +54,7 @@ def test_other_failures_must_be_several_and_last(
 
 
 def test_a_success_ends_the_streak() -> None:
-    """What failed before it counts no more."""
+    """Failures before it no longer count."""
     steps: list[tuple[SendOutcome, float]] = [
         (RetryLater("busy"), 0),
         (RetryLater("busy"), 20),
@@ -116,7 +116,7 @@ def test_the_reason_counts_attempts_where_nothing_is_blocked() -> None:
 
 
 def test_the_sink_concerned_is_left_out() -> None:
-    """The others of its route are told, in one order for one sink, with their own deadlines."""
+    """The other sinks of its route are notified, in one order for each sink, with their own deadlines."""
     news = tell(SinkCondition(), Route(sinks=("mail", "chat", "screen")))
     assert [new.sink for new in news.deliveries] == ["chat", "screen"]
     assert {(new.subject, new.ordering_key) for new in news.deliveries} == {("sink:mail", "sink:mail")}

@@ -1,4 +1,4 @@
-"""What ticketing systems are told, and what a message that is updated in place gets."""
+"""The deliveries to ticketing systems, and to messages that are updated in place."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ V1, V2, V3 = (f"failure:emea:{serial}:3" for serial in ("V1", "V2", "V3"))
 
 
 def told(bridge: Bridge, sink: str = "desk") -> list[str]:
-    """What the last poll sends to one sink: purpose and subject."""
+    """Return the last poll's deliveries to one sink: purpose and subject."""
     return [f"{each.purpose} {each.subject}" for each in bridge.deliveries if each.sink == sink]
 
 
 def desk(routes: Sequence[Route], rule: SinkProfile = DESK) -> Bridge:
-    """A bridge that tells one ticketing system."""
+    """Return a bridge with one ticketing system."""
     return Bridge(routes, desk=rule)
 
 
@@ -49,7 +49,7 @@ def test_a_jobs_ticket_is_closed_once_all_its_pairs_have_recovered() -> None:
 
 
 def test_only_what_opens_changes_or_closes_a_ticket_is_sent() -> None:
-    """A ticketing system hears nothing of jobs that begin, go on or succeed."""
+    """A ticketing system gets nothing about jobs that start, go on or succeed."""
     bridge = desk(PER_JOB)
     for job in (running(1, 150, *rows(V1="running")), ended(1, "Success", 200, *rows(V1="succeeded"))):
         bridge.poll(job)
@@ -77,7 +77,7 @@ def test_what_fails_again_opens_the_same_ticket_again() -> None:
     assert told(bridge) == ["close job:emea:1-100"]
 
 
-def test_a_rerun_with_success_closes_the_ticket_also_where_it_speaks_of_no_pair() -> None:
+def test_a_rerun_with_success_closes_the_ticket_also_where_it_has_no_pair() -> None:
     """The job is done, whatever became of appliances that are not in it any more."""
     bridge = desk(PER_JOB)
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -148,7 +148,7 @@ def test_without_tickets_there_is_nothing_to_remember_of_it() -> None:
     assert bridge.open == []
 
 
-def test_a_desk_that_is_told_of_it_later_is_told_of_its_end_too() -> None:
+def test_a_ticket_sink_that_is_notified_later_is_notified_of_the_end_too() -> None:
     """A route is added before the job is run again, in vain."""
     bridge = Bridge(PER_JOB, desk=DESK, other=DESK)
     bridge.poll(refused(1, 200, **SITE))
@@ -174,7 +174,7 @@ def test_a_jobs_own_error_beside_silenced_failures_ends_with_a_push_of_its_scope
 # --- a ticket for each incident ---------------------------------------------------------------------------
 
 
-def test_each_incident_has_a_ticket_that_any_job_changes_and_closes() -> None:
+def test_each_failure_has_a_ticket_that_any_job_changes_and_closes() -> None:
     """The final event repeats nothing; another job that fails the pair changes the same ticket."""
     bridge = desk(PER_FAILURE)
     bridge.poll(running(1, 150, *rows(V1="failed", V2="running")))
@@ -191,7 +191,7 @@ def test_each_incident_has_a_ticket_that_any_job_changes_and_closes() -> None:
 
 
 def test_more_failures_than_the_most_share_the_jobs_ticket() -> None:
-    """What had a ticket before keeps it."""
+    """A failure that had a ticket before keeps it."""
     bridge = desk(PER_FAILURE)
     bridge.poll(running(1, 150, *rows(V1="failed")))
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed", V3="failed", V4="failed")))
@@ -209,8 +209,8 @@ def test_the_first_route_that_matches_says_what_a_ticket_is_about() -> None:
     assert told(bridge) == [f"notify {V1}"]
 
 
-def test_chat_is_told_of_the_job_whatever_a_ticket_is_about() -> None:
-    """``per`` speaks of tickets alone."""
+def test_chat_is_notified_of_the_job_whatever_a_ticket_is_about() -> None:
+    """``per`` is about tickets only."""
     bridge = Bridge((Route(sinks=("chat", "desk"), per_failure=True),), desk=DESK)
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed", V2="failed")))
     assert told(bridge, "chat") == ["notify job:emea:1-100"]
@@ -218,7 +218,7 @@ def test_chat_is_told_of_the_job_whatever_a_ticket_is_about() -> None:
 
 
 def test_a_serial_number_without_end_still_makes_a_subject_that_can_be_indexed() -> None:
-    """What the controller sends is not ours to choose; different ones stay different."""
+    """The controller may send any serial; different ones stay different."""
     bridge = desk(PER_FAILURE)
     bridge.poll(ended(1, "Failed", 200, *rows(**{"V" * 5000: "failed", "V" * 5001: "failed"})))
     subjects = {each.subject for each in bridge.deliveries}
@@ -251,7 +251,7 @@ def test_a_controllers_return_closes_what_its_loss_opened(begun: EventType) -> N
     assert (closing.subject, closing.purpose) == ("controller:emea", Purpose.CLOSE)
 
 
-def test_news_of_another_sink_opens_and_closes_a_ticket() -> None:
+def test_an_event_about_another_sink_opens_and_closes_a_ticket() -> None:
     """``sink.failing`` and ``sink.recovered``."""
     bridge = Bridge()
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
@@ -275,8 +275,8 @@ def in_place(routes: Sequence[Route] = FAILURES_ALONE, every: float = 0.0) -> Br
     return bridge
 
 
-def test_who_shows_a_job_hears_of_all_that_becomes_of_it() -> None:
-    """What no route sends there follows, so that no message stands still at a state that is over."""
+def test_a_sink_that_shows_a_job_gets_all_its_later_events() -> None:
+    """Events that no route sends there update the message, so that it never shows an old state."""
     bridge = in_place()
     bridge.poll(running(1, 150, *rows(V1="running", V2="running")))
     assert told(bridge, "chat") == []
@@ -288,8 +288,8 @@ def test_who_shows_a_job_hears_of_all_that_becomes_of_it() -> None:
     assert bridge.sent(EventType.JOB_CANCELED)["chat"].purpose is Purpose.FOLLOW
 
 
-def test_what_follows_shows_no_failure_that_was_not_told_there() -> None:
-    """Outside the route, or silenced when it came: bringing a message up to date does not tell it."""
+def test_a_followed_message_shows_only_failures_that_its_sink_was_notified_of() -> None:
+    """Outside the route, or silenced when it came: an update of the message does not add it."""
     bridge = in_place((Route(sinks=("chat",), match=Match(event=("*.failed",), serial=("V1",))),))
     bridge.poll(running(1, 150, *rows(V1="failed", V2="failed")))
     bridge.poll(ended(1, "Canceled", 200, *rows(V1="failed", V2="failed")))
@@ -300,7 +300,7 @@ def test_what_follows_shows_no_failure_that_was_not_told_there() -> None:
 
 
 def test_a_rerun_goes_on_in_the_same_message() -> None:
-    """Who showed the first run shows the next."""
+    """A sink that showed the first run shows the next."""
     bridge = in_place()
     bridge.poll(ended(1, "Failed", 200, *rows(V1="failed")))
     bridge.poll(running(1, 300, *rows(V1="running")))
