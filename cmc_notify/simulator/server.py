@@ -124,7 +124,7 @@ class Server:
     async def _respond(
         self, request: web.Request, handler: Handler, entry: Request, *, guarded: bool
     ) -> web.StreamResponse:
-        entry.fault = fault = self._faults.meet(request.path_qs)
+        entry.fault = fault = self._faults.next_fault(request.path_qs)
         try:
             if fault not in (None, "cut", "slow"):
                 return await fail(request, fault, b"", self.stopping)
