@@ -106,8 +106,8 @@ class JiraSink(LookupTicketSink):
         jql = f'project = "{self._options.project}" AND labels = "{key}" ORDER BY created DESC'
         asked = urlencode({"jql": jql, "maxResults": 50})
         response = await search_json(client, f"{self._api}/search/jql?{asked}&{_READ}")
-        every = [ticket for entry in objects(nested(response, "issues")) if (ticket := self._ticket(entry))]
-        return next((ticket for ticket in every if ticket.open), every[0] if every else None)
+        tickets = [ticket for entry in objects(nested(response, "issues")) if (ticket := self._ticket(entry))]
+        return next((ticket for ticket in tickets if ticket.open), tickets[0] if tickets else None)
 
     async def create(
         self, message: Message, content: MessageContent, client: WebhookClient

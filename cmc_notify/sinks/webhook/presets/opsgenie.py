@@ -123,9 +123,9 @@ class OpsgenieSink(KeyedTicketSink):
                 return result.outcome
             if result.is_html:
                 return RetryLater(NOT_THE_SERVICE)
-            stood = message.posting is not None and message.posting.open
-            await record(_ALERT_PART if stood else DONE, posting.reference, posting=posting)
-            if not stood:
+            was_open = message.posting is not None and message.posting.open
+            await record(_ALERT_PART if was_open else DONE, posting.reference, posting=posting)
+            if not was_open:
                 return Sent(posting.reference)
         return await self._note(message, content, client, record)
 

@@ -110,12 +110,12 @@ class ServiceNowIncidentSink(LookupTicketSink):
         response = await search_json(
             client, f"{self._table}?sysparm_query={query}&sysparm_fields={_FIELDS}&sysparm_limit=50"
         )
-        every = [
+        tickets = [
             ticket
             for entry in objects(nested(response, "result"))
             if entry.get("correlation_id") == key and (ticket := self._ticket(entry))
         ]
-        return next((ticket for ticket in every if ticket.open), every[0] if every else None)
+        return next((ticket for ticket in tickets if ticket.open), tickets[0] if tickets else None)
 
     async def create(
         self, message: Message, content: MessageContent, client: WebhookClient
