@@ -197,7 +197,7 @@ async def token(http: aiohttp.ClientSession, sim: Simulator, code: str) -> tuple
 
 
 async def test_access_code_sign_in(http: aiohttp.ClientSession) -> None:
-    """An access code gives a token with the same state; expired, revoked and refused ones get different errors."""
+    """An access code gives a token with the same state; expired, revoked, refused ones give errors."""
     auth = Auth()
     async with manual(auth=auth) as sim:
         assert (await get(http, sim, JOBS))[1]["error_id"] == "AUTH_REQUIRED"

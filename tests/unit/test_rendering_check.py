@@ -116,7 +116,8 @@ def test_blocks_are_followed_through_every_parent(tmp_path: Path) -> None:
     assert _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child) == []
     (fault,) = _faults(tmp_path, "slack/job.failed.mrkdwn.j2", child.replace("runbook", "zzz"))
     assert "job.failed.mrkdwn.j2, line 3: there is no block 'zzz' in slack/_base.mrkdwn.j2" in fault
-    assert fault.endswith("write one of error, facts, failure, failures, footer, headline, recoveries, runbook")
+    blocks = "error, facts, failure, failures, footer, headline, recoveries, runbook"
+    assert fault.endswith(f"write one of {blocks}")
 
 
 def test_a_parent_chosen_while_rendering_is_not_checked(tmp_path: Path) -> None:
