@@ -33,7 +33,7 @@ class CommandContext(Struct, frozen=True):
     troubles: Callable[[], Mapping[str, str]]
     """By sink, the reason why it is blocked, throttled or its circuit is open."""
     page_url: str | None
-    """The first page's address for people; None where nobody was told one."""
+    """Address of the dashboard for people; None if ``http.external_url`` is not set."""
 
 
 async def reply_to(command: Command, ledger: Ledger, context: CommandContext) -> Mapping[str, Any]:

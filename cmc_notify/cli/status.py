@@ -196,7 +196,7 @@ def _print(settings: Settings, report: StatusReport) -> None:
     if dead := sum(view.depth.dead for view in whole.sinks):
         print_lines(
             "",
-            f"{dead} dead letters: cmc-notify deliveries --state dead shows why, "
+            f"{dead} dead letter{'' if dead == 1 else 's'}: cmc-notify deliveries --state dead shows why, "
             "and cmc-notify deliveries retry --dead sends them again.",
         )
 

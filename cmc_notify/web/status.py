@@ -26,11 +26,11 @@ class LiveSink(Struct, frozen=True, kw_only=True):
     name: str
     type: str
     blocked: str | None = None
-    """Why nothing is sent until an operator acts; None if it is not blocked. Holds no secret."""
+    """The reason why nothing is sent until an operator acts; None if it is not blocked. Holds no secret."""
     circuit_open: str | None = None
-    """Why its circuit is open or half-open; None if it is closed."""
+    """The reason why its circuit is open or half-open; None if it is closed."""
     throttled: str | None = None
-    """Why it gets fewer messages: its receiver asked for a pause; None if it did not."""
+    """The reason why its receiver asked for a pause (Retry-After); None if it did not."""
 
 
 class StatusSource(Protocol):

@@ -65,7 +65,7 @@ async def test_a_dead_letter_is_mended(tmp_path: Path, in_thread: Any) -> None:
             assert await ask("deliveries", "show", dead["key"]) == dead
             code, out, _ = await in_thread("status", "--config", file)
             assert code == 0
-            assert "1 dead: cmc-notify deliveries --state dead" in out
+            assert "1 dead letter: cmc-notify deliveries --state dead" in out
 
             code, out, err = await process.run_command("deliveries", "retry", "--dead")
             assert (code, err) == (0, "")

@@ -148,7 +148,7 @@ async def test_status_names_what_is_wrong(file: str, tmp_path: Path, in_thread: 
         assert chat.split()[2] == "2"
         assert "emea: a job can't be read: job 2: no id" in out
         assert "job 3" not in out
-        assert "emea: … and 2 more that can't be read; --json has all" in out
+        assert "emea: … and 2 more that can't be read; use --json to see all" in out
         assert "emea: unknown job statuses: Paused, Lost" in out
         document = msgspec.json.decode((await in_thread("status", "--json", "--config", file)).out)
         assert [sink["last_error"] for sink in document["sinks"]] == [REASON, None]
@@ -198,7 +198,7 @@ async def test_a_retry_says_what_it_waits_for(file: str, tmp_path: Path, in_thre
         assert code == 0
         assert out.startswith("d1: due now to chat as d1\n")
         assert REASON in out
-        assert "goes out at its next probe" in out
+        assert "This is sent after the first try that succeeds" in out
 
 
 async def test_a_retry_to_a_good_sink_says_no_more(file: str, tmp_path: Path, in_thread: Any) -> None:
