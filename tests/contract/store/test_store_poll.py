@@ -32,7 +32,7 @@ async def test_commit_comes_back(store: Store, make_state: MakeState, make_commi
     state = make_state(
         7,
         of_state={
-            "told": frozenset({Pair("V2AB0001", 3), Pair(None, None), Pair("é\u2400\U0001f600", None)}),
+            "announced": frozenset({Pair("V2AB0001", 3), Pair(None, None), Pair("é\u2400\U0001f600", None)}),
             "settle_until": 1.5,
             "watch_until": 2.25,
         },
