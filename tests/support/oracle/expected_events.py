@@ -80,11 +80,10 @@ class _Reading:
     def _seen(self, entry: Request) -> Iterator[Seen]:
         if not (entry.complete and entry.status == 200):
             return
-        for version in entry.versions:
-            if look not in self._read:
-                version = self._versions[look]
-                self._read[look] = read(version.document)
-            seen = self._read[look]
+        for key in entry.versions:
+            if key not in self._read:
+                self._read[key] = read(self._versions[key].document)
+            seen = self._read[key]
             if seen is not None:
                 yield seen
 
