@@ -431,7 +431,7 @@ async def test_a_reload_makes_only_what_is_new_unready(
             both = {"emea": known, "apac": known | {"url": slow.url}}
             await bridge.reload(configure(controllers=both))
             ready, reasons, page = await readiness(bridge)
-            missing = "the first poll of controller apac was not tried yet"
+            missing = "the first poll of controller apac is not finished yet"
             assert ready == f"not ready\n{missing}\n"
             assert reasons == [missing]
             assert missing in page
