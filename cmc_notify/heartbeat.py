@@ -8,15 +8,13 @@ A call never delays a poll, and there is one at a time.
 import asyncio
 from collections.abc import Collection, Mapping
 
-import aiohttp
 import structlog
 from pydantic import SecretStr
-from yarl import URL
 
-from cmc_notify import __version__
-from cmc_notify.core.network import os_error_text
 from cmc_notify.errors import StoreError
+from cmc_notify.net import HttpClient, NetworkError, url_secrets
 from cmc_notify.ports import Ledger
+from cmc_notify.settings.base import TlsSettings
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -87,27 +85,16 @@ class Heartbeat:
         return {name: meta.last_poll_at if (meta := metas.get(name)) else None for name in self._controllers}
 
     async def _call(self) -> str | None:
-        """Call once; returns the reason if it failed."""
+        """One call; returns why it failed."""
+        url = self._url.get_secret_value()
+        client = HttpClient(TlsSettings(), timeout=self._timeout, secrets=lambda: url_secrets(url))
         try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(force_close=True),
-                    timeout=aiohttp.ClientTimeout(total=self._timeout),
-                    headers={"User-Agent": f"cmc-notify/{__version__}"},
-                ) as session,
-                session.get(
-                    URL(self._url.get_secret_value(), encoded=True), allow_redirects=False
-                ) as response,
-            ):
-                return None if response.ok and response.status < 300 else f"status {response.status}"  # noqa: PLR2004  HTTP's
-        except TimeoutError:
-            return f"no response within {self._timeout:g} s"
-        except OSError as error:
-            return os_error_text(getattr(error, "os_error", error))
-        except aiohttp.ClientConnectionError:
-            return "the connection was lost"
-        except (aiohttp.ClientError, ValueError) as error:
-            return type(error).__name__  # its text could contain the address
+            response = await client.request("GET", url)
+        except NetworkError as error:
+            return str(error)
+        finally:
+            await client.close()
+        return None if response.ok else f"status {response.status}"
 
     def _note(self, failure: str | None) -> None:
         self._metrics.heartbeats_total.labels("failed" if failure else "ok").inc()

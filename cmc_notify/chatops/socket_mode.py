@@ -9,7 +9,7 @@ reason of an outage. Source: Slack's page "Using Socket Mode".
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -19,8 +19,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 
 from cmc_notify.core.outcome import RetryLater
 from cmc_notify.errors import CmcNotifyError
-from cmc_notify.sinks.http import ssl_context
-from cmc_notify.sinks.outcomes import describe, safe
+from cmc_notify.net import SessionOptions, client_context, open_session, safe, translate
 from cmc_notify.sinks.slack.error_codes import SlackCallFailed
 from cmc_notify.sinks.slack.interactivity_probe import app_client, socket_address
 from cmc_notify.sinks.slack.settings import SlackSettings
@@ -114,15 +113,12 @@ class SocketModeConnection:
 
     async def _connection(self) -> None:
         """Serve one connection until Slack ends it normally. Raises ConnectionLost for any other end."""
-        pin = self._settings.tls.fingerprint
         try:
             if self._context is None:  # slow to make, and there may be many tries
-                self._context = await asyncio.to_thread(ssl_context, self._settings.tls)
+                self._context = await asyncio.to_thread(client_context, self._settings.tls)
+            options = SessionOptions(timeout=None, fingerprint=self._settings.tls.fingerprint)
             async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=True if pin is None else aiohttp.Fingerprint(pin)),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                ) as session,
+                open_session(options) as session,
                 asyncio.timeout(HELLO_TIMEOUT) as greeting,
                 session.ws_connect(
                     await self._address(), heartbeat=HEARTBEAT, proxy=self._settings.proxy, ssl=self._context
@@ -137,7 +133,7 @@ class SocketModeConnection:
         except ConnectionLost:
             raise
         except (aiohttp.ClientError, OSError, ValueError, CmcNotifyError) as error:
-            raise ConnectionLost(safe(describe(error), [self._token])) from error
+            raise ConnectionLost(_reason(error, [self._token])) from error
 
     async def _address(self) -> str:
         """Return a new address; each works once, for a short time.
@@ -170,7 +166,7 @@ class SocketModeConnection:
             else:
                 await self._on_envelope(socket, envelope)
         error = socket.exception()
-        raise ConnectionLost(safe(describe(error)) if error else "the connection was closed")
+        raise ConnectionLost(_reason(error) if error else "the connection was closed")
 
     async def _on_envelope(self, socket: aiohttp.ClientWebSocketResponse, envelope: dict[str, Any]) -> None:
         request = SocketModeRequest.from_dict(envelope | {"payload": {"it": envelope.get("payload")}})
@@ -203,7 +199,13 @@ async def _acknowledge(
     try:
         await socket.send_str(json.dumps(response.to_dict()))
     except (aiohttp.ClientError, OSError) as error:
-        _log.debug("chat.acknowledge_failed", reason=safe(describe(error)))
+        _log.debug("chat.acknowledge_failed", reason=_reason(error))
+
+
+def _reason(error: BaseException, secrets: Sequence[str] = ()) -> str:
+    if isinstance(error, CmcNotifyError):
+        return safe(error, secrets)
+    return str(translate(error, written=False, secrets=secrets))
 
 
 def _read(text: str) -> dict[str, Any]:

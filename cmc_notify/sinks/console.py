@@ -17,10 +17,10 @@ from rich.text import Text
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import visible
+from cmc_notify.net import safe
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.settings.base import SinkSettings
 from cmc_notify.sinks.daemon_thread import run_in_daemon_thread
-from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.plugin import SinkPlugin
 
 _HEADLINE = {"info": "bold green", "warning": "bold yellow", "error": "bold red"}

@@ -176,7 +176,8 @@ def test_no_setting_and_no_variable_makes_a_bridge_die(tmp_path: Path) -> None:
     looks = "import killable_bridge; killable_bridge.preload(); print(killable_bridge.boundaries._hook)"
     ended = subprocess.run(
         [sys.executable, "-c", looks],
-        env=os.environ | {f"CMC_NOTIFY_{name}": "poll.fetched" for name in ("BOUNDARY", "BOUNDARIES", "HOOK")},
+        env=os.environ
+        | {f"CMC_NOTIFY_{name}": "poll.fetched" for name in ("BOUNDARY", "BOUNDARIES", "HOOK")},
         cwd=Path(killable_bridge.__file__).parent,
         capture_output=True,
         text=True,

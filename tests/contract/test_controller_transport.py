@@ -215,7 +215,8 @@ async def test_an_unknown_certificate_is_refused_with_the_remedy(url: str) -> No
     async with client(url) as controller:
         assert controller.warnings == ()
         with pytest.raises(
-            ControllerUnreachable, match=r"certificate: .*; set tls.ca_file or tls.fingerprint"
+            ControllerUnreachable,
+            match=r"certificate: .*; set controllers.emea.tls.ca_file .*, or controllers.emea.tls.fingerprint",
         ):
             await controller.list_jobs()
 
@@ -248,7 +249,9 @@ async def test_another_certificate_than_the_pinned_one_is_refused(
     """A wrong fingerprint is refused, also with verify off; the one that was met is named for comparison."""
     auth = {"method": "basic", "username": "u", "password": "p"}
     async with client(url, tls={"fingerprint_sha256": "ab" * 32, **tls}, auth=auth) as controller:
-        with pytest.raises(ControllerUnreachable, match=f"fingerprint {pin}, not the one in tls"):
+        with pytest.raises(
+            ControllerUnreachable, match=f"fingerprint {pin}, not the one in controllers.emea.tls"
+        ):
             await controller.list_jobs()
 
 
@@ -287,7 +290,7 @@ async def test_a_client_certificate_does_not_weaken_the_pin(url: str, bridge_cer
     """With a client certificate of our own, a wrong fingerprint is refused as without."""
     tls = {"fingerprint_sha256": "ab" * 32, "cert_file": bridge_certificate}
     async with client(url, tls=tls) as controller:
-        with pytest.raises(ControllerUnreachable, match="not the one in tls"):
+        with pytest.raises(ControllerUnreachable, match=r"not the one in controllers\.emea\.tls"):
             await controller.list_jobs()
 
 
@@ -324,7 +327,7 @@ async def test_plain_http_goes_through_the_proxy() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refused with status 407"),
+        (b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", "the proxy refuses with HTTP 407"),
         (b"", "the connection was lost"),
     ],
 )

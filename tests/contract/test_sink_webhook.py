@@ -108,7 +108,7 @@ async def test_silence_after_the_request_is_unclear(
         outcome = await send(sink_for(receiver.url, renderer, timeout="200ms"), make_message(), record)
         assert len(receiver.requests) == 1
     assert isinstance(outcome, Unclear)
-    assert "time-out" in outcome.reason
+    assert "no complete response within 0.2 s (timeout)" in outcome.reason
 
 
 async def test_nothing_was_written_to_a_closed_port(

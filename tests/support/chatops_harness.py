@@ -178,7 +178,7 @@ async def chat_harness(
     async with InteractiveSlack() as slack:
         with ExitStack() as patched:
             for module in ("cmc_notify.sinks.slack.client", "cmc_notify.chatops.socket_mode"):
-                patched.enter_context(mock.patch(f"{module}.ssl_context", return_value=context))
+                patched.enter_context(mock.patch(f"{module}.client_context", return_value=context))
             async with _running(slack, folder, clock, given) as harness:
                 yield harness
 

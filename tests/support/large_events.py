@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cmc_notify.core.events import Event, EventType, Failure
 from cmc_notify.core.samples import HOSTILE_TEXT, sample
 from cmc_notify.core.text import visible
-from cmc_notify.sinks.outcomes import safe
+from cmc_notify.net import safe
 
 URL = "https://bridge.example.net/events/019aaf3c8e?expires=1798104000&signature=c2FtcGxl"
 EVIDENT = (EventType.JOB_FAILED, EventType.JOB_SUCCEEDED, EventType.JOB_CANCELED, EventType.APPLIANCE_FAILED)

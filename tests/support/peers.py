@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,7 +17,7 @@ REQUIRED = "CMC_NOTIFY_PEERS_REQUIRED"
 NODE_MODULES = Path(__file__).parents[2] / ".venv" / "peers" / "node_modules"
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test with a plain line; fail it where every peer has to be there."""
     if os.environ.get(REQUIRED):
         pytest.fail(f"{what} is not installed, and {REQUIRED} is set")

@@ -55,7 +55,9 @@ class TicketPlace:
 
     def refuse_credentials(self) -> None:
         """Let the next write be told that the credentials are wrong, by a service that repeats them."""
-        self.desk.fail_next(self.create, ServiceFault("respond", status=401, body=f"{self.secret} is not known"))
+        self.desk.fail_next(
+            self.create, ServiceFault("respond", status=401, body=f"{self.secret} is not known")
+        )
 
 
 class PagerDutyPlace(TicketPlace):

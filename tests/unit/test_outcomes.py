@@ -13,16 +13,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, Sent, Unclear
-from cmc_notify.sinks.outcomes import (
-    LONGEST_REASON,
-    LONGEST_WAIT,
-    describe,
-    from_exception,
-    from_status,
-    safe,
-    url_secrets,
-    wait_from_header,
-)
+from cmc_notify.net import safe, translate, url_secrets
+from cmc_notify.net.masking import LONGEST_REASON
+from cmc_notify.sinks.outcomes import LONGEST_WAIT, from_exception, from_status, wait_from_header
 
 HOOK = "https://hooks.example.net:8443/services/T00000000/B00000000/s3cr3tpath?token=s3cr3tquery&a=1"
 
@@ -120,16 +113,19 @@ async def test_reasons_are_words_for_people(unused_tcp_port: int) -> None:
     for address in ("127.0.0.1", "localhost"):
         with pytest.raises(OSError, match=r"Errno|Multiple") as plain:
             await asyncio.open_connection(address, unused_tcp_port)
-        assert describe(plain.value) == "connection refused"
-    assert describe(refused.value) == f"no connection to 127.0.0.1:{unused_tcp_port}: connection refused"
+        assert str(translate(plain.value, written=False)) == "connection refused"
+    assert (
+        str(translate(refused.value, written=False))
+        == f"no connection to 127.0.0.1:{unused_tcp_port}: connection refused"
+    )
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    assert describe(unknown) == "the name is not known"
+    assert str(translate(unknown, written=False)) == "the name is not known"
     wrapped = OSError("Error connecting to host on port 25: [Errno 113]")
     wrapped.__cause__ = OSError(errno.EHOSTUNREACH, "Connect call failed ('192.0.2.1', 25)")
-    assert describe(wrapped) == "no connection: no route to host"
+    assert str(translate(wrapped, written=False)) == "no connection: no route to host"
     broken = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
     broken.reason = "WRONG_VERSION_NUMBER"
-    assert describe(broken) == "TLS failed: the server does not use TLS on this port"
+    assert str(translate(broken, written=False)) == "TLS failed: the server does not use TLS on this port"
 
 
 @given(before=st.text(max_size=50), after=st.text(max_size=400))

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Unclear
-from cmc_notify.sinks.outcomes import NEEDS_OPERATOR, safe
+from cmc_notify.net import safe
+from cmc_notify.sinks.outcomes import NEEDS_OPERATOR
 
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 """The form in which nearly all of Apprise's plugins log an HTTP status."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cmc_notify.core.outcome import Blocked, RetryLater, SendOutcome, Sent, Unclear
+from cmc_notify.net import safe
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.apprise.addresses import make_service, part_name, secrets_of
 from cmc_notify.sinks.apprise.log_capture import captured_log, outcome_from_log
 from cmc_notify.sinks.apprise.message_text import FittedMessage, fit_message
 from cmc_notify.sinks.apprise.settings import AppriseSettings
 from cmc_notify.sinks.daemon_thread import run_in_daemon_thread
-from cmc_notify.sinks.outcomes import safe
 
 if TYPE_CHECKING:
     from apprise import NotifyBase

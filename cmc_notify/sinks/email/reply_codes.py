@@ -14,7 +14,8 @@ import aiosmtplib
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome
 from cmc_notify.errors import ConfigError
-from cmc_notify.sinks.outcomes import from_exception, safe
+from cmc_notify.net import safe
+from cmc_notify.sinks.outcomes import from_exception
 
 TRANSIENT = range(400, 500)
 PERMANENT = range(500, 600)

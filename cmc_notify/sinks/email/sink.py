@@ -16,13 +16,13 @@ import structlog
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import ConfigError
+from cmc_notify.net import safe
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
 from cmc_notify.sinks.email.composer import LARGEST_MAIL, compose, preview_parts
 from cmc_notify.sinks.email.reply_codes import from_error
 from cmc_notify.sinks.email.settings import EmailSettings
 from cmc_notify.sinks.email.smtp_session import MailTransfer, SmtpSession
 from cmc_notify.sinks.fewer_failures import fit_failures, fit_failures_in_thread
-from cmc_notify.sinks.outcomes import safe
 
 _CANCELLED = Unclear("cancelled")
 _TOO_LARGE = f"the mail is larger than {LARGEST_MAIL} bytes without any failure in it"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import aiosmtplib
 
 from cmc_notify.errors import ConfigError
+from cmc_notify.net import client_context
 from cmc_notify.sinks.email.reply_codes import PERMANENT, TRANSIENT
 from cmc_notify.sinks.email.settings import EmailSettings
-from cmc_notify.sinks.http import ssl_context
 
 _QUIT_TIMEOUT = 1.0
 """Seconds that a server gets to reply to QUIT."""
@@ -50,7 +50,7 @@ class SmtpSession:
     async def open(self) -> None:
         """Connect, start TLS, sign in. Raises ConfigError, OSError and aiosmtplib's errors."""
         client, settings, tls = self._client, self._settings, self._settings.tls
-        context = None if tls.mode == "none" else ssl_context(tls)
+        context = None if tls.mode == "none" else client_context(tls)
         await client.connect(tls_context=context)
         await client.ehlo()
         if tls.mode == "starttls":

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Unclear
 from cmc_notify.errors import CmcNotifyError
-from cmc_notify.sinks.outcomes import safe
+from cmc_notify.net import safe
 
 RETRIED = frozenset(
     {"ratelimited", "rate_limited", "service_unavailable", "request_timeout", "team_added_to_org"}

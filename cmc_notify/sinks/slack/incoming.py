@@ -9,13 +9,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 
-import aiohttp
-
 from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
+from cmc_notify.net import HttpClient, HttpResponse, NetworkError, safe, url_secrets
 from cmc_notify.ports import Message, PartRecorder, PreviewDocument, Renderer
-from cmc_notify.sinks.http import HttpClient, HttpResponse, RequestProgress
-from cmc_notify.sinks.outcomes import from_exception, from_status, safe, url_secrets, wait_from_header
+from cmc_notify.sinks.outcomes import from_exception, from_status, wait_from_header
 from cmc_notify.sinks.slack.composer import Composer
 from cmc_notify.sinks.slack.error_codes import AMBIGUOUS, BAD_MESSAGE, NEEDS_OPERATOR, RETRIED, from_code
 from cmc_notify.sinks.slack.layout import remark
@@ -35,7 +33,9 @@ class IncomingSink:
         self._name = name
         self._url = settings.webhook_url.get_secret_value()
         self._secrets = url_secrets(self._url)
-        self._http = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+        self._http = HttpClient(
+            settings.tls, timeout=settings.timeout, proxy=settings.proxy, secrets=lambda: self._secrets
+        )
         self._renderer = renderer
 
     @property
@@ -88,19 +88,17 @@ class IncomingSink:
         return (await self._request(body))[0]
 
     async def _request(self, body: Payload) -> tuple[SendOutcome, HttpResponse | None]:
-        progress = RequestProgress()
         try:
             response = await self._http.request(
                 "POST",
                 self._url,
                 headers={"Content-Type": "application/json; charset=utf-8"},
                 body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
-                progress=progress,
             )
         except ConfigError as error:
             return Blocked(safe(error, self._secrets)), None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            outcome = from_exception(error, request_written=progress.written, secrets=self._secrets)
+        except NetworkError as error:
+            outcome = from_exception(error, request_written=error.written, secrets=self._secrets)
             return outcome, None
         return self._outcome_of(response), response
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from cmc_notify.net import url_secrets
 from cmc_notify.settings.base import Part, SinkSettings
-from cmc_notify.sinks.outcomes import url_secrets
 from cmc_notify.sinks.signing import parse_secret
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -9,23 +9,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
-from cmc_notify import __version__
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent
 from cmc_notify.errors import ConfigError
-from cmc_notify.sinks.http import HttpClient, RequestProgress
-from cmc_notify.sinks.outcomes import from_exception, from_status, safe
+from cmc_notify.net import HttpClient, NetworkError, mask, safe
+from cmc_notify.net.session import USER_AGENT
+from cmc_notify.sinks.outcomes import from_exception, from_status
 from cmc_notify.sinks.signing import parse_secret, sign
 from cmc_notify.sinks.webhook.settings import EndpointSettings
 
 JSON = "application/json"
-_READ_METHODS = frozenset({"GET", "HEAD"})
-_SHORTEST_SECRET = 4
-_LARGEST_RESPONSE = 1_000_000
-"""Bytes of a response's body that are read if ``read`` asks for it."""
+_ASKS = frozenset({"GET", "HEAD"})
+_ANSWER = 1_000_000
+"""Bytes of an answer that are read where its content matters."""
 
 
 NOT_THE_SERVICE = (
@@ -78,7 +76,9 @@ class WebhookClient:
             **settings.auth.headers(),
         }
         self._content_type = content_type
-        self._client = HttpClient(settings.tls, timeout=settings.timeout, proxy=settings.proxy)
+        self._client = HttpClient(
+            settings.tls, timeout=settings.timeout, proxy=settings.proxy, secrets=lambda: self.secrets
+        )
 
     async def request(
         self,
@@ -100,20 +100,14 @@ class WebhookClient:
             **self._secret_headers,
             **self._signature_headers(message_id, body),
         }
-        progress = RequestProgress()
         try:
             response = await self._client.request(
-                method,
-                url,
-                headers=headers,
-                body=body,
-                progress=progress,
-                read=_LARGEST_RESPONSE if read else 0,
+                method, url, headers=headers, body=body, read=_ANSWER if read else 0
             )
         except ConfigError as error:
             return HttpResult(Blocked(safe(error, self.secrets)))
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            written = progress.written and method not in _READ_METHODS
+        except NetworkError as error:
+            written = error.written and method not in _ASKS
             return HttpResult(from_exception(error, request_written=written, secrets=self.secrets))
         ok = 200 <= response.status < 300  # noqa: PLR2004  HTTP's own number
         reason = "" if ok else self._error_text(response.text)
@@ -132,11 +126,8 @@ class WebhookClient:
         return "\n".join(lines) + "\n"
 
     def mask(self, text: str) -> str:
-        """Return the text with its secrets masked, except those that are too short to hide."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "***")
-        return text
+        """Return the text without any of the secrets, except one that is too short to hide."""
+        return mask(text, self.secrets, sign="***")
 
     async def close(self) -> None:
         """End all connections."""
@@ -149,8 +140,8 @@ class WebhookClient:
             return text
 
     def _plain_headers(self, method: str) -> dict[str, str]:
-        kind = {"Accept": JSON} if method in _READ_METHODS else {"Content-Type": self._content_type}
-        return {"User-Agent": f"cmc-notify/{__version__}", **kind}
+        kind = {"Accept": JSON} if method in _ASKS else {"Content-Type": self._content_type}
+        return {"User-Agent": USER_AGENT, **kind}
 
     def _signature_headers(self, message_id: str | None, body: bytes | None) -> dict[str, str]:
         if message_id is None:

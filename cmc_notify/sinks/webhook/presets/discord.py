@@ -13,9 +13,9 @@ import msgspec
 
 from cmc_notify.core.outcome import RetryLater, SendOutcome, Sent
 from cmc_notify.core.text import markdown
+from cmc_notify.net import safe
 from cmc_notify.ports import Message, PartRecorder
 from cmc_notify.sinks.fewer_failures import fit_failures
-from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.shorter_text import cut_text, utf16_length
 from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset, PresetSink
 from cmc_notify.sinks.webhook.settings import PresetSettings

@@ -14,9 +14,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from cmc_notify.core.events import Severity
 from cmc_notify.core.outcome import Blocked, Rejected, SendOutcome, Sent
+from cmc_notify.net import safe
 from cmc_notify.ports import Message, PartRecorder, Posting
 from cmc_notify.settings.base import Part
-from cmc_notify.sinks.outcomes import safe
 from cmc_notify.sinks.shorter_text import json_bytes, label
 from cmc_notify.sinks.webhook.preset import Limits, MessageContent, Preset
 from cmc_notify.sinks.webhook.settings import PresetSettings
