@@ -105,10 +105,16 @@ async def test_a_silence_hides_what_matches_until_it_ends(tmp_path: Path, in_thr
         (["V2AB0001"], "'V2AB0001' is not a matcher; write key=value, as in silences add controller=emea"),
         (["controller=emae"], """controller: none matches 'emae'; did you mean "emea"?"""),
         (["controller=ap*"], "controller: none matches 'ap*'; there are emea"),
-        (["serial=~V2.*"], "'serial=~V2.*': regular expressions are not supported; write a glob, as in silences add"),
+        (
+            ["serial=~V2.*"],
+            "'serial=~V2.*': regular expressions are not supported; write a glob, as in silences add",
+        ),
         (["job=4x"], "job: '4x' is not a job id; write a whole number, for example 42"),
         (["serial="], "a matcher is empty"),
-        (["job=1", "--duration", "4 weeks"], "duration: '4 weeks' is not a duration; write for example 30m, 4h or 2d"),
+        (
+            ["job=1", "--duration", "4 weeks"],
+            "duration: '4 weeks' is not a duration; write for example 30m, 4h or 2d",
+        ),
         (["job=1", "--duration", "4h", "--end", "2h"], "write either duration (such as 4h) or ends (a time)"),
         (["job=1", "--end", "2020-01-01"], "must end after it starts"),
         (["job=1", "--start", "soon"], "starts: 'soon' is not a time"),

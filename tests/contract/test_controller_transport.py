@@ -216,7 +216,7 @@ async def test_an_unknown_certificate_is_refused_with_the_remedy(url: str) -> No
         assert controller.warnings == ()
         with pytest.raises(
             ControllerUnreachable,
-            match=r"certificate: .*; set controllers.emea.tls.ca_file .*, or controllers.emea.tls.fingerprint",
+            match=r"certificate: .*; set controllers\.emea\.tls\.ca_file .*, or controllers\.emea\.tls\.fing",
         ):
             await controller.list_jobs()
 
