@@ -397,7 +397,7 @@ def test_json_that_no_receiver_could_read_is_a_fault(
     """A JSON template whose result is not JSON is replaced too."""
     renderer = templates(webhook__default_json_j2='{"text": {{ job.id }}, }')
     rendered = renderer.render("webhook", "json", _message(sample(EventType.JOB_QUEUED)))
-    assert "no valid JSON" in faults[0].message
+    assert "not valid JSON" in faults[0].message
     assert decode(rendered.text) == sample(EventType.JOB_QUEUED)
 
 
