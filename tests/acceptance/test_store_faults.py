@@ -1,137 +1,30 @@
 """Stores that fail under a real bridge: it says why, goes on by itself where it can, and loses nothing."""
 
-import asyncio
 import os
-import re
 import signal
 import sqlite3
 import subprocess
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import ClientSession
-from sqlalchemy import make_url
 
-from cmc_notify.simulator import OPEN, Simulator
+from cmc_notify.simulator import Simulator
 from cmc_notify.simulator.receiver import Receiver
-from support.bridge_process import BridgeProcess, Log
-from support.postgres import PostgresServer, postgres_server
+from support.bridge_process import BridgeProcess
+from support.store_faults import (
+    config,
+    fail_jobs,
+    in_trouble,
+    named,
+    readiness,
+    told,
+    waiting,
+)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-LINES_PER_SECOND = 30
-"""Far less than a loop without a pause would log, and more than polls five times a second do."""
-TRIES = 3
-
-
-def config(sim: Simulator, receiver: Receiver, store: str | None = None) -> dict[str, Any]:
-    """One controller, polled five times a second, and one receiver of everything."""
-    poll = {"interval": "200ms", "idle_interval": "200ms"}
-    made: dict[str, Any] = {
-        "controllers": {"emea": {"url": sim.url, "first_run": "all", "poll": poll}},
-        "sinks": {
-            "hook": {"type": "webhook", "url": receiver.url, "retry": {"initial": "200ms", "max": "1s"}}
-        },
-        "routes": [{"sinks": ["hook"]}],
-        "shutdown_grace": "3s",
-    }
-    return made | {"store": {"url": store}} if store else made
-
-
-def fail_jobs(sim: Simulator, count: int, text: str = "no route") -> None:
-    """So many failed jobs more."""
-    for _ in range(count):
-        job = sim.jobs.add(feature_ids=[3], site_ids=[1])
-        job.start()
-        job.finish("Failed", error_text=text)
-
-
-def named(log: list[Log], event: str) -> list[Log]:
-    """The log's lines of one kind."""
-    return [line for line in log if line.get("event") == event]
-
-
-async def page(process: BridgeProcess, path: str) -> tuple[int, str]:
-    """Status and text of a page."""
-    async with ClientSession() as session, session.get(f"http://127.0.0.1:{process.port}{path}") as answer:
-        return answer.status, await answer.text()
-
-
-async def readiness(process: BridgeProcess, wanted: str, *, within: float = 20) -> None:
-    """Wait until ``/readyz`` says something; it is asked anew whenever the log grows, and now and then."""
-    said = ""
-    try:
-        async with asyncio.timeout(within):
-            while wanted not in said:
-                said = (await page(process, "/readyz"))[1]
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"/readyz said {said!r} to the end, not {wanted!r}") from None
-
-
-async def told(receiver: Receiver, count: int) -> None:
-    """Wait for so many failed jobs; each was told once."""
-    await receiver.wait(lambda r: len(finals(r)) >= count, timeout=30)
-    assert sorted(finals(receiver).values()) == [1] * count
-
-
-def finals(receiver: Receiver) -> Counter[int]:
-    """How often each job's failure was accepted."""
-    documents = [request.document for request in receiver.accepted]
-    return Counter(each["job"]["id"] for each in documents if each["type"] == "job.failed")
-
-
-def assert_quiet(process: BridgeProcess, since: int, seconds: float) -> None:
-    """Few lines were logged since, and no traceback."""
-    lines = process.log[since:]
-    assert len(lines) <= LINES_PER_SECOND * (seconds + 1), Counter(line.get("event") for line in lines)
-    assert "Traceback" not in str(lines)
-
-
-@asynccontextmanager
-async def waiting(
-    folder: Path, settings: dict[str, Any], reason: str, event: str = "store.unavailable"
-) -> AsyncIterator[BridgeProcess]:
-    """A bridge whose store does not open: it listens, lives, says why on /readyz, and shows nothing else."""
-    process = BridgeProcess(folder, settings)
-    try:
-        await process.start(event)
-        [line] = named(process.log, event)
-        assert re.search(reason, line["error"])
-        assert (await page(process, "/healthz"))[0] == 200
-        status, text = await page(process, "/readyz")
-        assert status == 503
-        assert re.search(reason, text)
-        for path in ("/", "/api/v1/status", "/metrics", "/events/e1"):
-            status, text = await page(process, path)
-            assert status == 503
-            assert "waits for its store" in text
-            assert not re.search(reason, text)
-        yield process
-        assert named(process.log, "store.opened")
-        assert_quiet(process, 0, 5)
-        assert await process.stop() == 0
-    finally:
-        await process.kill()
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulator]:
-    """A controller with two failed jobs."""
-    async with Simulator(auth=OPEN) as started:
-        fail_jobs(started, 2)
-        yield started
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A webhook's other side."""
-    async with Receiver() as started:
-        yield started
 
 
 @pytest.fixture
@@ -231,24 +124,6 @@ async def test_a_disk_that_can_only_be_read_at_the_start(
         await told(receiver, 2)
 
 
-# --- later ----------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def in_trouble(process: BridgeProcess, reason: str) -> AsyncIterator[None]:
-    """While the store fails: /readyz and the log say why, several polls fail, and few lines are logged."""
-    begun, line = time.monotonic(), len(process.log)
-    await readiness(process, "the store can't be used")
-    status, text = await page(process, "/readyz")
-    assert status == 503
-    assert re.search(reason, text)
-    await process.wait(lambda log: len(named(log[line:], "poll.store_failed")) >= TRIES)
-    assert any(re.search(reason, each["error"]) for each in named(process.log[line:], "poll.store_failed"))
-    assert (await page(process, "/healthz"))[0] == 200
-    yield
-    assert_quiet(process, line, time.monotonic() - begun)
-
-
 @needs_root
 async def test_a_disk_that_fills_up(
     small_disk: Path, tmp_path: Path, sim: Simulator, receiver: Receiver
@@ -296,82 +171,6 @@ async def test_a_file_that_is_damaged_while_it_runs(
         store.write_bytes(backup)
         await process.start()
         await told(receiver, 3)
-        assert await process.stop() == 0
-    finally:
-        await process.kill()
-
-
-# --- PostgreSQL -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """A server that may be stopped: nobody else's tests use it."""
-    pytest.importorskip("asyncpg", reason="no PostgreSQL: install the extra 'dev'")
-    with postgres_server() as started:
-        yield started
-
-
-async def test_a_server_that_comes_up_after_the_bridge(
-    server: PostgresServer, tmp_path: Path, sim: Simulator, receiver: Receiver
-) -> None:
-    """A database that refuses connections at the start is waited for."""
-    settings = config(sim, receiver, await server.new_database())
-    await asyncio.to_thread(server.stop)
-    try:
-        async with waiting(tmp_path, settings, "check that the database runs") as process:
-            await asyncio.to_thread(server.start)
-            await process.wait(lambda log: bool(named(log, "bridge.started")))
-            await told(receiver, 2)
-    finally:
-        await asyncio.to_thread(server.start)
-
-
-async def test_a_server_that_goes_away_for_a_while(
-    server: PostgresServer, tmp_path: Path, sim: Simulator, receiver: Receiver
-) -> None:
-    """What fails while the database is away is told once it is back, each failure once."""
-    process = BridgeProcess(tmp_path, config(sim, receiver, await server.new_database()))
-    try:
-        await process.start()
-        await told(receiver, 2)
-        for total in (4, 6):
-            await asyncio.to_thread(server.stop)
-            try:
-                fail_jobs(sim, 2)
-                async with in_trouble(process, "check that the database runs|shutting down|terminat"):
-                    pass
-            finally:
-                await asyncio.to_thread(server.start)
-            await told(receiver, total)
-        await readiness(process, "ready\n")
-        assert await process.stop() == 0
-    finally:
-        await process.kill()
-
-
-async def test_a_server_that_takes_no_writes_for_a_while(
-    server: PostgresServer, tmp_path: Path, sim: Simulator, receiver: Receiver
-) -> None:
-    """A database that can only be read, as after a fail-over, is named; once it takes writes all goes on."""
-    url = await server.new_database()
-    name = make_url(url).database
-    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';"
-    process = BridgeProcess(tmp_path, config(sim, receiver, url))
-    try:
-        await process.start()
-        await told(receiver, 2)
-        await asyncio.to_thread(
-            server.run, f"ALTER DATABASE {name} SET default_transaction_read_only = on; {cut}"
-        )
-        fail_jobs(sim, 2)
-        async with in_trouble(process, "accepts no writes; point store.url at the primary"):
-            pass
-        await asyncio.to_thread(
-            server.run, f"ALTER DATABASE {name} RESET default_transaction_read_only; {cut}"
-        )
-        await told(receiver, 4)
-        await readiness(process, "ready\n")
         assert await process.stop() == 0
     finally:
         await process.kill()

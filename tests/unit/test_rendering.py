@@ -1,64 +1,23 @@
 """Lookup, replacing of blocks, and the plain message that replaces a template that fails."""
 
-import html
 import json
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from cmc_notify.core.events import Event, EventType, Failure, decode
+from cmc_notify.core.events import EventType, decode
 from cmc_notify.core.samples import HOSTILE_TEXT, sample, samples
-from cmc_notify.core.text import visible
-from cmc_notify.errors import ConfigError, TemplateError
-from cmc_notify.ports import Acknowledgement, Message, Purpose, Rendered, Ticket
-from cmc_notify.rendering import Renderer, builtin_templates
-
-DOCUMENTS = [
-    ("console", "txt"),
-    ("email", "subject"),
-    ("email", "txt"),
-    ("email", "html"),
-    ("slack", "mrkdwn"),
-    ("slack", "txt"),
-    ("webhook", "json"),
-    ("slack", "card"),
-]
-Templates = Callable[..., Renderer]
+from cmc_notify.errors import TemplateError
+from cmc_notify.ports import Acknowledgement, Message, Purpose, Ticket
+from cmc_notify.rendering import Renderer
+from support.rendered_messages import DOCUMENTS, failed_event, message_of
 
 
 @pytest.fixture
 def faults() -> list[TemplateError]:
     """The errors passed to ``on_fallback``."""
     return []
-
-
-@pytest.fixture
-def templates(tmp_path: Path, faults: list[TemplateError]) -> Templates:
-    """Makes a renderer over a user's folder with these files."""
-
-    def make(**files: str | bytes) -> Renderer:
-        for name, text in files.items():
-            path = tmp_path / name.replace("__", "/").replace("_", ".")
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return Renderer([tmp_path], on_fallback=faults.append)
-
-    return make
-
-
-def _message(event: Event) -> Message:
-    return Message(key="k", event=event)
-
-
-def _failed(number: int, text: Callable[[int], str]) -> Event:
-    failures = tuple(
-        Failure(f"V{index}", f"host-{index}", index % 7, f"F{index % 7}", text(index), new=True)
-        for index in range(number)
-    )
-    return msgspec.structs.replace(sample(EventType.JOB_FAILED), failures=failures)
 
 
 @pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
@@ -82,7 +41,7 @@ def test_every_event_renders_for_every_sink(
 def test_a_failure_names_everything(sink: str, extension: str) -> None:
     """Each text, appliance and feature of a failure is in the message."""
     event = sample(EventType.JOB_FAILED)
-    text = Renderer().render(sink, extension, _message(event)).text
+    text = Renderer().render(sink, extension, message_of(event)).text
     for expected in ("QoS", "SNMP", "paris-edge-1", "V2AB0002", "V2AB0007", "is not defined", "10.20.7.1"):
         assert expected in text
 
@@ -91,7 +50,7 @@ def test_a_failure_reads_well() -> None:
     """The order, the wording and the local times of a failure message."""
     text = (
         Renderer(timezone="Europe/Paris")
-        .render("console", "txt", _message(sample(EventType.JOB_FAILED)))
+        .render("console", "txt", message_of(sample(EventType.JOB_FAILED)))
         .text
     )
     assert text.startswith(
@@ -111,19 +70,19 @@ def test_a_pre_push_error_has_its_own_title() -> None:
     """A job that failed before any appliance says so in headline and body."""
     event = next(each for each in samples() if each.job and each.job.error_text)
     renderer = Renderer()
-    assert renderer.render("email", "subject", _message(event)).text == (
+    assert renderer.render("email", "subject", message_of(event)).text == (
         "[cmc-notify] emea: push job 42 failed before it reached any appliance (QoS, SNMP)"
     )
-    body = renderer.render("email", "txt", _message(event)).text
+    body = renderer.render("email", "txt", message_of(event)).text
     assert "The push failed before it reached any appliance:\nConfiguration database is locked" in body
 
 
 def test_a_success_that_left_appliances_failed_says_so_in_its_headline() -> None:
     """A controller may call a job a success although appliances refused: headline and body tell it."""
     event = next(each for each in samples() if each.type is EventType.JOB_SUCCEEDED and each.failures)
-    body = Renderer().render("email", "txt", _message(event)).text
+    body = Renderer().render("email", "txt", message_of(event)).text
     assert "\n\nQoS failed on 1 appliance: paris-edge-1 (V2AB0001)\nRule 12: class 'voice'" in body
-    assert Renderer().render("email", "subject", _message(event)).text == (
+    assert Renderer().render("email", "subject", message_of(event)).text == (
         "[cmc-notify] emea: push job 42 succeeded, though 1 of 6 appliances failed (QoS, SNMP)"
     )
 
@@ -152,13 +111,13 @@ def test_what_matters_comes_first(sink: str, extension: str) -> None:
 def test_what_fails_while_a_job_runs_says_that_it_runs() -> None:
     """The headline of appliance.failed claims nothing of what earlier pushes left."""
     event = sample(EventType.APPLIANCE_FAILED)
-    subject = Renderer().render("email", "subject", _message(event)).text
+    subject = Renderer().render("email", "subject", message_of(event)).text
     assert subject == "[cmc-notify] emea: push job 42: 3 appliances failed, job still running (QoS, SNMP)"
     assert event.job
     ended = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, status="Success"))
-    assert "3 appliances failed (" in Renderer().render("email", "subject", _message(ended)).text
+    assert "3 appliances failed (" in Renderer().render("email", "subject", message_of(ended)).text
     later = msgspec.structs.replace(event, failures=event.failures[:1])
-    said = Renderer().render("email", "subject", _message(later)).text
+    said = Renderer().render("email", "subject", message_of(later)).text
     assert "1 appliance failed, 3 in all, job still running" in said
 
 
@@ -187,7 +146,7 @@ def test_the_title_of_a_jobs_ticket_says_nothing_that_is_over_soon() -> None:
 def test_what_is_left_out_is_said() -> None:
     """Failures outside the route, cut off by a size limit, or still pending are stated in words."""
     event = msgspec.structs.replace(
-        _failed(1, str), failures_outside_route=3, failures_omitted=2000, url=None
+        failed_event(1, str), failures_outside_route=3, failures_omitted=2000, url=None
     )
     assert event.job
     event = msgspec.structs.replace(event, job=msgspec.structs.replace(event.job, details_pending=True))
@@ -206,17 +165,17 @@ def test_what_is_left_out_is_said() -> None:
 def test_only_some_new_ones_are_marked() -> None:
     """Marks for new failures appear only where they tell something: not where all are new."""
     assert (
-        "new" not in Renderer().render("slack", "mrkdwn", _message(sample(EventType.APPLIANCE_FAILED))).text
+        "new" not in Renderer().render("slack", "mrkdwn", message_of(sample(EventType.APPLIANCE_FAILED))).text
     )
 
 
 @pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
 def test_ten_thousand_failures_render_quickly(sink: str, extension: str) -> None:
     """10,000 different texts of 500 characters are all there, in about half a second of processor time."""
-    event = _failed(10_000, lambda index: f"{index:05d} <&> " + "e" * 489)
+    event = failed_event(10_000, lambda index: f"{index:05d} <&> " + "e" * 489)
     renderer = Renderer()
     begin = time.process_time()
-    text = renderer.render(sink, extension, _message(event)).text
+    text = renderer.render(sink, extension, message_of(event)).text
     assert time.process_time() - begin < 3
     if extension != "subject":
         assert text.count("e" * 489) == 10_000
@@ -225,8 +184,8 @@ def test_ten_thousand_failures_render_quickly(sink: str, extension: str) -> None
 @pytest.mark.parametrize(("sink", "extension"), DOCUMENTS[:6])
 def test_brief_shows_the_largest_and_counts_the_rest(sink: str, extension: str) -> None:
     """A brief document is small, begins with the largest group, and says what is attached."""
-    event = _failed(1000, lambda index: "common" if index % 2 else f"{index} " + HOSTILE_TEXT * 40)
-    text = Renderer().render(sink, extension, _message(event), brief=True).text
+    event = failed_event(1000, lambda index: "common" if index % 2 else f"{index} " + HOSTILE_TEXT * 40)
+    text = Renderer().render(sink, extension, message_of(event), brief=True).text
     assert len(text) < (12_000 if extension == "mrkdwn" else 120_000)
     if extension != "subject":
         assert "more error texts in the attached list." in text
@@ -266,174 +225,7 @@ def test_the_webhook_gets_the_whole_document_even_in_brief() -> None:
     """The event document is never shortened; only a test carries one more key."""
     event = sample(EventType.JOB_FAILED)
     renderer = Renderer()
-    assert decode(renderer.render("webhook", "json", _message(event), brief=True).text) == event
+    assert decode(renderer.render("webhook", "json", message_of(event), brief=True).text) == event
     test = renderer.render("webhook", "json", Message(key="k", event=event, is_test=True)).text
     assert json.loads(test)["test"] is True
     assert decode(test) == event
-
-
-def test_the_users_folder_is_searched_first(templates: Templates) -> None:
-    """A file for the event type wins over the user's default, and that over ours."""
-    renderer = templates(
-        slack__default_mrkdwn_j2="mine: {{ type }}", slack__job_failed_mrkdwn_j2="failed: {{ job.id }}"
-    )
-    assert renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text == "failed: 42"
-    assert (
-        renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_QUEUED))).text == "mine: job.queued"
-    )
-    assert "queued" in renderer.render("slack", "txt", _message(sample(EventType.JOB_QUEUED))).text
-
-
-def test_one_block_of_one_file_can_be_replaced(templates: Templates) -> None:
-    """A template that extends ours by its name and gives one block changes that block alone."""
-    renderer = templates(
-        slack__job_failed_mrkdwn_j2=(
-            '{% extends "builtin/slack/job.failed.mrkdwn.j2" %}'
-            "{% block headline %}Call the duty officer: {{ super() }}{% endblock %}"
-        )
-    )
-    ours = Renderer().render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text
-    text = renderer.render("slack", "mrkdwn", _message(sample(EventType.JOB_FAILED))).text
-    assert text == "Call the duty officer: " + ours
-
-
-def test_a_block_inside_the_loop_can_be_replaced(templates: Templates) -> None:
-    """The block for one group of failures sees the group."""
-    renderer = templates(
-        email__default_txt_j2=(
-            '{% extends "builtin/email/default.txt.j2" %}'
-            "{% block failure %}* {{ group.feature }}: {{ group.error_text | oneline }}\n{% endblock %}"
-        )
-    )
-    text = renderer.render("email", "txt", _message(sample(EventType.JOB_FAILED))).text
-    assert "* QoS: Rule 12: class 'voice' is not defined" in text
-
-
-def test_shared_wording_can_be_replaced_for_all_sinks(templates: Templates) -> None:
-    """A headline in the user's shared folder changes every medium, through our own templates."""
-    renderer = templates()
-    folder = renderer.templates_dirs[0] / "shared" / "headline"
-    folder.mkdir(parents=True)
-    (folder / "job.failed.j2").write_text("Auftrag {{ job.id }} ist fehlgeschlagen")
-    for sink, extension in DOCUMENTS[:6]:
-        text = renderer.render(sink, extension, _message(sample(EventType.JOB_FAILED))).text
-        assert "emea: Auftrag 42 ist fehlgeschlagen" in text
-
-
-def test_a_sink_type_without_templates_gets_the_shared_ones() -> None:
-    """A third party's sink needs no templates of its own."""
-    rendered = Renderer().render("pager", "txt", _message(sample(EventType.JOB_QUEUED)))
-    assert rendered.fallback is None
-    assert rendered.text.startswith("emea: push job 42 queued")
-
-
-FAILING: list[tuple[str | bytes, int | None, str]] = [
-    ("{{ job.id", 1, "end of print statement"),
-    ("\n{% if %}", 2, "syntax"),
-    ("a\n\n{{ jbo.id }}", 3, "'jbo' is undefined"),
-    ("\n{{ job.missing }}", 2, "docs/templates.md"),
-    ("\n{{ 1 // 0 }}", 2, "ZeroDivisionError"),
-    ("\n{{ 'x'.__class__.__mro__ }}", 2, "sandbox"),
-    ("\n\n{{ job.__struct_fields__ }}", 3, "sandbox"),
-    ("{{ failures.append(1) }}", 1, "append"),
-    ("{{ job.id | nosuchfilter }}", 1, "nosuchfilter"),
-    ("{{ event | safe }}", 1, "safe"),
-    ("\n{% include 'nothing.j2' %}", 2, "nothing.j2"),
-    ('{% extends "SELF" %}', None, "write builtin/"),
-    ("{% for i in range(10000000) %}{% endfor %}", 1, "Range too big"),
-    (b"caf\xe9", None, "UTF-8"),
-]
-
-
-@pytest.mark.parametrize(("sink", "extension"), DOCUMENTS)
-@pytest.mark.parametrize("failing", FAILING, ids=str)
-def test_a_failing_template_never_loses_the_alert(
-    sink: str,
-    extension: str,
-    failing: tuple[str | bytes, int | None, str],
-    templates: Templates,
-    faults: list[TemplateError],
-) -> None:
-    """The plain message goes out in the right format, with every text, naming template, line and error."""
-    source, line, reason = failing
-    name = f"{sink}/job.failed.{extension}.j2"
-    if isinstance(source, str):
-        source = source.replace("SELF", name)
-    renderer = templates(**{name.replace(".", "_").replace("/", "__"): source})
-    event = _failed(3, lambda index: f"{HOSTILE_TEXT} {index}")
-    rendered = renderer.render(sink, extension, _message(event))
-    (fault,) = faults
-    assert fault.template == name
-    assert line is None or fault.line == line
-    assert reason in fault.message
-    assert rendered.fallback == str(fault)
-    _assert_plain(rendered, extension, event)
-
-
-def _assert_plain(rendered: Rendered, extension: str, event: Event) -> None:
-    texts = [failure.error_text or "" for failure in event.failures]
-    match extension:
-        case "subject":
-            assert rendered.text == "[cmc-notify] emea: job.failed: job 42: 3 failures"
-        case "json":
-            assert decode(rendered.text) == event
-            assert rendered.fallback
-            assert rendered.fallback in json.loads(rendered.text)["template_error"]
-        case "html":
-            shown = html.unescape(rendered.text)
-            assert all(visible(text) in shown for text in texts)
-            assert "<script" not in rendered.text
-        case "mrkdwn" | "card":
-            assert rendered.text.count("```") == 2
-            assert "<" not in rendered.text
-        case _:
-            assert all(visible(text) in rendered.text for text in texts)
-    assert extension == "subject" or "replaces a template" in rendered.text
-
-
-def test_json_that_no_receiver_could_read_is_a_fault(
-    templates: Templates, faults: list[TemplateError]
-) -> None:
-    """A JSON template whose result is not JSON is replaced too."""
-    renderer = templates(webhook__default_json_j2='{"text": {{ job.id }}, }')
-    rendered = renderer.render("webhook", "json", _message(sample(EventType.JOB_QUEUED)))
-    assert "not valid JSON" in faults[0].message
-    assert decode(rendered.text) == sample(EventType.JOB_QUEUED)
-
-
-@pytest.mark.parametrize("brief", [False, True])
-@pytest.mark.parametrize("extension", ["txt", "html", "json", "mrkdwn", "subject"])
-def test_the_plain_message_stands_for_any_event(extension: str, brief: bool, templates: Templates) -> None:
-    """Each sample has a plain message in each format, brief or not."""
-    renderer = templates(**{f"any__default_{extension}_j2": "{{ nothing }}"})
-    for event in samples():
-        rendered = renderer.render("any", extension, _message(event), brief=brief)
-        assert rendered.fallback
-        assert event.type in rendered.text
-        if extension == "json":
-            json.loads(rendered.text)
-
-
-def test_templates_know_tickets_and_who_has_taken_it(templates: Templates) -> None:
-    """A template can show the job's tickets, and who acknowledged it and when."""
-    source = "{{ tickets[0].label }} {{ acknowledged.by }} {{ acknowledged.at | time }}"
-    renderer = templates(console__job_failed_txt_j2=source)
-    message = msgspec.structs.replace(
-        _message(sample(EventType.JOB_FAILED)),
-        tickets=(Ticket("snow", "job:emea:1", "INC0012345", None, open=True),),
-        acknowledged=Acknowledgement("anna", 1795425600.0),
-    )
-    expected = "INC0012345 anna 2026-11-23 09:20:00 UTC"
-    assert renderer.render_strictly("console", "txt", message) == expected
-
-
-def test_an_unknown_time_zone_is_refused() -> None:
-    """The error names the key and shows how a time zone is written."""
-    with pytest.raises(ConfigError, match=r"timezone: 'Mars/Olympus'.*Europe/Paris"):
-        Renderer(timezone="Mars/Olympus")
-
-
-def test_the_builtin_templates_are_found() -> None:
-    """Every headline that an event type needs is there."""
-    for kind in EventType:
-        assert (builtin_templates() / "shared" / "headline" / f"{kind}.j2").is_file()

@@ -1,104 +1,29 @@
 """The judge of the soak, fed with a clean record and with records that were tampered with."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from cmc_notify.simulator import Row as DetailRow
-from cmc_notify.simulator import Simulator
-from support.soak.history import runs
-from support.soak.judge import AttemptResult, judge
+from support.soak.example_record import (
+    Tamper,
+    arrival,
+    clean,
+    judged,
+    of,
+    repeat_without_cause,
+    starve,
+    story,
+)
+from support.soak.judge import judge
 from support.soak.plan import Plan
 from support.soak.record import (
-    Arrival,
     End,
-    Freeze,
     Kill,
-    Look,
     Notified,
     Record,
-    Reply,
     Row,
-    Run,
-    Silence,
-    Stop,
 )
-from support.soak.repeats import Cause
 from support.soak.report import report, transitions
-
-PAIR = ("V1", 3)
-FAILED = Run("cmc", 7, "Failed", None, {PAIR: "no disk"}, frozenset({("V2", 3)}))
-MENDED = Run("cmc", 7, "Success", None, {}, frozenset({PAIR, ("V2", 3)}))
-
-Tamper = Callable[[Record], None]
-
-
-def failure(*, new: bool = True, text: str = "no disk") -> dict[str, Any]:
-    """The one failed pair as events show it."""
-    return {"serial": PAIR[0], "feature_id": PAIR[1], "error_text": text, "new": new}
-
-
-def story() -> list[dict[str, Any]]:
-    """What is told of a job that failed, was run again, and succeeded."""
-    recovery = {"serial": PAIR[0], "feature_id": PAIR[1], "failed_job_id": 7}
-    parts: list[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = [
-        ("job.queued", [], []),
-        ("appliance.failed", [failure()], []),
-        ("job.failed", [failure(new=False)], []),
-        ("job.reopened", [], []),
-        ("appliance.recovered", [], [recovery]),
-        ("job.succeeded", [], []),
-    ]
-    return [
-        {
-            "id": f"e{number}",
-            "type": kind,
-            "controller": "cmc",
-            "job": {"id": 7, "error_text": None},
-            "failures": failures,
-            "recoveries": recoveries,
-        }
-        for number, (kind, failures, recoveries) in enumerate(parts)
-    ]
-
-
-def arrival(
-    document: dict[str, Any], began: float, *, sink: str = "chat", life: str = "r1.1", reply: Reply = "200"
-) -> Arrival:
-    """A request that was answered a tenth of a second after it came."""
-    return Arrival(sink, f"{document['id']}-{sink}", life, began, document, reply, began + 0.1)
-
-
-def clean() -> Record:
-    """Each event once at each sink, one a second."""
-    sinks = ("chat", "tickets")
-    record = Record(sinks=sinks, replicas=3, runs=[FAILED, MENDED])
-    record.arrivals = [
-        arrival(document, float(second), sink=sink)
-        for second, document in enumerate(story())
-        for sink in sinks
-    ]
-    revisions = (1, 2, 3, 4, 5, 5)
-    record.told = [
-        Notified(one["id"], one["type"], "cmc", 7, revision)
-        for one, revision in zip(story(), revisions, strict=True)
-    ]
-    record.rows = [Row(f"{one['id']}-{sink}", one["id"], sink, "sent") for one in story() for sink in sinks]
-    return record
-
-
-def of(record: Record, number: int, sink: str = "chat") -> Arrival:
-    """The first arrival of an event of the story."""
-    return next(a for a in record.arrivals if (a.sink, a.document["id"]) == (sink, f"e{number}"))
-
-
-def judged(tamper: Tamper) -> AttemptResult:
-    """The verdict on the clean record after something was done to it."""
-    record = clean()
-    tamper(record)
-    return judge(record)
 
 
 def test_a_clean_record_has_no_violation() -> None:
@@ -150,11 +75,6 @@ def double_an_event(record: Record) -> None:
     record.arrivals += [arrival(again, 9.0, sink=sink) for sink in record.sinks]
     record.told = [*record.told, Notified("e9", "job.succeeded", "cmc", 7, 5)]
     record.rows = [*record.rows, *(Row(f"e9-{sink}", "e9", sink, "sent") for sink in record.sinks)]
-
-
-def repeat_without_cause(record: Record) -> None:
-    """What was accepted comes again, and nobody was killed."""
-    record.arrivals.append(arrival(story()[0], 20.0, life="r2.1"))
 
 
 def repeat_after_another_kill(record: Record) -> None:
@@ -218,12 +138,6 @@ def crash(record: Record) -> None:
     record.ends.append(End(3.0, "r1.1", 1, "Traceback"))
 
 
-def starve(record: Record) -> None:
-    """Nobody polled a controller for long after its poller's death."""
-    record.looks = [Look(1.0, "r1.1", "cmc", good=True), Look(12.0, "r2.1", "cmc", good=True)]
-    record.kills.append(Kill(1.5, "r1.1", frozenset()))
-
-
 def abandon(record: Record) -> None:
     """Nobody polled a controller any more."""
     record.kills.append(Kill(1.5, "r1.1", frozenset(), frozenset({"cmc"})))
@@ -276,134 +190,3 @@ def test_what_was_tampered_with_is_named(tamper: Tamper, words: str) -> None:
     found = [line for line in verdict.violations if words in line]
     assert found, verdict.violations
     assert "FAILED" in report(Plan(), clean(), verdict)
-
-
-def killed(record: Record) -> None:
-    """The sender died with a lease on it."""
-    record.kills.append(Kill(0.5, "r1.1", frozenset({"e0-chat"})))
-
-
-def killed_before_it_was_read(record: Record) -> None:
-    """The sender died with a lease on it, and the receiver read the message after that."""
-    record.kills.append(Kill(of(record, 0).began - 0.01, "r1.1", frozenset({"e0-chat"})))
-
-
-def frozen(record: Record) -> None:
-    """The sender stood still with a lease on it."""
-    record.freezes.append(Freeze(0.05, 19.0, "r1.1", frozenset({"e0-chat"})))
-
-
-def woken(record: Record) -> None:
-    """The one that sends again had stood still with a lease on it."""
-    record.freezes.append(Freeze(-5.0, 19.0, "r2.1", frozenset({"e0-chat"})))
-
-
-def stopped(record: Record) -> None:
-    """The database was gone."""
-    record.stops.append(Stop(0.05, 2.0))
-
-
-def unheard(record: Record) -> None:
-    """The sender heard no answer."""
-    record.silences.append(Silence(0.9, "r1.1", "e0-chat"))
-
-
-def cut(record: Record) -> None:
-    """The receiver cut the connection."""
-    of(record, 0).reply = "reset"
-
-
-def refused(record: Record) -> None:
-    """The receiver refused it."""
-    of(record, 0).reply = "429"
-
-
-@pytest.mark.parametrize(
-    ("reason", "cause"),
-    [
-        (killed, Cause.KILLED),
-        (killed_before_it_was_read, Cause.KILLED),
-        (frozen, Cause.FROZEN),
-        (woken, Cause.FROZEN),
-        (stopped, Cause.STORE),
-        (unheard, Cause.SILENT),
-        (cut, Cause.UNANSWERED),
-        (refused, Cause.REFUSED),
-    ],
-)
-def test_each_repeat_has_its_named_cause(reason: Tamper, cause: Cause) -> None:
-    """A repeat that the record explains is counted under its cause, and is no violation of its own."""
-
-    def tamper(record: Record) -> None:
-        repeat_without_cause(record)
-        reason(record)
-
-    verdict = judged(tamper)
-    assert verdict.unexplained == []
-    assert verdict.causes == {cause: 1}
-
-
-def test_an_older_failure_may_come_late() -> None:
-    """A failure that an earlier recovery ended is no trigger of a later one."""
-    record = clean()
-    later = [
-        {**one, "id": f"f{number}", "job": {"id": 8, "error_text": None}}
-        for number, one in enumerate(story())
-    ]
-    del later[3]  # two jobs, so that only incidents tie the one to the other
-    record.arrivals = [arrival(document, 1.0 + 0.2 * place) for place, document in enumerate(later)]
-    record.arrivals += [arrival(document, 20.0 + place) for place, document in enumerate(story())]
-    assert judge(record).resolved_early == []
-
-
-def test_a_successor_that_dies_begins_a_wait_of_its_own() -> None:
-    """Two leaders die one after the other: neither wait is judged by the end of both."""
-    record = clean()
-    record.looks = [Look(1.0, "r1.1", "cmc", good=True), Look(17.0, "r3.1", "cmc", good=False)]
-    record.kills = [Kill(1.5, "r1.1", frozenset()), Kill(8.5, "r2.1", frozenset(), frozenset({"cmc"}))]
-    verdict = judge(record)
-    assert [one.after for one in verdict.takeovers] == [7.0, 8.5]
-    assert verdict.violations == []
-
-
-def test_a_busy_machine_has_more_time_to_take_over() -> None:
-    """Where a second's work takes four, the limit is twice as long; where it takes two, it stands."""
-    for slowness, late in ((2.0, 1), (4.0, 0)):
-        record = clean()
-        starve(record)
-        record.slowness = [(5.0, slowness)]
-        assert len(judge(record).late_takeovers) == late
-
-
-def test_a_stopped_database_excuses_a_late_takeover() -> None:
-    """Nobody can take over while the store is gone; the wait is reported, and not judged."""
-
-    def tamper(record: Record) -> None:
-        starve(record)
-        record.stops.append(Stop(6.0, 8.0))
-
-    verdict = judged(tamper)
-    assert [one.judged for one in verdict.takeovers] == [False]
-    assert verdict.violations == []
-
-
-def test_runs_are_read_from_the_controllers_history() -> None:
-    """Each run counts once, with the rows of its end, though its last version changed after the end."""
-    sim = Simulator(speed=0)
-    job = sim.jobs.add(feature_ids=[3])
-    job.start()
-    job.set_rows([DetailRow("V1", 3), DetailRow("V2", 3)])
-    job.set_row("V2", 3, "Success")
-    job.finish("Failed")
-    job.set_row("V1", 3, "Fail", "no disk")
-    job.rerun()
-    for serial in ("V1", "V2"):
-        job.set_row(serial, 3, "Success")
-    job.finish("Success")
-    other = sim.jobs.add(feature_ids=[3])
-    other.cancel()
-    assert runs("cmc", sim.history) == [
-        replace(FAILED, job=job.id),
-        replace(MENDED, job=job.id),
-        Run("cmc", other.id, "Canceled", None, {}, frozenset()),
-    ]

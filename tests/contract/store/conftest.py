@@ -19,6 +19,7 @@ from cmc_notify.core.model import Job, JobState, Names, Outcome, Row, TrackedFai
 from cmc_notify.ports import ControllerMeta, PollCommit, SavedJob
 from cmc_notify.store import Store, open_store
 from support.postgres import PostgresServer
+from support.store_deliveries import Happen
 
 START = 1_795_425_600.0
 
@@ -229,3 +230,22 @@ def make_failure(hands: SimpleNamespace) -> MakeFailure:
         )
 
     return make
+
+
+@pytest.fixture
+def happen(store: Store, make_state: MakeState, make_commit: MakeCommit) -> Happen:
+    """``happen(kind, sink=…, key=…)``: one event in a commit of its own; returns its delivery's id."""
+    numbers = count(1)
+
+    async def commit(kind: EventType, *sinks: str, key: str = "job-1") -> str:
+        version = (await store.poll.load_snapshot("emea")).version
+        new = make_commit(
+            version,
+            make_state(next(numbers)),
+            event_type=kind,
+            deliveries=tuple({"sink": sink, "ordering_key": key} for sink in sinks or ("chat",)),
+        )
+        await store.poll.commit_poll(new)
+        return new.deliveries[0].id
+
+    return commit
