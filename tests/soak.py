@@ -26,9 +26,9 @@ def main() -> int:
     plan, kept = _asked()
     with _folder(kept) as folder, _store(plan, folder) as store:
         record = asyncio.run(soak(plan, store, folder, progress=_say))
-    verdict = judge(record)
-    _say(report(plan, record, verdict))
-    return 1 if verdict.violations else 0
+    result = judge(record)
+    _say(report(plan, record, result))
+    return 1 if result.violations else 0
 
 
 def _asked() -> tuple[Plan, Path | None]:

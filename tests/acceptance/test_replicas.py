@@ -36,9 +36,9 @@ async def test_killed_replicas_lose_nothing_and_explain_each_repeat(
     """
     store = PostgresqlStore(postgresql_server, await postgresql_server.new_database())
     record = await soak(PLAN, store, tmp_path)
-    verdict = judge(record)
-    assert verdict.violations == [], report(PLAN, record, verdict)
+    result = judge(record)
+    assert result.violations == [], report(PLAN, record, result)
     assert transitions(record) >= TRANSITIONS
     assert len(record.kills) >= 5
     assert any(kill.leased for kill in record.kills)
-    assert any(takeover.judged for takeover in verdict.takeovers)
+    assert any(takeover.judged for takeover in result.takeovers)

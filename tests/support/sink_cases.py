@@ -4,83 +4,19 @@ import asyncio
 import errno
 import io
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
-from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Unclear
-from cmc_notify.ports import Message, Sink
-from cmc_notify.rendering import Renderer
-from cmc_notify.settings.base import settings_class
-from cmc_notify.simulator.chat import DiscordServer, TeamsServer
+from cmc_notify.core.outcome import Blocked, RetryLater
+from cmc_notify.ports import Sink
 from cmc_notify.simulator.receiver import Receiver, ScriptedResponse
 from cmc_notify.simulator.slack import Fault, SlackServer, refusal_with
-from cmc_notify.simulator.tickets import ServiceFault, TicketServer
 from cmc_notify.sinks.console import ConsoleSink
-from cmc_notify.sinks.plugin import SinkPlugin, load_plugins
+from cmc_notify.sinks.plugin import SinkPlugin
+from support.sink_case import OUTCOMES, SinkCase, StartPostOffice
 from support.ticket_services import PLACES
-
-MakeMessage = Callable[..., Message]
-StartPostOffice = Callable[..., Awaitable[Any]]
-TIMEOUT = 0.4
-OUTCOMES: dict[str, type[SendOutcome]] = {
-    "busy": RetryLater,
-    "fault": RetryLater,
-    "credentials": Blocked,
-    "gone": Blocked,
-    "refused": Rejected,
-    "lost": Unclear,
-    "silent": Unclear,
-}
-"""The outcome of each fault, for every sink with a network receiver."""
-
-
-class SinkCase(ABC):
-    """One configured sink together with its receiver."""
-
-    sink_type: ClassVar[str]
-    """The sink type, as the registry names it."""
-    preset: ClassVar[str | None] = None
-    outcomes: ClassVar[Mapping[str, type[SendOutcome]]] = OUTCOMES
-    """The faults that this receiver can have, each with its outcome."""
-    connects: ClassVar[bool] = True
-    """True if it opens network connections."""
-    passes_retry_after: ClassVar[bool] = True
-    probes_receiver: ClassVar[bool] = True
-    takes_proxy: ClassVar[bool] = True
-    secret: str = "s3cr3t"
-    """The beginning of each secret in ``given``."""
-    renderer = Renderer()
-    echo: str
-    """The words of an indiscreet receiver: every secret that it was given."""
-
-    @abstractmethod
-    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
-        """Start the receiver; ``stack`` ends it."""
-
-    @abstractmethod
-    def given(self) -> dict[str, Any]:
-        """Return the config, secrets included, for the running receiver."""
-
-    @abstractmethod
-    def fail_next(self, fault: str) -> None:
-        """Let the next send meet this fault."""
-
-    @abstractmethod
-    def accepted(self) -> int:
-        """Return how many messages the receiver accepted."""
-
-    @abstractmethod
-    async def request_arrived(self) -> None:
-        """Return once the receiver has read a message."""
-
-    def build(self, **more: Any) -> Sink:
-        """Build the sink as the application does."""
-        plugin = load_plugins()[self.sink_type]
-        written = {"type": self.sink_type, **self.given(), "timeout": TIMEOUT, **more}
-        self.settings = settings_class(plugin.settings, written).model_validate(written)
-        return plugin.build("sink", self.settings, self.renderer)
+from support.vendor_cases import DiscordCase, TeamsCase, TicketCase
 
 
 class ConsoleCase(SinkCase):
@@ -307,97 +243,6 @@ class AppriseCase(WebhookCase):
         """One URL."""
         host = self.receiver.url.removeprefix("http://")
         return {"urls": [f"json://cmc:s3cr3tpass@{host}/s3cr3tpath?+key=s3cr3tkey"]}
-
-
-class VendorCase(SinkCase):
-    """A webhook with a preset and its vendor's service."""
-
-    sink_type = "webhook"
-    create: str
-    """The service's operation that takes a new message or opens a ticket."""
-    server: TicketServer
-
-    def fail_next(self, fault: str) -> None:
-        """By status, at the request that creates something."""
-        faults = {
-            "busy": ServiceFault("respond", status=429, body=self.echo, headers=(("Retry-After", "7"),)),
-            "fault": ServiceFault("respond", status=503, body=self.echo),
-            "credentials": ServiceFault("respond", status=401, body=self.echo),
-            "gone": ServiceFault("respond", status=410, body=self.echo),
-            "refused": ServiceFault("respond", status=400, body=self.echo),
-            "lost": ServiceFault("drop"),
-            "silent": ServiceFault("hang"),
-        }
-        self.server.fail_next(self.create, faults[fault])
-
-    async def request_arrived(self) -> None:
-        """The first request that would create something."""
-        await self.server.wait(lambda seen: any(name == self.create for name, _ in seen.calls))
-
-
-class TicketCase(VendorCase):
-    """A ticket preset."""
-
-    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
-        """The vendor's ticket service."""
-        del start_post_office
-        assert self.preset is not None
-        self.service = PLACES[self.preset]()
-        self.create = self.service.create
-        self.echo = f"{self.service.secret} of Y21jOnMzY3IzdHRva2Vu is not known"
-        self.server = await stack.enter_async_context(self.service.desk)
-
-    def given(self) -> dict[str, Any]:
-        """The preset's settings, with its secret."""
-        return {"preset": self.preset, **self.service.given()}
-
-    def accepted(self) -> int:
-        """Changes that the service made."""
-        return len(self.server.applied)
-
-
-class DiscordCase(VendorCase):
-    """A channel's webhook, whose address is the secret."""
-
-    preset = "discord"
-    create = "execute"
-    secret = "simulated-secret"
-    echo = "no webhook at /api/webhooks/223704706495545344/simulated-secret"
-
-    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
-        """A channel."""
-        del start_post_office
-        self.server: DiscordServer = await stack.enter_async_context(DiscordServer())
-
-    def given(self) -> dict[str, Any]:
-        """Only the address."""
-        return {"preset": self.preset, "url": self.server.webhook_url}
-
-    def accepted(self) -> int:
-        """Messages in the channel."""
-        return len(self.server.messages)
-
-
-class TeamsCase(VendorCase):
-    """A workflow, whose address is the secret."""
-
-    preset = "teams"
-    create = "card"
-    secret = "simulated-secret"
-    echo = "no workflow at /workflows/simulated-secret/triggers/manual/paths/invoke"
-
-    async def start(self, stack: AsyncExitStack, start_post_office: StartPostOffice) -> None:
-        """A workflow."""
-        del start_post_office
-        self.server: TeamsServer = await stack.enter_async_context(TeamsServer())
-
-    def given(self) -> dict[str, Any]:
-        """Only the address."""
-        return {"preset": self.preset, "url": self.server.webhook_url}
-
-    def accepted(self) -> int:
-        """Cards in the channel."""
-        return len(self.server.cards)
 
 
 CASES: dict[str, type[SinkCase]] = {

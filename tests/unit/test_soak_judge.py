@@ -28,10 +28,10 @@ from support.soak.report import report, transitions
 
 def test_a_clean_record_has_no_violation() -> None:
     """What was told once, whole and in order is found so, and counted."""
-    verdict = judge(clean())
-    assert verdict.violations == []
+    result = judge(clean())
+    assert result.violations == []
     assert transitions(clean()) == 5
-    text = report(Plan(), clean(), verdict)
+    text = report(Plan(), clean(), result)
     assert "transitions    5 in 2 runs" in text
     assert text.endswith("nothing lost, nothing twice without a cause")
 
@@ -186,7 +186,7 @@ def leave_work(record: Record) -> None:
 )
 def test_what_was_tampered_with_is_named(tamper: Tamper, words: str) -> None:
     """Each kind of fault is a violation that says what and where, and is reported."""
-    verdict = judged(tamper)
-    found = [line for line in verdict.violations if words in line]
-    assert found, verdict.violations
-    assert "FAILED" in report(Plan(), clean(), verdict)
+    result = judged(tamper)
+    found = [line for line in result.violations if words in line]
+    assert found, result.violations
+    assert "FAILED" in report(Plan(), clean(), result)

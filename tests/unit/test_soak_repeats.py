@@ -92,9 +92,9 @@ def test_each_repeat_has_its_named_cause(reason: Tamper, cause: Cause) -> None:
         repeat_without_cause(record)
         reason(record)
 
-    verdict = judged(tamper)
-    assert verdict.unexplained == []
-    assert verdict.causes == {cause: 1}
+    result = judged(tamper)
+    assert result.unexplained == []
+    assert result.causes == {cause: 1}
 
 
 def test_an_older_failure_may_come_late() -> None:
@@ -115,9 +115,9 @@ def test_a_successor_that_dies_begins_a_wait_of_its_own() -> None:
     record = clean()
     record.looks = [Look(1.0, "r1.1", "cmc", good=True), Look(17.0, "r3.1", "cmc", good=False)]
     record.kills = [Kill(1.5, "r1.1", frozenset()), Kill(8.5, "r2.1", frozenset(), frozenset({"cmc"}))]
-    verdict = judge(record)
-    assert [one.after for one in verdict.takeovers] == [7.0, 8.5]
-    assert verdict.violations == []
+    result = judge(record)
+    assert [one.after for one in result.takeovers] == [7.0, 8.5]
+    assert result.violations == []
 
 
 def test_a_busy_machine_has_more_time_to_take_over() -> None:
@@ -136,9 +136,9 @@ def test_a_stopped_database_excuses_a_late_takeover() -> None:
         starve(record)
         record.stops.append(Stop(6.0, 8.0))
 
-    verdict = judged(tamper)
-    assert [one.judged for one in verdict.takeovers] == [False]
-    assert verdict.violations == []
+    result = judged(tamper)
+    assert [one.judged for one in result.takeovers] == [False]
+    assert result.violations == []
 
 
 def test_runs_are_read_from_the_controllers_history() -> None:

@@ -17,14 +17,8 @@ import pytest
 
 from cmc_notify.core.outcome import RetryLater, Sent
 from cmc_notify.sinks.plugin import load_plugins
-from support.sink_cases import (
-    CASES,
-    TIMEOUT,
-    MakeMessage,
-    SinkCase,
-    StartPostOffice,
-    missing_cases,
-)
+from support.sink_case import TIMEOUT, MakeMessage, SinkCase, StartPostOffice
+from support.sink_cases import CASES, missing_cases
 
 
 def test_every_registered_sink_has_a_case() -> None:

@@ -27,7 +27,7 @@ from typing import Literal
 
 from cmc_notify.simulator import Request, Simulator
 from support.oracle.comparison import compare
-from support.oracle.job_life import PAIRS, RECOVERY, SPINE, Expected, FailureTracker, JobKey, Life
+from support.oracle.job_life import PAIRS, RECOVERY, SPINE, Expected, ExpectedFailures, JobKey, Life
 from support.oracle.observations import FINISHED, Poll, Seen, doubted, is_full, looked_up, polls, read
 
 __all__ = ["Expected", "compare", "expected"]
@@ -43,7 +43,7 @@ class _Reading:
         self.settle = settle
         self.events: list[Expected] = []
         self._lives: dict[int, list[Life]] = {}
-        self._incidents = FailureTracker()
+        self._failures = ExpectedFailures()
         self._versions = {(version.key, version.number): version for version in sim.history}
         self._read: dict[tuple[str, int], Seen | None] = {}
 
@@ -112,7 +112,7 @@ class _Reading:
         self._take(life, life.begin(seen, silent=silent, settle=self.settle))
 
     def _take(self, life: Life, events: list[Expected]) -> None:
-        recoveries = self._incidents.apply(life.key, life.seen, events)
+        recoveries = self._failures.apply(life.key, life.seen, events)
         finals = [event for event in events if event.type in FINISHED.values()]
         self.events += [event for event in events if event not in finals] + recoveries + finals
 

@@ -122,7 +122,7 @@ def _ran_again(before: Seen, now: Seen) -> bool:
 
 
 @dataclass
-class TrackedFailure:
+class ExpectedFailure:
     """An open failure: the job that opened it and the last job that failed the pair."""
 
     pair: Pair
@@ -130,11 +130,11 @@ class TrackedFailure:
     last: JobKey
 
 
-class FailureTracker:
+class ExpectedFailures:
     """Opened by told failures, closed by later success; judged by the jobs as they were last looked at."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[Pair, JobKey | None], TrackedFailure] = {}
+        self._open: dict[tuple[Pair, JobKey | None], ExpectedFailure] = {}
         self._shown: dict[JobKey, Seen] = {}
         self._succeeded: dict[Pair, set[JobKey]] = {}
 
@@ -164,7 +164,7 @@ class FailureTracker:
         incident = self._open.get(_place(pair, key))
         if incident is None:
             if new or not self._overcome(pair, key):
-                self._open[_place(pair, key)] = TrackedFailure(pair, key, key)
+                self._open[_place(pair, key)] = ExpectedFailure(pair, key, key)
         elif self._shown[key].order >= self._shown[incident.last].order:
             incident.last = key
 

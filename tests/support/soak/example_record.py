@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from support.soak.judge import AttemptResult, judge
+from support.soak.judge import SoakResult, judge
 from support.soak.record import (
     Arrival,
     Kill,
@@ -81,8 +81,8 @@ def of(record: Record, number: int, sink: str = "chat") -> Arrival:
     return next(a for a in record.arrivals if (a.sink, a.document["id"]) == (sink, f"e{number}"))
 
 
-def judged(tamper: Tamper) -> AttemptResult:
-    """The verdict on the clean record after something was done to it."""
+def judged(tamper: Tamper) -> SoakResult:
+    """The result on the clean record after something was done to it."""
     record = clean()
     tamper(record)
     return judge(record)

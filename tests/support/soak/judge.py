@@ -19,7 +19,7 @@ Pair = tuple[str, str, int]
 
 
 @dataclass
-class AttemptResult:
+class SoakResult:
     """What was found; ``violations`` is empty where the promise was kept."""
 
     losses: list[str] = field(default_factory=list)
@@ -47,11 +47,11 @@ class AttemptResult:
         return [f"{kind}: {line}" for kind, lines in kinds.items() for line in lines]
 
 
-def judge(record: Record) -> AttemptResult:
-    """The verdict on one soak."""
+def judge(record: Record) -> SoakResult:
+    """The result on one soak."""
     found = list(repeats(record))
     taken = list(takeovers(record))
-    verdict = AttemptResult(
+    result = SoakResult(
         losses=list(_losses(record)),
         unexplained=[str(repeat) for repeat in found if repeat.cause is Cause.NONE],
         causes=Counter(repeat.cause for repeat in found),
@@ -62,11 +62,11 @@ def judge(record: Record) -> AttemptResult:
     for sink in record.sinks:
         accepted = _accepted(record, sink)
         told = [arrival.document for arrival in accepted.values()]
-        verdict.told_wrongly += (f"{sink}: {line}" for line in told_wrongly(told, record.runs))
+        result.told_wrongly += (f"{sink}: {line}" for line in told_wrongly(told, record.runs))
         begun = _begun(record, sink)
-        verdict.order += (f"{sink}: {line}" for line in _out_of_order(accepted, begun))
-        verdict.resolved_early += (f"{sink}: {line}" for line in _resolved_early(accepted, begun))
-    return verdict
+        result.order += (f"{sink}: {line}" for line in _out_of_order(accepted, begun))
+        result.resolved_early += (f"{sink}: {line}" for line in _resolved_early(accepted, begun))
+    return result
 
 
 def _accepted(record: Record, sink: str) -> dict[str, Arrival]:

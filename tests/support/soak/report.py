@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from support.soak.judge import AttemptResult
+from support.soak.judge import SoakResult
 from support.soak.plan import Plan
 from support.soak.record import Record
 from support.soak.repeats import Cause
@@ -18,12 +18,12 @@ def transitions(record: Record) -> int:
     return len({(told.controller, told.job, told.revision) for told in record.told if told.job is not None})
 
 
-def report(plan: Plan, record: Record, verdict: AttemptResult) -> str:
+def report(plan: Plan, record: Record, result: SoakResult) -> str:
     """The report; its last line says whether the promise was kept."""
-    return "\n".join(_lines(plan, record, verdict))
+    return "\n".join(_lines(plan, record, result))
 
 
-def _lines(plan: Plan, record: Record, verdict: AttemptResult) -> Iterator[str]:
+def _lines(plan: Plan, record: Record, result: SoakResult) -> Iterator[str]:
     rows = Counter(row.state for row in record.rows)
     replies = Counter[str](arrival.reply or "open" for arrival in record.arrivals)
     yield f"soak: seed {plan.seed}, {record.seconds:.0f} s, {plan.replicas} replicas on {plan.store}"
@@ -34,19 +34,19 @@ def _lines(plan: Plan, record: Record, verdict: AttemptResult) -> Iterator[str]:
     yield f"  kills          {len(record.kills)}, with {_leased(record)} deliveries under lease"
     yield f"  freezes        {len(record.freezes)}"
     yield f"  database stops {len(record.stops)}"
-    yield f"  retries        {verdict.causes[Cause.REFUSED]} after a refusal (429, 500)"
-    yield f"  repeats        {sum(verdict.causes.values()) - verdict.causes[Cause.REFUSED]}"
+    yield f"  retries        {result.causes[Cause.REFUSED]} after a refusal (429, 500)"
+    yield f"  repeats        {sum(result.causes.values()) - result.causes[Cause.REFUSED]}"
     for cause in Cause:
-        if cause is not Cause.REFUSED and (times := verdict.causes[cause]):
+        if cause is not Cause.REFUSED and (times := result.causes[cause]):
             yield f"    {times:5} {cause}"
-    yield f"  takeovers      {_takeovers(verdict)}"
+    yield f"  takeovers      {_takeovers(result)}"
     if record.slowness:
         felt = [factor for _, factor in record.slowness]
         yield f"  machine        {sum(felt) / len(felt):.1f} s for a second's work"
-    yield f"  losses         {len(verdict.losses)}"
-    yield f"  out of order   {len(verdict.order)}"
-    yield f"  resolved early {len(verdict.resolved_early)}"
-    violations = verdict.violations
+    yield f"  losses         {len(result.losses)}"
+    yield f"  out of order   {len(result.order)}"
+    yield f"  resolved early {len(result.resolved_early)}"
+    violations = result.violations
     yield from (f"  VIOLATION {line}" for line in violations[:_SHOWN])
     if len(violations) > _SHOWN:
         yield f"  and {len(violations) - _SHOWN} more"
@@ -65,9 +65,9 @@ def _leased(record: Record) -> int:
     return sum(len(kill.leased or ()) for kill in record.kills)
 
 
-def _takeovers(verdict: AttemptResult) -> str:
-    judged = [one.after for one in verdict.takeovers if one.judged and one.after is not None]
-    others = len(verdict.takeovers) - len(judged)
+def _takeovers(result: SoakResult) -> str:
+    judged = [one.after for one in result.takeovers if one.judged and one.after is not None]
+    others = len(result.takeovers) - len(judged)
     longest = f", the longest {max(judged):.1f} s (limit {TAKEOVER_WITHIN:.0f} s)" if judged else ""
     beside = f"; {others} more where nobody else could" if others else ""
     return f"{len(judged)}{longest}{beside}"
