@@ -3,7 +3,7 @@
 The application can be replaced by another one, and no connection is refused during the change.
 
 Everybody who can reach the address can open connections without a token. So their number and their idle time
-are bounded: polls and deliveries need files and sockets, too.
+are bounded (``connections.py``): polls and deliveries need files and sockets, too.
 """
 
 import asyncio
@@ -12,11 +12,14 @@ import logging
 from aiohttp import web
 
 from cmc_notify.errors import CmcNotifyError
+from cmc_notify.web.connections import Connections
 
 STOP_TIMEOUT = 2.0
 """Seconds for responses in flight at a stop; deliveries need the rest of the grace time."""
 MAX_CONNECTIONS = 200
-"""Further connections are closed at once; many systems allow a process only 1,024 open files."""
+"""At the same time; many systems allow a process only 1,024 open files."""
+BACKLOG = 256
+"""Connections that the system keeps until they are accepted."""
 IDLE_TIMEOUT = 15.0
 """Seconds that a connection may stay open without a complete request."""
 
@@ -24,14 +27,6 @@ IDLE_TIMEOUT = 15.0
 # handlers are logged in responses.py.
 _PROTOCOL_LOG = logging.getLogger("cmc_notify.web.protocol")
 _PROTOCOL_LOG.setLevel(logging.CRITICAL)
-
-
-class _ConnectionRejecter(asyncio.Protocol):
-    """Closes a connection above the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
 
 
 class WebServer:
@@ -47,10 +42,10 @@ class WebServer:
         idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
         self._idle_timeout = idle_timeout
+        self._connections = Connections(total=max_connections, patience=idle_timeout)
         self._runner = self._runner_of(app)
         self._host = host
         self._port = port
-        self._max_connections = max_connections
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -59,12 +54,13 @@ class WebServer:
 
         def protocol() -> asyncio.Protocol:
             serve = self._runner.server
-            return (
-                serve() if serve and len(serve.connections) < self._max_connections else _ConnectionRejecter()
-            )
+            assert serve is not None
+            return self._connections.protocol(serve)
 
         try:
-            self._listener = await asyncio.get_running_loop().create_server(protocol, self._host, self._port)
+            self._listener = await asyncio.get_running_loop().create_server(
+                protocol, self._host, self._port, backlog=BACKLOG
+            )
         except OSError as error:
             await self._runner.cleanup()
             reason = error.strerror or error
@@ -91,6 +87,7 @@ class WebServer:
         await self._runner.cleanup()
 
     def _runner_of(self, app: web.Application) -> web.AppRunner:
+        app.middlewares.insert(0, self._connections.track)
         # No access log: health checks would fill it, and URLs can hold signatures.
         return web.AppRunner(
             app,
