@@ -1,4 +1,4 @@
-# The bridge as an image: no root, no shell script, nothing written but /data. See docs/deploy.md.
+# The bridge as an image: no root, no shell script, nothing written but /data. See docs/how-to/deploy.md.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build

@@ -1,7 +1,7 @@
 """Log lines and metrics: the bridge as operators see it. Neither ever holds a secret.
 
 Log lines of the bridge and of its libraries go to one stream, in one format, one line each (only
-tracebacks take more, and only in the ``console`` format). Field names are those of docs/operations.md.
+tracebacks take more, and only in the ``console`` format). Field names are those of docs/reference/logs.md.
 """
 
 import logging

@@ -90,5 +90,6 @@ def _misnamed(file: str, extensions: Sequence[str]) -> str | None:
     if kind == _DEFAULT or kind in list(EventType):
         return None
     close = difflib.get_close_matches(kind, [*EventType, _DEFAULT], n=1)
-    hint = f"did you mean {str(close[0])!r}?" if close else "docs/templates.md lists the event types"
+    page = "docs/reference/templates.md lists the event types"
+    hint = f"did you mean {str(close[0])!r}?" if close else page
     return f"no event type is called {kind!r}; {hint}"

@@ -26,7 +26,7 @@ _AROUND = 60
 def context_of(
     message: Message, form: Format, *, brief: bool = False, size_limits: SizeLimits | None = None
 ) -> dict[str, Any]:
-    """Return the variables of a template; docs/templates.md describes each for users."""
+    """Return the variables of a template; docs/reference/templates.md describes each for users."""
     event = message.event
     every = group_failures(event.failures)
     recovered = group_recoveries(event.recoveries)

@@ -1,4 +1,4 @@
-"""Our own filters for templates; docs/templates.md describes each for users."""
+"""Our own filters for templates; docs/reference/templates.md describes each for users."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime

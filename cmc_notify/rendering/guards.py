@@ -157,7 +157,7 @@ def calling(budget: Budget, called: Any, args: Sequence[Any], named: Mapping[str
         return
     check = _BOUNDED.get(name)
     if check is None or not isinstance(owner, str):
-        raise SecurityError(f"{name}() is not for templates; docs/templates.md lists the filters")
+        raise SecurityError(f"{name}() is not for templates; docs/reference/templates.md lists the filters")
     check(budget, owner, (*args, *named.values()))
 
 

@@ -20,7 +20,7 @@ _MESSAGES: dict[type[Exception], str] = {
     TemplateNotFound: "there is no template {!r} to include, import or extend; correct the name",
     TemplateSyntaxError: "{}; correct the syntax",
     SecurityError: "{}; templates run in a sandbox",
-    UndefinedError: "{}; docs/templates.md lists what a template gets",
+    UndefinedError: "{}; docs/reference/templates.md lists what a template gets",
     RecursionError: "it includes, extends or calls itself without end; write builtin/ before the name "
     "of a built-in template, and make sure that macros end",
     FilterError: "{}",

@@ -52,7 +52,8 @@ def load_plugins() -> Mapping[str, SinkPlugin]:
             ) from error
         if not isinstance(found, SinkPlugin):
             raise ConfigError(
-                f"sink type {point.name!r} ({point.value}): is not a SinkPlugin; see docs/sinks.md"
+                f"sink type {point.name!r} ({point.value}): is not a SinkPlugin; "
+                "see docs/reference/sink-rules.md"
             )
         plugins[point.name] = found
     return plugins

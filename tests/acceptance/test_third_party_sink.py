@@ -1,4 +1,4 @@
-"""The example of docs/sinks.md, installed as a package of its own and used by a real bridge."""
+"""The example of docs/how-to/write-a-sink.md, installed as a package of its own and used by a real bridge."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ import pytest
 from cmc_notify.simulator import OPEN, Simulator
 from support.bridge_process import BridgeProcess, bridge
 
-PAGE = Path(__file__).parents[2] / "docs" / "sinks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-sink.md"
 FILE = re.compile(r"^\*\*`(.+?)`\*\*\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ERROR = "no route to the interpreter\n<131>1 2026-11-23T09:20:00Z - cmc-notify - job.succeeded - all is well"
 

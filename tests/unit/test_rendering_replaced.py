@@ -99,7 +99,7 @@ FAILING: list[tuple[str | bytes, int | None, str]] = [
     ("{{ job.id", 1, "end of print statement"),
     ("\n{% if %}", 2, "syntax"),
     ("a\n\n{{ jbo.id }}", 3, "'jbo' is undefined"),
-    ("\n{{ job.missing }}", 2, "docs/templates.md"),
+    ("\n{{ job.missing }}", 2, "docs/reference/templates.md"),
     ("\n{{ 1 // 0 }}", 2, "ZeroDivisionError"),
     ("\n{{ 'x'.__class__.__mro__ }}", 2, "sandbox"),
     ("\n\n{{ job.__struct_fields__ }}", 3, "sandbox"),

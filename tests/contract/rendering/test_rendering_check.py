@@ -32,7 +32,10 @@ def test_ours_are_all_right(sink: str) -> None:
 def test_a_fault_is_named_once_with_its_line(tmp_path: Path) -> None:
     """One mistake that every sample meets is one fault, with file and line."""
     assert _faults(tmp_path, "slack/default.mrkdwn.j2", "\n{{ evnt.id }}") == [
-        "slack/default.mrkdwn.j2, line 2: 'evnt' is undefined; docs/templates.md lists what a template gets"
+        (
+            "slack/default.mrkdwn.j2, line 2: 'evnt' is undefined; "
+            "docs/reference/templates.md lists what a template gets"
+        )
     ]
 
 
@@ -51,7 +54,10 @@ def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
     """An error in a shared part is reported for that file, not of the one that includes it."""
     faults = _faults(tmp_path, "shared/headline.j2", "{{ controler }}")
     assert faults == [
-        "shared/headline.j2, line 1: 'controler' is undefined; docs/templates.md lists what a template gets"
+        (
+            "shared/headline.j2, line 1: 'controler' is undefined; "
+            "docs/reference/templates.md lists what a template gets"
+        )
     ]
 
 
@@ -66,7 +72,7 @@ def test_a_part_that_is_included_is_named(tmp_path: Path) -> None:
         ("slack/job.failed.mrkdwn", "is never used: name it <event type>.<extension>.j2"),
         (
             "slack/zzz.txt.j2",
-            "is never used: no event type is called 'zzz'; docs/templates.md lists the event types",
+            "is never used: no event type is called 'zzz'; docs/reference/templates.md lists the event types",
         ),
     ],
 )

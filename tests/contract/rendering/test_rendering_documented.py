@@ -1,4 +1,4 @@
-"""The examples in docs/templates.md work."""
+"""The examples in docs/reference/templates.md work."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from cmc_notify.rendering import Renderer
 from cmc_notify.rendering.environment import FormatEnvironment
 from cmc_notify.rendering.formats import format_of
 
-PAGE = (Path(__file__).parents[3] / "docs" / "templates.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "templates.md").read_text()
 EXAMPLES = re.findall(r"^\| `(\{\{ .+? \}\})` \| `(.+)` \|$", PAGE, re.MULTILINE)
 
 

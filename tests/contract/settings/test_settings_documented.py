@@ -1,4 +1,4 @@
-"""The example config, docs/configuration.md and the JSON Schema say what the models say, key by key."""
+"""The example config, docs/reference/configuration.md and the JSON Schema match the models, key by key."""
 
 import re
 from collections import defaultdict
@@ -16,7 +16,7 @@ from cmc_notify.sinks.webhook.settings import EndpointSettings, PresetSettings
 from support.documented_settings import PRESETS, ROOT, sink_types
 
 EXAMPLE = ROOT / "config" / "cmc-notify.yaml"
-DOCUMENT = ROOT / "docs" / "configuration.md"
+DOCUMENT = ROOT / "docs" / "reference" / "configuration.md"
 
 SMALL = """
 controllers: {NAME: {url: https://cmc.example.net}}

@@ -94,8 +94,8 @@ def test_the_schema_knows_the_presets() -> None:
 
 
 def test_every_preset_has_a_working_config_on_the_page_about_tickets(tmp_path: Path) -> None:
-    """Each example of docs/tickets.md is a valid config, and together they show every ticket preset."""
-    page = (ROOT / "docs" / "tickets.md").read_text()
+    """Each example of docs/how-to/tickets.md is a valid config; together they show every ticket preset."""
+    page = (ROOT / "docs" / "how-to" / "tickets.md").read_text()
     shown = set()
     for number, example in enumerate(re.findall(r"^```yaml\n(.+?)^```", page, re.MULTILINE | re.DOTALL)):
         secret = tmp_path / "secret"
