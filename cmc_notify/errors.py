@@ -63,6 +63,10 @@ class StoreError(CmcNotifyError):
     """The store can't be used."""
 
 
+class StoreMisconfigured(StoreError, ConfigError):
+    """The store can never be used as it is configured: a wrong option, an unfit database."""
+
+
 class StoreLocked(StoreError):
     """Another bridge process holds this SQLite store."""
 

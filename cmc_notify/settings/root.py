@@ -18,9 +18,11 @@ NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
 """The pattern of a controller's or a sink's name: ``__`` would be ambiguous in a variable's name."""
 
 _POSTGRESQL = re.compile(
-    r"(?:[^:/]*(?::[^@]*)?@)?(?:\[[^\[\]/]+\]|[^/:@?\[\]\s]*)(?::[0-9]{1,5})?/[^/?\s][^?]*(?:\?.*)?"
+    r"(?:[^:/]*(?::[^@]*)?@)?"
+    r"(?:\[[^\[\]/]+\]|[^/:@?\[\]\s]*)(?::[0-9]{1,5})?(?:,(?:\[[^\[\]/]+\]|[^/:@?\[\]\s,]+)(?::[0-9]{1,5})?)*"
+    r"/[^/?\s][^?]*(?:\?.*)?"
 )
-"""User and password, host, port, database, options, as SQLAlchemy splits them."""
+"""User and password, hosts with their ports, database, options."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 

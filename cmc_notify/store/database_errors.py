@@ -37,6 +37,22 @@ _REMEDIES = (
     ("locked", "another process keeps writing to it; end that process, or wait"),
     ("disk i/o error", "check the system log for errors of its disk"),
     ("password", "check the user and password in store.url"),
+    ("unsupported startup parameter", "a pooler in between refuses a parameter; see the docs on PgBouncer"),
+    (
+        "prepared statement",
+        "a pooler in between keeps no prepared statements; take the option away in store.url",
+    ),
+    (
+        "certificate verify failed",
+        "set sslrootcert in store.url to the authority that signed its certificate",
+    ),
+    ("root certificate", "set sslrootcert in store.url to a readable PEM file"),
+    ("could not serialize", "the bridge tries again; no other program may write to its tables"),
+    ("deadlock", "the bridge tries again; no other program may write to its tables"),
+    (
+        "target_session_attrs",
+        "no host of store.url is in the state that it asks for; check the servers' roles",
+    ),
     ("does not exist", "check the names in store.url, and that the bridge has run on it"),
 )
 _OTHER_REMEDY = "check that the database runs and that store.url is right"

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Table, event, func, make_url, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
-from cmc_notify.errors import StoreError
+from cmc_notify.errors import StoreError, StoreMisconfigured
 from cmc_notify.ports import Clock
+from cmc_notify.store import postgresql
 from cmc_notify.store.database_errors import drop_stuck, translated
 
 _BUSY_TIMEOUT_MS = 15_000
@@ -29,16 +30,6 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
-_POSTGRESQL_OPTIONS = frozenset(
-    {"host", "port", "user", "password", "passfile", "ssl", "sslmode", "prepared_statement_cache_size"}
-)
-_CREDENTIALS = ("user", "password")
-_FROZEN_AFTER_MS = 8_000
-"""A process that is frozen in the middle of a transaction holds locks, and so stops the replica that takes
-over, until PostgreSQL ends that transaction.
-"""
-_COMMAND_TIMEOUT = 60.0
-"""Seconds for one statement, except in an upgrade."""
 CLOSE_WITHIN = 1.0
 """Seconds, twice at most, to wait for a server that hangs; containers are killed soon after."""
 _CHUNK = 500  # values in one IN list, far below either database's limit
@@ -52,8 +43,8 @@ class Database:
         parsed = _parse(url)
         self.clock = clock
         self.path = Path(parsed.database or "").resolve() if parsed.drivername.startswith("sqlite") else None
-        self._url = parsed
-        self._engine = _sqlite_engine(self.path) if self.path else self._postgresql_engine()
+        self._connector = postgresql.Connector(parsed)
+        self._engine = _sqlite_engine(self.path) if self.path else self._connector.engine()
         event.listen(self._engine.sync_engine, "handle_error", drop_stuck)
         self._for_writing = self._engine.execution_options(cmc_notify_writes=True)
         self.running: set[asyncio.Task[Any]] = set()
@@ -63,7 +54,7 @@ class Database:
     @property
     def label(self) -> str:
         """Return the name of the database as people see it, without the password."""
-        return f"store {self.path or _shown(self._url)}"
+        return f"store {self.path or postgresql.shown(self._connector.url)}"
 
     def use_credentials(self, url: str) -> bool:
         """Let new connections sign in with the user and password of ``url``; open ones stay.
@@ -76,9 +67,10 @@ class Database:
             return False
         if parsed.drivername.startswith("sqlite"):
             return self.path == Path(parsed.database or "").resolve()
-        if self.path or _without_credentials(parsed) != _without_credentials(self._url):
+        present = postgresql.without_credentials(self._connector.url)
+        if self.path or postgresql.without_credentials(parsed) != present:
             return False
-        self._url = parsed
+        self._connector.url = parsed
         return True
 
     @asynccontextmanager
@@ -107,22 +99,11 @@ class Database:
                 yield connection
             return
         with translated(self.label):
-            engine = self._postgresql_engine(for_upgrade=True)
+            engine = self._connector.engine(for_upgrade=True)
             async with engine.connect() as connection, connection.begin():
                 for limit in ("statement_timeout", "lock_timeout"):  # a role or database may set them
                     await connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
                 yield connection
-
-    def _postgresql_engine(self, *, for_upgrade: bool = False) -> AsyncEngine:
-        engine = _postgresql_engine(self._url, for_upgrade=for_upgrade)
-        event.listen(engine.sync_engine, "do_connect", self._sign_in)
-        return engine
-
-    def _sign_in(self, _dialect: object, _record: object, _args: object, params: dict[str, Any]) -> None:
-        # The engine keeps the credentials that it was made with; those of the present URL count.
-        for key in _CREDENTIALS:
-            params.pop(key, None)
-        params.update(_credentials(self._url))
 
     def ended(self, task: asyncio.Task[Any]) -> None:
         """Remove a task from ``running``; its error goes to its caller, if that still waits."""
@@ -151,11 +132,13 @@ class Database:
         now = await connection.scalar(select(func.extract("epoch", func.clock_timestamp())))
         return float(now or 0)
 
-    def insert_missing(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+    def insert_missing(self, table: Table) -> sqlite.Insert | postgresql_dialect.Insert:
         """Return an INSERT that leaves a row with the same key as it is."""
         return self.insert(table).on_conflict_do_nothing()
 
-    def upsert(self, table: Table, *, keep: Collection[str] = ()) -> sqlite.Insert | postgresql.Insert:
+    def upsert(
+        self, table: Table, *, keep: Collection[str] = ()
+    ) -> sqlite.Insert | postgresql_dialect.Insert:
         """Return an INSERT that overwrites a row with the same primary key, except its columns ``keep``."""
         insert = self.insert(table)
         keys = [column.name for column in table.primary_key]
@@ -166,9 +149,9 @@ class Database:
         }
         return insert.on_conflict_do_update(index_elements=keys, set_=written)
 
-    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+    def insert(self, table: Table) -> sqlite.Insert | postgresql_dialect.Insert:
         """Return an INSERT that can be given a rule for a row with the same key."""
-        return sqlite.insert(table) if self.path else postgresql.insert(table)
+        return sqlite.insert(table) if self.path else postgresql_dialect.insert(table)
 
 
 def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
@@ -180,41 +163,21 @@ def in_chunks(values: Collection[str]) -> Iterator[list[str]]:
 
 def _parse(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        parsed = postgresql.parse_url(url) if url.startswith("postgres") else make_url(url)
     except (ArgumentError, ValueError):  # the latter if the port is not a number
-        raise StoreError(
+        raise StoreMisconfigured(
             "store.url is not a valid URL; write sqlite:///data/cmc-notify.db or postgresql://user@host/database"
         ) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and not parsed.database.startswith((":memory:", "file:")):
         return parsed
     if backend == "sqlite":
-        raise StoreError("store.url must name a file: write sqlite:///data/cmc-notify.db")
+        raise StoreMisconfigured("store.url must name a file: write sqlite:///data/cmc-notify.db")
     if backend in ("postgresql", "postgres"):
         return parsed
-    raise StoreError(
+    raise StoreMisconfigured(
         f"store.url: {backend!r} is not a known kind of store; write sqlite:///… or postgresql://…"
     )
-
-
-def _shown(url: URL) -> str:
-    """Return the address alone, without the password and the options, which may hold one."""
-    user = _credentials(url).get("user")
-    return URL.create("postgresql", user, None, url.host, url.port, url.database).render_as_string()
-
-
-def _credentials(url: URL) -> dict[str, str]:
-    """Return user and password by asyncpg's names; an option counts before the part in front of the host."""
-    given = {"user": url.username, "password": url.password} | {
-        key: value for key, value in url.query.items() if key in _CREDENTIALS
-    }
-    return {key: str(value) for key, value in given.items() if value is not None}
-
-
-def _without_credentials(url: URL) -> URL:
-    """Return the URL without user and password: which database it is, and how it is reached."""
-    query = {key: value for key, value in url.query.items() if key not in _CREDENTIALS}
-    return URL.create("postgresql", None, None, url.host, url.port, url.database, query)
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
@@ -240,35 +203,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A write takes its lock at once: upgrading a read later could fail with SQLITE_BUSY in the middle.
     writes = connection.get_execution_options().get("cmc_notify_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _postgresql_engine(url: URL, *, for_upgrade: bool) -> AsyncEngine:
-    query = dict(url.query)
-    if unknown := sorted(query.keys() - _POSTGRESQL_OPTIONS):
-        known = ", ".join(sorted(_POSTGRESQL_OPTIONS))
-        raise StoreError(f"store.url: unknown option {unknown[0]!r}; these are known: {known}")
-    if "sslmode" in query:  # libpq's name for what asyncpg calls ssl
-        query["ssl"] = query.pop("sslmode")
-    try:
-        return create_async_engine(
-            url.set(drivername="postgresql+asyncpg", query=query),
-            connect_args={
-                "timeout": 10,
-                "command_timeout": None if for_upgrade else _COMMAND_TIMEOUT,
-                "server_settings": {
-                    "application_name": "cmc-notify",
-                    "idle_in_transaction_session_timeout": str(_FROZEN_AFTER_MS),
-                },
-            },
-            hide_parameters=True,
-            poolclass=NullPool if for_upgrade else None,
-            pool_pre_ping=True,
-        )
-    except ArgumentError as error:
-        raise StoreError(
-            f"store {_shown(url)}: its options can't be used; check host and port in it"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise StoreError(
-            f"store {_shown(url)}: {error.name} is not installed; pip install 'cmc-notify[postgres]'"
-        ) from error

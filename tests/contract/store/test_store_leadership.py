@@ -12,7 +12,7 @@ from cmc_notify.core.delivery import AttemptResult, DeliveryState
 from cmc_notify.core.model import JobState
 from cmc_notify.errors import LeadershipLost, StoreUnavailable
 from cmc_notify.ports import Fence, PollCommit
-from cmc_notify.store import Store, engine, open_store
+from cmc_notify.store import Store, open_store, postgresql
 from cmc_notify.store.tables import controllers, leaders, replicas
 
 MakeState = Callable[..., JobState]
@@ -149,7 +149,7 @@ async def test_a_frozen_transaction_holds_nobody_up(
     store_url: str, make_state: MakeState, make_commit: MakeCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server frees the locks of a replica that is frozen in the middle of a commit."""
-    monkeypatch.setattr(engine, "_FROZEN_AFTER_MS", 300)
+    monkeypatch.setattr(postgresql, "FROZEN_AFTER_MS", 300)
     frozen, other = [await open_store(store_url, clock=lambda: 1.0, exclusive=True) for _ in range(2)]
     await other.poll.commit_poll(make_commit(0))
 

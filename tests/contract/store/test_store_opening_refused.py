@@ -30,7 +30,7 @@ MakeCommit = Callable[..., PollCommit]
         ("postgresql://u@127.0.0.1:1/db?password=hunter2", "store postgresql://u@127.0.0.1:1/db"),
         ("postgresql://u:hunter2@127.0.0.1:1/db?colour=red", "colour"),
         ("postgresql://u:hunter2@127.0.0.1:port/db", "store.url is not a valid URL"),
-        ("postgresql://u:hunter2@127.0.0.1/db?port=hunter2", "options can't be used"),
+        ("postgresql://u:hunter2@127.0.0.1/db?port=hunter2", "a port must be a number"),
     ],
 )
 async def test_urls_that_lead_nowhere(url: str, says: str) -> None:
@@ -107,7 +107,7 @@ async def test_an_upgrade_takes_its_time(
     name = make_url(url).database
     for limit in ("statement_timeout", "lock_timeout"):
         await asyncio.to_thread(postgresql_server.run, f"ALTER DATABASE {name} SET {limit} = '100ms';")
-    monkeypatch.setattr("cmc_notify.store.engine._COMMAND_TIMEOUT", 0.2)
+    monkeypatch.setattr("cmc_notify.store.postgresql.COMMAND_TIMEOUT", 0.2)
     upgrade = schema._upgrade
 
     def upgrade_slowly(connection: Connection, place: str) -> None:
@@ -136,7 +136,7 @@ async def test_a_server_that_hangs_at_an_ordinary_start(
         connection.execute(text("SELECT pg_sleep(0.5)"))
         return current(connection)
 
-    monkeypatch.setattr("cmc_notify.store.engine._COMMAND_TIMEOUT", 0.2)
+    monkeypatch.setattr("cmc_notify.store.postgresql.COMMAND_TIMEOUT", 0.2)
     monkeypatch.setattr(schema, "_current", ask_slowly)
     assert isinstance(await refusal(url), StoreUnavailable)
 
