@@ -180,7 +180,7 @@ async def test_garbage_for_features_is_an_outage(cmc: Cmc, controller: Controlle
     cmc.on(f"{CONFIGURATOR}/features/items/3", body=b"<html>")
     with pytest.raises(ControllerUnreachable, match="not JSON"):
         await controller.list_features()
-    with pytest.raises(ControllerUnreachable, match="not JSON"):
+    with pytest.raises(ControllerUnreachable, match="a web page"):
         await controller.get_feature(3)
 
 

@@ -1,5 +1,7 @@
 """The one message of a job in Slack: brought up to date in place, its thread complete, whatever happens."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 import pytest
 
@@ -18,6 +20,13 @@ QUIET = {EventType.JOB_CANCELED, EventType.JOB_REOPENED, EventType.APPLIANCE_FAI
 BROADCAST = {
     EventType.JOB_FAILED, EventType.APPLIANCE_RECOVERED, EventType.JOB_OVERDUE, EventType.JOB_VANISHED,
 }  # fmt: skip
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SlackServer]:
+    """A workspace with the channels #netops and #other."""
+    async with SlackServer(channels={"netops": "C0NETOPS001", "other": "C0OTHER0001"}) as server:
+        yield server
 
 
 async def test_a_job_has_one_message_that_moves_on_with_it(

@@ -161,7 +161,7 @@ async def test_a_browser_that_asks_whether_it_may_gets_no_leave(client: Client) 
             {"duration": "4 fortnights"},
             "duration: '4 fortnights' is not a duration; write for example 30m, 4h or 2d",
         ),
-        ({"duration": None}, "duration: None is none"),
+        ({"duration": None}, "duration: None is not a duration"),
         ({"duration": 1e308}, "more than ten years"),
         ({"duration": 0}, "must end after it starts"),
         ({"ends": "2026-11-24T09:00Z"}, "write either duration"),
