@@ -7,19 +7,19 @@ and monitors see why it waits, and nobody has to start it again.
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp.web import Application
-from pydantic import SecretStr
 
 from cmc_notify.app.engine import Engine
 from cmc_notify.app.factories import Plugins
+from cmc_notify.app.link_signing import LinkSigner
 from cmc_notify.app.loop_monitor import monitor_loop
 from cmc_notify.app.store_startup import OpenedStore, StoreOpener
-from cmc_notify.core.links import Links
-from cmc_notify.errors import ConfigError
+from cmc_notify.core.access import AccessRules
+from cmc_notify.errors import ConfigError, StoreError
 from cmc_notify.ports import Clock
 from cmc_notify.settings import Settings
 from cmc_notify.settings.root import HttpSettings
@@ -27,6 +27,9 @@ from cmc_notify.telemetry import Metrics, configure_logging
 from cmc_notify.web import LiveController, LiveSink, WebServer, create_app, create_startup_app
 
 _log = structlog.get_logger(__name__)
+
+COOKIE = "session-cookie"
+"""The name in the store of what tells the cookies of two bridges on one host apart."""
 
 
 class Bridge:
@@ -38,12 +41,12 @@ class Bridge:
         self._clock = clock
         self._metrics = Metrics()
         self._http = settings.http
-        self._token = settings.http.token
+        self._access = settings.http.rules
         self._store_opener = StoreOpener(clock)
         self._opened: OpenedStore | None = None
         self._web: WebServer | None = None
         self._engine: Engine | None = None
-        self._loop_monitor: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._tried: frozenset[str] = frozenset()
         self.stopping = False
         self.port = 0
@@ -53,11 +56,14 @@ class Bridge:
 
         Raises StoreError, ConfigError or CmcNotifyError if waiting does not help.
         """
-        self._loop_monitor = asyncio.create_task(monitor_loop(self._metrics), name="loop monitor")
+        self._tasks.append(asyncio.create_task(monitor_loop(self._metrics), name="loop monitor"))
         try:
             web = await self._listen()
             self._opened = opened = await self._store_opener.open(self._store_url)
-            self._links = Links(opened.link_secret, self._http.external_url)
+            self._links = LinkSigner(opened.store.ledger, opened.link_secret, self._http.external_url)
+            self._tasks.append(asyncio.create_task(self._links.keep_fresh(), name="links"))
+            self._cookie = f"cmc-notify-{(await opened.store.ledger.secret(COOKIE)).hex()[:12]}"
+            self._end_foreign_sessions()
             await web.replace_app(self._pages(opened))
             self._engine = self._first_engine()
             self._engine.start()
@@ -69,14 +75,13 @@ class Bridge:
     async def reload(self, settings: Settings) -> None:
         """Use other settings. If they can't be used, raise, and keep the old ones.
 
-        The store, once open, and ``http`` are fixed until a restart, except the store's user and password and
-        the token of ``http``.
+        The store, once open, and ``http`` are fixed until a restart, except the store's user and password,
+        and who may read and act.
         """
         replacement = self._make_engine(settings) if self._engine else None
         configure_logging(settings.log.format, settings.log.level, sys.stderr)
-        self._token = (
-            settings.http.token or self._token
-        )  # a removed token stays in use: it protects the open pages
+        self._access = self._access.succeeded_by(settings.http.rules, self._clock())
+        self._end_foreign_sessions()
         if fixed := self._fixed_changes(settings):
             _log.warning("bridge.reload_partial", keys=fixed, remedy="restart to apply these")
         if self._engine is None or replacement is None:
@@ -100,8 +105,8 @@ class Bridge:
                 _log.error("bridge.stop_failed", exc_info=failed)
         if self._opened:
             await self._opened.store.close()
-        if self._loop_monitor:
-            self._loop_monitor.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._engine or self._store_opener.trouble:
             _log.info("bridge.stopped")
 
@@ -168,13 +173,29 @@ class Bridge:
     def _store_url(self) -> str:
         return self._settings.store.url.get_secret_value()
 
-    def _token_now(self) -> SecretStr | None:
-        return self._token
+    def _access_now(self) -> AccessRules:
+        return self._access
+
+    def _end_foreign_sessions(self) -> None:
+        """End the sessions of tokens that the config has no more for other replicas; here they have ended.
+
+        In the background: a store that hangs must not hold up a reload.
+        """
+        if self._opened is not None:
+            ending = self._end_sessions_but(self._opened, self._access.names)
+            self._tasks.append(asyncio.create_task(ending, name="foreign sessions"))
+
+    async def _end_sessions_but(self, opened: OpenedStore, names: Collection[str]) -> None:
+        try:
+            ended = await opened.store.sessions.end_all_but(names)
+        except StoreError as error:
+            _log.error("sessions.not_ended", error=str(error))
+            return
+        if ended:
+            _log.info("sessions.ended", count=ended, reason="their tokens are no longer in the config")
 
     async def _listen(self) -> WebServer:
-        waiting = create_startup_app(
-            reason=lambda: self._store_opener.trouble, token=self._token_now, listen_host=self._http.host
-        )
+        waiting = create_startup_app(reason=lambda: self._store_opener.trouble, rules=self._access_now)
         self._web = WebServer(waiting, self._http.host, self._http.port)
         self.port = await self._web.start()
         _log.debug("bridge.listening", **self._location())
@@ -186,9 +207,10 @@ class Bridge:
             silences=opened.store.silences,
             status=self,
             metrics=self._metrics,
-            links=self._links,
-            token=self._token_now,
-            listen_host=self._http.host,
+            rules=self._access_now,
+            links=self._links.links,
+            sessions=opened.store.sessions,
+            cookie=self._cookie,
             actions=opened.store.chat_actions,
             chat=lambda: self._engine.chat if self._engine else None,
             timezone=lambda: ZoneInfo(self._settings.timezone),
@@ -205,7 +227,7 @@ class Bridge:
         changed = {
             "store.url": self._opened is not None and not self._opened.store.use_credentials(url),
             "http": (http.listen, http.external_url) != (self._http.listen, self._http.external_url)
-            or (http.token is None and self._token is not None),
+            or (self._access.guarded and not http.rules.guarded),
         }
         return [key for key, differs in changed.items() if differs]
 

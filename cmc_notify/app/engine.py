@@ -5,7 +5,6 @@ import os
 import secrets
 import socket
 from contextlib import suppress
-from datetime import datetime
 
 import structlog
 
@@ -17,10 +16,9 @@ from cmc_notify.app.factories import (
     make_sink_policy,
     make_sink_profile,
 )
+from cmc_notify.app.link_signing import LinkSigner
 from cmc_notify.chatops import ChatOps, CommandContext
 from cmc_notify.controller import Controller
-from cmc_notify.core.events import Event
-from cmc_notify.core.links import Links
 from cmc_notify.dispatcher import Dispatcher, SinkEventRules
 from cmc_notify.errors import TemplateError
 from cmc_notify.heartbeat import Heartbeat
@@ -54,7 +52,7 @@ class Engine:
         plugins: Plugins,
         store: Store,
         *,
-        links: Links,
+        links: LinkSigner,
         metrics: Metrics,
         clock: Clock,
         predecessor: "Engine | None" = None,
@@ -62,7 +60,6 @@ class Engine:
         """``predecessor`` is the engine that this one replaces: its leads stay."""
         self.settings = settings
         self._clock = clock
-        self._links = links
         self._metrics = metrics
         renderer = make_renderer(settings, self._count_fallback, plugins=plugins)
         self.sinks = {name: make_sink(name, sink, plugins, renderer) for name, sink in settings.sinks.items()}
@@ -79,7 +76,7 @@ class Engine:
             owner=owner,
             clock=clock,
             metrics=metrics,
-            sign_link=self._sign_link,
+            sign_link=links.signing(settings),
             sink_events=SinkEventRules(
                 store=store.sink_events, routes=notify_rules.routes, sinks=notify_rules.sinks
             ),
@@ -208,9 +205,6 @@ class Engine:
         for line in lines:
             by_key.setdefault(line.split(" ")[0].rstrip(":"), line)
         return list(by_key.values())
-
-    def _sign_link(self, event: Event) -> str | None:
-        return self._links.event(event.id, datetime.fromisoformat(event.time).timestamp())
 
     def _count_fallback(self, error: TemplateError) -> None:
         _log.error("template.failed", template=error.template, line=error.line, error=error.message)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 from msgspec import Struct
 
+from cmc_notify.app.link_signing import SECRET
 from cmc_notify.errors import StoreError, StoreUnavailable
 from cmc_notify.ports import Clock
 from cmc_notify.store import Store, open_store
@@ -68,7 +69,7 @@ class StoreOpener:
     async def _try(self, url: str) -> OpenedStore:
         store = await open_store(url, clock=self._clock, exclusive=True)
         try:
-            return OpenedStore(store, url, await store.ledger.secret("event-links"))
+            return OpenedStore(store, url, await store.ledger.secret(SECRET))
         except BaseException:
             await store.close()
             raise

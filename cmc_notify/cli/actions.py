@@ -44,7 +44,7 @@ def list_actions(
                 " ".join(filter(None, (each.action, each.detail))),
                 each.subject,
                 each.outcome.value,
-                f"{each.sink} {each.via}",
+                " ".join(filter(None, (each.sink, each.via, each.address))),
                 brief(each.answer),
             )
             for each in found[:limit]

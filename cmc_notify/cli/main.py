@@ -26,6 +26,8 @@ COMMANDS = {
     "deliveries": "Show deliveries and their attempts, and send them again.",
     "failures": "Show open failures, and close one by hand.",
     "silences": "List silences, add one, or end one early.",
+    "links": "Say how links in messages work, or end all of them.",
+    "sessions": "Show who is signed in, or end sessions.",
     "actions": "Show what people did from chat, or were refused.",
     "status": "Show controllers, open jobs, open failures and the outbox.",
     "schema": "Print the JSON Schema of the event document or of the config file.",

@@ -4,13 +4,14 @@
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cmc_notify.core.model import Job, Names, Outcome, Status
 
@@ -269,6 +270,19 @@ def _feature_ref(feature_id: int, names: Names) -> FeatureRef:
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Event)
+
+
+def as_shown(event: Event, shown: Sequence[int] | None) -> Event:
+    """Return the event with the failures (or recoveries) at these positions alone; None for all."""
+    if shown is None:
+        return event
+    if event.recoveries:
+        return replace(event, recoveries=tuple(event.recoveries[i] for i in shown))
+    return replace(
+        event,
+        failures=tuple(event.failures[i] for i in shown),
+        failures_outside_route=len(event.failures) - len(shown),
+    )
 
 
 def encode(event: Event) -> bytes:

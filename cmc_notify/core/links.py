@@ -1,7 +1,8 @@
 """Links in messages: each opens one event's page until it expires, and nothing else.
 
 The signature is HMAC-SHA256 over the page and the expiry, so a link can't be used for another page or a
-later time. The same inputs give the same link, so a message that is sent again looks the same.
+later time. The same inputs give the same link, so a message that is sent again looks the same. A link names
+the delivery that carries it, so that the page shows no more than the message did.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from urllib.parse import quote
 VALID_FOR = 30 * 86400.0
 """Seconds that a link opens its page, counted from the event."""
 
-_PURPOSE = b"cmc-notify event page v1"
+_PURPOSE = b"cmc-notify event page v2"
 _DECIMAL = re.compile(r"[0-9]{1,12}")
 
 
@@ -31,32 +32,40 @@ class Links:
         self._base = external_url.rstrip("/") if external_url else None
         self._valid_for = valid_for
 
-    def event(self, event_id: str, issued: float) -> str | None:
+    def event(self, event_id: str, issued: float, *, delivery: str = "") -> str | None:
         """Return the signed URL of one event's page, valid from ``issued`` (Unix seconds) for ``valid_for``.
 
-        None without an ``external_url``.
+        It shows what that delivery shows, or everything without one. None without an ``external_url``.
         """
-        if self._base is None:
+        page = self.page(event_id)
+        if page is None:
             return None
         expires = str(int(issued + self._valid_for))
-        signature = self._sign(event_id, expires)
-        return f"{self._base}/events/{quote(event_id, safe='')}?expires={expires}&signature={signature}"
+        signature = self._sign(event_id, expires, delivery)
+        scope = f"for={quote(delivery, safe='')}&" if delivery else ""
+        return f"{page}?{scope}expires={expires}&signature={signature}"
 
-    def verify(self, event_id: str, expires: str, signature: str, now: float) -> bool:
+    def page(self, event_id: str) -> str | None:
+        """Return the URL of one event's page for people who sign in. None without an ``external_url``."""
+        return None if self._base is None else f"{self._base}/events/{quote(event_id, safe='')}"
+
+    def verify(self, event_id: str, expires: str, signature: str, now: float, *, delivery: str = "") -> bool:
         """Return True if we signed the link for exactly this page and it has not expired at ``now``.
 
-        ``expires`` and ``signature`` are the texts in the URL; anything malformed is False.
+        The others are the texts in the URL; anything malformed is False.
         """
         if not _DECIMAL.fullmatch(expires):
             return False
         genuine = hmac.compare_digest(
-            self._sign(event_id, expires).encode(), signature.encode("utf-8", "surrogatepass")
+            self._sign(event_id, expires, delivery).encode(), signature.encode("utf-8", "surrogatepass")
         )
         return genuine and now < int(expires)
 
-    def _sign(self, event_id: str, expires: str) -> str:
-        page = event_id.encode("utf-8", "surrogatepass")
-        # The length separates id and expiry, whatever the id holds.
-        message = b"%s\n%d\n%s\n%s" % (_PURPOSE, len(page), page, expires.encode("ascii"))
+    def _sign(self, event_id: str, expires: str, delivery: str) -> str:
+        page, scope = (text.encode("utf-8", "surrogatepass") for text in (event_id, delivery))
+        # The lengths separate the parts, whatever they hold.
+        message = b"%s\n%d\n%s\n%d\n%s\n%s" % (
+            _PURPOSE, len(page), page, len(scope), scope, expires.encode("ascii"),
+        )  # fmt: skip
         digest = hmac.digest(self._secret, message, hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")

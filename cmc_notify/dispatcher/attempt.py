@@ -8,7 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from cmc_notify.boundaries import Boundary, reached
-from cmc_notify.core.events import Event
+from cmc_notify.core.events import Event, as_shown
 from cmc_notify.core.outcome import Blocked, Rejected, RetryLater, SendOutcome, Sent, Unclear
 from cmc_notify.errors import StoreError
 from cmc_notify.ports import Claim, Delivery, Message, Outbox, Posting, Sink
@@ -56,7 +56,7 @@ class Attempts:
         *,
         timeout: float,
         margin: float,
-        sign_link: Callable[[Event], str | None],
+        sign_link: Callable[[Event, Delivery], str | None],
     ) -> None:
         self._sink = sink
         self._outbox = outbox
@@ -96,17 +96,10 @@ class Attempts:
 
     def _message(self, claim: Claim) -> Message:
         event, delivery = claim.event, claim.delivery
-        if delivery.shown is not None and event.recoveries:
-            event = replace(event, recoveries=tuple(event.recoveries[i] for i in delivery.shown))
-        elif delivery.shown is not None:
-            event = replace(
-                event,
-                failures=tuple(event.failures[i] for i in delivery.shown),
-                failures_outside_route=len(event.failures) - len(delivery.shown),
-            )
+        event = as_shown(event, delivery.shown)
         return Message(
             key=delivery.key,
-            event=replace(event, url=self._sign_link(event)),
+            event=replace(event, url=self._sign_link(event, delivery)),
             subject=delivery.subject,
             attempt=delivery.attempts + 1,
             unclear=delivery.unclear,

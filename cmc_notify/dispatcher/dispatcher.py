@@ -12,7 +12,7 @@ from cmc_notify.core.events import Event
 from cmc_notify.dispatcher.sink_policy import SinkPolicy
 from cmc_notify.dispatcher.sink_watch import SinkEventRules, SinkWatch
 from cmc_notify.dispatcher.worker import Worker
-from cmc_notify.ports import Clock, Outbox, Sink
+from cmc_notify.ports import Clock, Delivery, Outbox, Sink
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class Dispatcher:
         owner: str,
         clock: Clock,
         metrics: Metrics,
-        sign_link: Callable[[Event], str | None] = lambda _event: None,
+        sign_link: Callable[[Event, Delivery], str | None] = lambda _event, _delivery: None,
         sink_events: SinkEventRules | None = None,
     ) -> None:
         """``owner`` names this process in leases; ``sign_link`` returns the address of an event's page.

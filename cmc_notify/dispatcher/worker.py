@@ -25,7 +25,7 @@ from cmc_notify.dispatcher.sink_flow import SinkFlow
 from cmc_notify.dispatcher.sink_policy import SinkPolicy, fallback_delivery, fallback_needs_end
 from cmc_notify.dispatcher.sink_watch import SinkWatch
 from cmc_notify.errors import StoreError
-from cmc_notify.ports import Claim, Clock, Outbox, Sink
+from cmc_notify.ports import Claim, Clock, Delivery, Outbox, Sink
 from cmc_notify.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Worker:
         owner: str,
         clock: Clock,
         metrics: Metrics,
-        sign_link: Callable[[Event], str | None],
+        sign_link: Callable[[Event, Delivery], str | None],
         on_fallback: Callable[[], None],
         watch: SinkWatch | None,
     ) -> None:

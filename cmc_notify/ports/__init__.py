@@ -4,7 +4,14 @@ Adapters (controller, store, sinks, rendering) implement these; ``app`` plugs th
 """
 
 from cmc_notify.core.delivery import AttemptResult, DeliveryState, NewDelivery, Purpose
-from cmc_notify.ports.chat_actions import ActionLog, ActionOutcome, ChatAction, ChatActions, RefreshResult
+from cmc_notify.ports.chat_actions import (
+    ActionLog,
+    ActionOutcome,
+    AuditTrail,
+    ChatAction,
+    ChatActions,
+    RefreshResult,
+)
 from cmc_notify.ports.clock import Clock
 from cmc_notify.ports.controller import JobSource, ListedJob
 from cmc_notify.ports.ledger import (
@@ -19,6 +26,7 @@ from cmc_notify.ports.ledger import (
 from cmc_notify.ports.outbox import Claim, Delivery, Outbox, SinkEvents
 from cmc_notify.ports.postings import Acknowledgement, Posting, Silenced, Ticket
 from cmc_notify.ports.rendering import Message, Rendered, Renderer, SizeLimits
+from cmc_notify.ports.sessions import Sessions, SignInCode
 from cmc_notify.ports.silences import Silences
 from cmc_notify.ports.sinks import PartRecorder, PreviewDocument, Previewing, Sink
 from cmc_notify.ports.snapshot import (
@@ -38,6 +46,7 @@ __all__ = [
     "ActionLog",
     "ActionOutcome",
     "AttemptResult",
+    "AuditTrail",
     "ChatAction",
     "ChatActions",
     "Claim",
@@ -70,6 +79,8 @@ __all__ = [
     "Renderer",
     "Replicas",
     "SavedJob",
+    "Sessions",
+    "SignInCode",
     "Silenced",
     "Silences",
     "Sink",

@@ -37,16 +37,18 @@ class ChatAction(Struct, frozen=True, kw_only=True):
     """Unix seconds, on our own clock."""
     sink: str
     via: str
-    """``socket`` or ``http``."""
+    """``socket`` or ``http`` for the chat; ``token``, ``session`` or ``proxy`` over HTTP."""
     action: str
     """``cancel``, ``acknowledge``, ``silence``; ``unknown`` if it can't be read."""
     outcome: ActionOutcome
     who: str | None = None
-    """The person's id at the chat."""
+    """The person's id at the chat, or the name of the token or of the proxy's person."""
     name: str | None = None
     subject: str | None = None
     detail: str | None = None
     """More about the request, such as the duration of a silence."""
+    address: str | None = None
+    """Where the request came from, if it came over HTTP and not from the chat."""
     answer: str | None = None
     """The result in words: the controller's own, or the reason of a refusal."""
 
@@ -91,8 +93,10 @@ class ChatActions(Protocol):
         """Record the attempt; returns False if it is recorded already, and must not be done again."""
         ...
 
-    async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
-        """Record its outcome."""
+    async def finish(
+        self, action_id: str, outcome: ActionOutcome, answer: str | None, *, subject: str | None = None
+    ) -> None:
+        """Record its outcome, and its subject where that was not known before."""
         ...
 
 
@@ -101,4 +105,18 @@ class ActionLog(Protocol):
 
     async def actions(self, *, limit: int = 50) -> Sequence[ChatAction]:
         """Return attempts, the newest first. Raises StoreUnavailable."""
+        ...
+
+
+class AuditTrail(ActionLog, Protocol):
+    """The audit log for those who write to it. Every method raises StoreUnavailable."""
+
+    async def begin(self, action: ChatAction) -> bool:
+        """Record the attempt; returns False if it is recorded already, and must not be done again."""
+        ...
+
+    async def finish(
+        self, action_id: str, outcome: ActionOutcome, answer: str | None, *, subject: str | None = None
+    ) -> None:
+        """Record its outcome, and its subject where that was not known before."""
         ...

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
@@ -24,6 +24,10 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+
+NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
+"""The pattern of a name, such as a sink's: ``__`` would be ambiguous in a variable's name."""
+Name = Annotated[str, Field(pattern=NAME)]
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
@@ -217,6 +221,8 @@ class SinkSettings(Part):
     proxy: Proxy = None
     tls: TlsSettings = TlsSettings()
     send_resolved: bool = True
+    links: Literal["signed", "sign_in", "none"] = "signed"
+    """Whether a message's link opens its page by itself, for people who sign in, or is left out."""
 
     @property
     def opens_tickets(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from cmc_notify.settings.http import http_warnings
 from cmc_notify.settings.root import Settings
 
 
@@ -26,3 +27,4 @@ def config_warnings(settings: Settings) -> Iterator[str]:
                 f"routes.{index}.per: is about tickets, but none of this route's sinks opens tickets; "
                 "remove it, or name a sink with a ticket preset"
             )
+    yield from http_warnings(settings.http)

@@ -11,12 +11,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from cmc_notify.errors import ConfigError
 from cmc_notify.settings import document, environment
-from cmc_notify.settings.base import SinkSettings, settings_class
+from cmc_notify.settings.base import Name, SinkSettings, settings_class
 from cmc_notify.settings.config_types import ConfigTypes, value_at
 from cmc_notify.settings.document import Problem
 from cmc_notify.settings.files import Digests, digests, named_files
 from cmc_notify.settings.references import reference_problems, ticket_fallback_problems
-from cmc_notify.settings.root import Name, Settings
+from cmc_notify.settings.root import Settings
 from cmc_notify.settings.routes import MatchSettings, RouteSettings
 from cmc_notify.settings.suggestions import closest
 from cmc_notify.settings.validation_errors import explain, shown

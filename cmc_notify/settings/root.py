@@ -1,21 +1,18 @@
 """The whole config, frozen. :func:`cmc_notify.settings.load` makes one from a file and the environment."""
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cmc_notify.settings.base import Duration, Part, SinkSettings, web_address
+from cmc_notify.settings.base import Duration, Name, Part, SinkSettings, web_address
 from cmc_notify.settings.controller import ControllerSettings
+from cmc_notify.settings.http import HttpSettings
 from cmc_notify.settings.routes import RouteSettings
 from cmc_notify.settings.suggestions import did_you_mean
-
-NAME = r"^[a-z](?:_?[a-z0-9])*_?$"
-"""The pattern of a controller's or a sink's name: ``__`` would be ambiguous in a variable's name."""
 
 _POSTGRESQL = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?"
@@ -23,8 +20,6 @@ _POSTGRESQL = re.compile(
     r"/[^/?\s][^?]*(?:\?.*)?"
 )
 """User and password, hosts with their ports, database, options."""
-
-Name = Annotated[str, Field(pattern=NAME)]
 
 
 class StoreSettings(Part):
@@ -52,74 +47,6 @@ class StoreSettings(Part):
             hint = did_you_mean(scheme, ("sqlite", "postgresql")) if rest else None
             raise ValueError(f"must begin with sqlite:/// or postgresql://{f'; {hint}' if hint else ''}")
         return url
-
-
-class HttpSettings(Part):
-    """The port for people, probes and Prometheus."""
-
-    listen: str = "127.0.0.1:8080"
-    external_url: str | None = None
-    """The begin of links in messages; without it messages have no links."""
-    token: SecretStr | None = None
-
-    @field_validator("listen")
-    @classmethod
-    def _host_and_port(cls, listen: str) -> str:
-        host, _, port = listen.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  the highest TCP port
-            raise ValueError("must be host:port; write for example 127.0.0.1:8080 or [::1]:8080")
-        if ":" in host and not (host.startswith("[") and host.endswith("]")):
-            raise ValueError("an IPv6 address needs brackets; write for example [::1]:8080")
-        return listen
-
-    @field_validator("external_url")
-    @classmethod
-    def _web_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = web_address(url, "https://bridge.example.net")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must not hold credentials, ? or #; write the address alone")
-        return url.rstrip("/")
-
-    @field_validator("token")
-    @classmethod
-    def _can_be_given(cls, token: SecretStr | None) -> SecretStr | None:
-        text = "-" if token is None else token.get_secret_value()
-        if not text or text != text.strip():  # no header keeps spaces around its value
-            raise ValueError(
-                "must not be empty, nor begin or end with a space: nobody could sign in; write one without"
-            )
-        return token
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if not self.loopback and self.token is None:
-            raise ValueError(
-                "listen: others can reach this address, so reads need a token; set "
-                "http.token_file, or listen on 127.0.0.1"
-            )
-        return self
-
-    @property
-    def host(self) -> str:
-        """Return the address to listen on, without brackets."""
-        return self.listen.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        """Return the port to listen on; 0 lets the system choose."""
-        return int(self.listen.rpartition(":")[2])
-
-    @property
-    def loopback(self) -> bool:
-        """Return True if only this machine can reach the address."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 class LogSettings(Part):

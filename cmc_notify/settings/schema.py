@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from cmc_notify.settings.base import Part, SinkSettings
+from cmc_notify.settings.base import NAME, Part, SinkSettings
 from cmc_notify.settings.config_types import secret_key
 from cmc_notify.settings.controller import ControllerSettings
-from cmc_notify.settings.root import NAME, Settings
+from cmc_notify.settings.root import Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -19,6 +19,7 @@ from cmc_notify.store.ledger import LedgerRecords
 from cmc_notify.store.lock import FileLock, is_locked
 from cmc_notify.store.outbox import DeliveryQueue
 from cmc_notify.store.retention import Retention
+from cmc_notify.store.sessions import SessionRecords
 from cmc_notify.store.silences import SilenceRecords
 from cmc_notify.store.sink_events import SinkEvents
 from cmc_notify.store.snapshot import PollRecords
@@ -39,6 +40,7 @@ class Store:
     leadership: Leaders
     silences: SilenceRecords
     chat_actions: ChatActionRecords
+    sessions: SessionRecords
     _database: Database = field(repr=False)
     _lock: FileLock | None = field(repr=False)
 
@@ -107,6 +109,7 @@ async def open_store(url: str, *, clock: Clock, exclusive: bool) -> Store:
         leadership=Leaders(database),
         silences=SilenceRecords(database),
         chat_actions=ChatActionRecords(database),
+        sessions=SessionRecords(database),
         _database=database,
         _lock=lock,
     )

@@ -138,14 +138,17 @@ class ChatActionRecords:
             return result.rowcount == 1
 
     @runs_to_completion
-    async def finish(self, action_id: str, outcome: ActionOutcome, answer: str | None) -> None:
+    async def finish(
+        self, action_id: str, outcome: ActionOutcome, answer: str | None, *, subject: str | None = None
+    ) -> None:
         """Write down the outcome of the attempt."""
         this = actions.c.id == action_id
         async with self._database.write() as connection:
             document = await connection.scalar(select(actions.c.document).where(this))
             if document is None:  # deleted meanwhile
                 return
-            ended = replace(_ACTION.decode(document), outcome=outcome, answer=answer)
+            begun = _ACTION.decode(document)
+            ended = replace(begun, outcome=outcome, answer=answer, subject=subject or begun.subject)
             await connection.execute(update(actions).where(this).values(document=dump(ended)))
 
     @runs_to_completion

@@ -4,7 +4,7 @@ import secrets as randomness
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, update
 
 from cmc_notify.core import events as documents
 from cmc_notify.core.delivery import DeliveryState
@@ -266,6 +266,13 @@ class LedgerRecords:
             )
             first: bytes = (await connection.execute(kept)).scalar_one()
             return first
+
+    @runs_to_completion
+    async def replace_secret(self, name: str, value: bytes) -> None:
+        """Keep other bytes under ``name``."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(secrets).where(secrets.c.name == name))
+            await connection.execute(insert(secrets).values(name=name, value=value))
 
     @runs_to_completion
     async def ping(self) -> None:

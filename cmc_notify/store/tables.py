@@ -275,3 +275,26 @@ actions = Table(
     Column("document", SafeText, nullable=False),
     Index("actions_by_age", "at"),
 )
+
+# People who signed in at the page; ``id`` and ``token`` are digests.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", SafeText, primary_key=True),
+    Column("name", SafeText, nullable=False),
+    Column("right", SafeText, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Column("token", SafeText, nullable=False),
+    Column("address", SafeText),
+)
+
+sign_in_codes = Table(
+    "sign_in_codes",
+    metadata,
+    Column("id", SafeText, primary_key=True),
+    Column("name", SafeText, nullable=False),
+    Column("right", SafeText, nullable=False),
+    Column("token", SafeText, nullable=False),
+    Column("ends_at", Double, nullable=False),
+)

@@ -1,152 +1,145 @@
-"""The access rules: the token allows reads and changes; this machine may read without it.
+"""The access rules of every request: who may read it, who may change something, and what a refusal says.
 
-A signed link opens one page and nothing else.
-
-Requests from Slack are accepted only by one route (``signed``), and are checked by the app's signature.
-
-A request counts as local only if all of this is true: the server listens on loopback, the request comes from
-loopback, its host name is a loopback name (a web page whose name was rebound to 127.0.0.1 has another one),
-and nothing shows that a proxy sent it. All other requests need the token, as Bearer or as the Basic password.
-
-A change always needs the token as Bearer, from this machine too. Basic is not sufficient: a browser adds it
-to every request that any web page makes (CSRF). No page can add a Bearer header to a request to us, since the
-browser asks first (CORS) and gets no permission. Our own pages change nothing, so a request that names the
-page it comes from (``Origin``) is also refused.
+``Visitors`` knows who sent a request; the rules themselves are in ``core.access``. Requests from Slack are
+accepted only by one route (``signed``), and are checked by the app's signature. Health checks and the sign-in
+need nothing.
 """
 
-import binascii
-import hmac
-import ipaddress
 import time
-from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import hdrs, web
-from pydantic import SecretStr
 
-from cmc_notify.core.links import Links
-from cmc_notify.errors import ConfigError
-from cmc_notify.ports import Clock
+from cmc_notify.core.access import Visitor, Way, change_refusal
+from cmc_notify.core.throttle import LineLimit
+from cmc_notify.errors import StoreError
 from cmc_notify.web.responses import Handler, refuse
+from cmc_notify.web.visitors import Throttled, Visitors
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
-EVENT_ROUTE = "event"
-"""The name of the only route that a signed link opens."""
+SIGN_IN_PATHS = frozenset({"/login", "/logout"})
+"""They decide for themselves."""
 SIGNED_ROUTE = "signed"
 """The name of the route whose requests carry a signature, which the handler verifies."""
+VISITOR = web.RequestKey("visitor", Visitor)
+"""Who sent a request that the guard let through."""
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
-_PROXY = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
+_MAX_PATH = 200
+_BEARER: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="cmc-notify"'}
+
+SignInPage = Callable[[web.Request, int, str], Awaitable[web.StreamResponse]]
+OnRefused = Callable[[web.Request, Visitor | None, str], Awaitable[None]]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def is_loopback(host: str | None) -> bool:
-    """Return True if a host (an address, or ``localhost``) can only be this machine."""
-    if not host:
-        return False
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 class Access:
-    """Decides about each request. ``token`` is called each time, since a reload can replace the token.
+    """Decides about each request. ``sign_in_page`` answers a browser that may not read; None: a line of text.
 
-    Without ``links`` no link opens a page. Raises ConfigError if the address needs a token and there is none.
+    ``on_refused`` is called for each change that was refused.
     """
 
     def __init__(
         self,
-        token: Callable[[], SecretStr | None],
-        listen_host: str,
-        links: Links | None,
-        clock: Clock = time.time,
+        visitors: Visitors,
+        *,
+        sign_in_page: SignInPage | None = None,
+        on_refused: OnRefused | None = None,
     ) -> None:
-        self._local = is_loopback(listen_host)
-        self._token_now = token
-        self._links = links
-        self._clock = clock
-        if not self._local and not self._token:
-            raise ConfigError(
-                f"http.listen: {listen_host!r} can be reached from other machines, so reads need a token;"
-                " set http.token_file (or http.token), or listen on 127.0.0.1"
-            )
+        self._visitors = visitors
+        self._sign_in_page = sign_in_page
+        self._on_refused = on_refused
+        self._lines = LineLimit()
 
-    def may_read(self, request: web.Request) -> bool:
-        """Return True if this request may read everything."""
-        return (self._local and _is_direct(request)) or self._has_token(request)
+    async def may_read(self, request: web.Request) -> bool:
+        """Return True if this request may read everything; False too while the store can't say."""
+        try:
+            visitor = await self._visitors.visitor(request)
+        except (Throttled, StoreError):
+            return False
+        return visitor is not None and visitor.way is not Way.LINK
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let allowed requests pass; refuse the others with a text that says what to do."""
-        if request.match_info.route.name == SIGNED_ROUTE:
+        if request.match_info.route.name == SIGNED_ROUTE or request.path in SIGN_IN_PATHS | (
+            PUBLIC_PATHS if request.method in _READS else frozenset()
+        ):
             return await handler(request)
+        try:
+            visitor = await self._visitors.visitor(request)
+        except Throttled as error:
+            self._log("web.throttled", request)
+            return refuse(request, 429, str(error), {hdrs.RETRY_AFTER: str(error.wait)})
+        if visitor is not None:
+            request[VISITOR] = visitor
         if _is_change(request):
-            return await handler(request) if self._may_change(request) else self._refuse_change(request)
-        if request.path in PUBLIC_PATHS or self.may_read(request) or self._has_link(request):
+            return await self._change(request, visitor, handler)
+        if visitor is None:
+            return await self._refuse_read(request)
+        if visitor.way is Way.BEARER and hdrs.ORIGIN in request.headers:
+            self._log("web.read_refused", request)
+            return refuse(request, 403, "A web page can't use a token: sign in at /login instead")
+        return await handler(request)
+
+    async def _change(
+        self, request: web.Request, visitor: Visitor | None, handler: Handler
+    ) -> web.StreamResponse:
+        status, reason = self._change_refusal(request, visitor)
+        if status is None:
             return await handler(request)
-        log.info("web.read_refused", path=request.path, remote=request.remote)
-        why = "this link has expired or was changed. " if "signature" in request.query else ""
-        if not self._token:
+        self._log("web.change_refused", request)
+        if self._on_refused:
+            await self._on_refused(request, visitor, reason)
+        challenge = _BEARER if status == web.HTTPUnauthorized.status_code else None
+        return refuse(request, status, reason, challenge)
+
+    def _change_refusal(self, request: web.Request, visitor: Visitor | None) -> tuple[int | None, str]:
+        """Return the status and the reason of a refusal; no status for a change that may be made."""
+        rules = self._visitors.rules
+        if visitor is None or visitor.way in (Way.LOCAL, Way.LINK, Way.BASIC):
+            if hdrs.ORIGIN in request.headers and (visitor is None or visitor.way is not Way.BASIC):
+                return 403, "This page is not signed in, so it can't change anything; sign in at /login"
+            if not rules.tokens and rules.proxy is None:
+                return 403, "A change always needs a token: set http.token_file (or http.tokens)"
+            return (
+                401,
+                "A change needs a token that may act: send Authorization: Bearer …, or sign in at /login",
+            )
+        if not visitor.may_act:
+            return 403, f"{visitor.name} may only read: use a token with may: act"
+        headers = {name: request.headers.getall(name, []) for name in ("Origin", "Sec-Fetch-Site")}
+        refused = change_refusal(visitor, headers, self._visitors.origin(request))
+        return (None, "") if refused is None else (403, refused[:1].upper() + refused[1:])
+
+    async def _refuse_read(self, request: web.Request) -> web.StreamResponse:
+        self._log("web.read_refused", request)
+        rules = self._visitors.rules
+        why = "this link has expired, was ended or was changed. " if "signature" in request.query else ""
+        if not rules.tokens and rules.proxy is None:
             return refuse(
                 request,
                 403,
-                f"{why}Without a token, reads are allowed only from this machine, by a loopback address and"
-                " without a proxy. To read from elsewhere, set http.token_file",
+                f"{why}Without a token, reads are allowed only from this machine, by a loopback address,"
+                " without a proxy, and while http.external_url names no other machine. To read from"
+                " elsewhere, set http.token_file",
             )
-        return refuse(
-            request,
-            401,
-            f"{why}Sign in: send the token as Bearer, or as the password with any user name",
-            {hdrs.WWW_AUTHENTICATE: 'Basic realm="cmc-notify", charset="UTF-8"'},
-        )
+        if self._sign_in_page and _is_browser(request):
+            return await self._sign_in_page(request, 401, why)
+        return refuse(request, 401, f"{why}Sign in at /login, or send the token as Bearer", _BEARER)
 
-    def _may_change(self, request: web.Request) -> bool:
-        return hdrs.ORIGIN not in request.headers and self._has_token(request, as_bearer=True)
-
-    def _refuse_change(self, request: web.Request) -> web.Response:
-        log.info("web.change_refused", path=request.path, method=request.method, remote=request.remote)
-        if hdrs.ORIGIN in request.headers:
-            return refuse(request, 403, "Web pages can't change anything: use the command line or a program")
-        if not self._token:
-            return refuse(
-                request,
-                403,
-                "A change always needs a token: set http.token_file (or http.token)",
+    def _log(self, event: str, request: web.Request) -> None:
+        """Write a line, but few in a minute: everybody who can reach the address can be refused."""
+        if admitted := self._lines.admit(time.monotonic()):
+            log.info(
+                event,
+                path=request.path[:_MAX_PATH],
+                method=request.method[:_MAX_PATH],
+                address=self._visitors.address(request),
+                **({"lines_left_out": admitted.left_out} if admitted.left_out else {}),
             )
-        return refuse(
-            request,
-            401,
-            "A change needs the token as Bearer: send Authorization: Bearer …",
-            {hdrs.WWW_AUTHENTICATE: 'Bearer realm="cmc-notify"'},
-        )
-
-    @property
-    def _token(self) -> bytes:
-        token = self._token_now()
-        return token.get_secret_value().encode() if token else b""
-
-    def _has_link(self, request: web.Request) -> bool:
-        if self._links is None or request.match_info.route.name != EVENT_ROUTE:
-            return False
-        expires, signature = (request.query.getall(name, []) for name in ("expires", "signature"))
-        if len(expires) != 1 or len(signature) != 1:
-            return False
-        return self._links.verify(request.match_info["event_id"], expires[0], signature[0], self._clock())
-
-    def _has_token(self, request: web.Request, *, as_bearer: bool = False) -> bool:
-        if not (token := self._token):
-            return False
-        given = (_bearer if as_bearer else _token_of)(request.headers.get(hdrs.AUTHORIZATION, ""))
-        return given is not None and hmac.compare_digest(given, token)
 
 
 def _is_change(request: web.Request) -> bool:
@@ -154,36 +147,5 @@ def _is_change(request: web.Request) -> bool:
     return request.method not in _READS and request.match_info.http_exception is None
 
 
-def _is_direct(request: web.Request) -> bool:
-    """Return True if a client on this machine sent it to a loopback name, without a proxy in between.
-
-    By default nginx adds no header, but it uses HTTP/1.0 to the server behind it.
-    """
-    if request.version < (1, 1):
-        return False
-    if any(name.lower() in _PROXY or name.lower().startswith("x-forwarded") for name in request.headers):
-        return False
-    host = request.headers.getall(hdrs.HOST, [])
-    return len(host) == 1 and is_loopback(request.remote) and is_loopback(_without_port(host[0]))
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0]
-    return host.partition(":")[0] if host.count(":") == 1 else host
-
-
-def _token_of(authorization: str) -> bytes | None:
-    """Return the token sent as Bearer or as the Basic password."""
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return _bearer(authorization)
-    try:
-        return b64decode(value.strip(), validate=True).partition(b":")[2]
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _bearer(authorization: str) -> bytes | None:
-    scheme, _, value = authorization.partition(" ")
-    return value.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else None
+def _is_browser(request: web.Request) -> bool:
+    return request.method in _READS and "text/html" in request.headers.get(hdrs.ACCEPT, "")

@@ -13,7 +13,6 @@ A response that is still being sent keeps its connection.
 """
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
@@ -21,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
+from cmc_notify.core.access import network_of
 from cmc_notify.web.responses import Handler
 
 HALF_REQUESTS = 32
@@ -57,7 +57,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.address = peer_network(str((transport.get_extra_info("peername") or ("",))[0]))
+        self.address = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
         if not self._owner.admit(self):
             transport.abort()
             self._inner = asyncio.Protocol()  # the HTTP protocol never hears of it
@@ -194,16 +194,3 @@ class Connections:
 def _oldest_first(among: Any, state: _State) -> list[_Connection]:
     found = [each for each in among if each.state is state and not each.sends]
     return sorted(found, key=lambda each: each.since)
-
-
-def peer_network(address: str) -> str:
-    """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable
-from datetime import tzinfo
 
 from aiohttp import web
 
 from cmc_notify import __version__
 from cmc_notify.core.events import counts
 from cmc_notify.ports import Clock, DeliveryFilter, Ledger, Silences, TicketFilter
+from cmc_notify.web.access import VISITOR
 from cmc_notify.web.job_context import failure_contexts, job_contexts
 from cmc_notify.web.overview import overview
 from cmc_notify.web.page_templates import Templates
 from cmc_notify.web.readiness import Readiness
+from cmc_notify.web.sign_in import to_top
 from cmc_notify.web.silence_documents import matchers_text, state_of
 from cmc_notify.web.status import StatusSource
 
@@ -30,7 +31,8 @@ class Dashboard:
         silences: Silences,
         status: StatusSource,
         readiness: Readiness,
-        timezone: Callable[[], tzinfo],
+        templates: Templates,
+        can_sign_in: Callable[[], bool] = lambda: False,
         clock: Clock = time.time,
     ) -> None:
         self._ledger = ledger
@@ -38,9 +40,10 @@ class Dashboard:
         self._status = status
         self._readiness = readiness
         self._clock = clock
-        self._templates = Templates(timezone)
+        self._templates = templates
+        self._can_sign_in = can_sign_in
 
-    async def show(self, _request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.Response:
         """Return the page with the present state."""
         ledger, now = self._ledger, self._clock()
         silences = await self._silences.list_silences(now=now)
@@ -50,6 +53,10 @@ class Dashboard:
             "dashboard.html.j2",
             now=now,
             version=__version__,
+            visitor=request.get(VISITOR),
+            top=to_top(request),
+            back="/",
+            can_sign_in=self._can_sign_in(),
             reasons=await self._readiness.reasons(),
             overview=await overview(ledger, self._status),
             jobs=[(controller, state, counts(state.job)) for controller, state in jobs[:JOBS]],

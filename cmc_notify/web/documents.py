@@ -157,8 +157,9 @@ def action_document(action: ChatAction) -> Document:
     return {
         "id": action.id,
         "time": rfc3339(action.at),
-        "sink": action.sink,
+        "sink": action.sink or None,
         "via": action.via,
+        "address": action.address,
         "action": action.action,
         "outcome": action.outcome,
         "who": action.who,

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
+from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from cmc_notify.core.events import Event
+from cmc_notify.core.access import Way
+from cmc_notify.core.events import Event, as_shown
 from cmc_notify.core.events import EventType as T
 from cmc_notify.core.grouping import group_failures
 from cmc_notify.ports import DeliveryFilter, Ledger, LedgerRow, TicketFilter
+from cmc_notify.web.access import VISITOR
 from cmc_notify.web.job_context import JobContext
 from cmc_notify.web.page_templates import Templates
+from cmc_notify.web.sign_in import to_top
 
 _HEADLINES = {
     T.JOB_QUEUED: "{job} is queued",
@@ -52,13 +55,23 @@ def _subjects(rows: Sequence[LedgerRow]) -> set[str]:
 class EventPage:
     """Serves ``/events/{event_id}``."""
 
-    def __init__(self, ledger: Ledger, timezone: Callable[[], tzinfo]) -> None:
+    def __init__(
+        self, ledger: Ledger, templates: Templates, can_sign_in: Callable[[], bool] = lambda: False
+    ) -> None:
         self._ledger = ledger
-        self._templates = Templates(timezone)
+        self._templates = templates
+        self._can_sign_in = can_sign_in
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        """Write the page piece by piece, so that 10,000 failures delay nothing else."""
+        """Write the page piece by piece, so that 10,000 failures delay nothing else.
+
+        A link shows what its message's route showed, and no people.
+        """
+        visitor = request.get(VISITOR)
+        by_link = visitor is not None and visitor.way is Way.LINK
         event = await self._ledger.event(request.match_info["event_id"])
+        if event is not None and visitor is not None and visitor.delivery is not None:
+            event = await self._as_shown(event, visitor.delivery)
         if event is None:
             raise web.HTTPNotFound(text="There is no such event. It may be older than store.retention.")
         rows = await self._ledger.deliveries(DeliveryFilter(event_id=event.id))
@@ -67,7 +80,9 @@ class EventPage:
                 row.ticket
                 for row in await self._ledger.tickets(TicketFilter(event_id=event.id, limit=TICKETS))
             ),
-            acknowledged=next(iter((await self._ledger.acknowledgements(_subjects(rows))).values()), None),
+            acknowledged=None
+            if by_link
+            else next(iter((await self._ledger.acknowledgements(_subjects(rows))).values()), None),
         )
         response = web.StreamResponse(headers={"Content-Security-Policy": self._templates.policy})
         response.content_type = "text/html"
@@ -83,6 +98,11 @@ class EventPage:
             headline=headline(event),
             groups=group_failures(event.failures),
             job_context=context,
+            by_link=by_link,
+            visitor=visitor,
+            top=to_top(request),
+            back=f"/events/{quote(event.id, safe='')}",
+            can_sign_in=self._can_sign_in(),
             silenced=next(
                 (row.delivery.last_error for row in rows if row.delivery.state == "silenced"), None
             ),
@@ -92,3 +112,10 @@ class EventPage:
             await asyncio.sleep(0)  # a fast client never makes write() wait, and polls must go on
         await response.write_eof()
         return response
+
+    async def _as_shown(self, event: Event, delivery_id: str) -> Event | None:
+        """Return the event with the failures that this delivery's message had; None if it is forgotten."""
+        row = await self._ledger.delivery(delivery_id)
+        if row is None or row.delivery.event_id != event.id:
+            return None
+        return as_shown(event, row.delivery.shown)

@@ -45,7 +45,7 @@ class Health:
         reasons = await self._readiness.reasons()
         if not reasons:
             return web.Response(text="ready\n")
-        shown = reasons if self._access.may_read(request) else []
+        shown = reasons if await self._access.may_read(request) else []
         return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
 
     async def show_metrics(self, _request: web.Request) -> web.Response:

@@ -33,7 +33,7 @@ class Templates:
         digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self.policy = (
             f"default-src 'none'; style-src 'sha256-{digest}';"
-            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         """The Content-Security-Policy of every page."""
         self._environment = Environment(

@@ -1,26 +1,25 @@
-"""``/api/v1/silences``: the only part of the API that changes something; every change needs the token."""
+"""``/api/v1/silences``: the part of the API that changes something, for those who may act."""
 
 import time
 from collections.abc import Callable, Collection
 
 import msgspec
-import structlog
 from aiohttp import hdrs, web
 
 from cmc_notify.core.events import rfc3339
 from cmc_notify.errors import ConfigError
 from cmc_notify.ports import Clock, Silences
 from cmc_notify.web.api import Query
+from cmc_notify.web.audit import SUBJECT
+from cmc_notify.web.bodies import read_body
 from cmc_notify.web.silence_documents import parse_silence, silence_document
 
 MAX_BODY = 65_536
 """The largest body of a request, in bytes."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
 
 class SilencesApi:
-    """Lists, adds and ends silences. ``Access.guard`` has checked the token before a change."""
+    """Lists, adds and ends silences. ``Access.guard`` has let a change pass, and ``WebAudit`` records it."""
 
     def __init__(
         self, silences: Silences, controllers: Callable[[], Collection[str]], clock: Clock = time.time
@@ -46,7 +45,7 @@ class SilencesApi:
         except ConfigError as error:
             raise web.HTTPBadRequest(text="; ".join(error.problems)) from error
         await self._silences.add(silence)
-        log.info("silence.added", id=silence.id, by=silence.created_by, comment=silence.comment)
+        request[SUBJECT] = f"silence:{silence.id}"
         response = _json(silence_document(silence, now), 201)
         response.headers[hdrs.LOCATION] = f"/api/v1/silences/{silence.id}"
         return response
@@ -55,9 +54,9 @@ class SilencesApi:
         """End one silence now; 404 if no silence of this id is active or in the future."""
         Query(request)
         now, silence_id = self._clock(), request.match_info["silence_id"]
+        request[SUBJECT] = f"silence:{silence_id}"
         if not await self._silences.expire(silence_id, now=now):
             raise web.HTTPNotFound(text="there is no such silence, or it has already ended")
-        log.info("silence.ended", id=silence_id)
         return _json({"id": silence_id, "ended": rfc3339(now)})
 
 
@@ -65,13 +64,7 @@ async def _read_body(request: web.Request) -> dict[str, object]:
     """Return the body as a JSON object; at most ``MAX_BODY`` bytes are read."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send JSON, with Content-Type: application/json")
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(8192):
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(
-                MAX_BODY, len(body), text=f"the body is too large; send at most {MAX_BODY} bytes"
-            )
+    body = await read_body(request, most=MAX_BODY)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -4,13 +4,13 @@ Guarantee: a request that is old or not signed by the app gets 401 and changes n
 response before it is handled. At most ``MAX_BODY`` bytes of a body are read.
 """
 
-import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
 
 from cmc_notify.chatops import App, ChatOps, UnreadablePayload, read_form, read_json
 from cmc_notify.ports import ActionOutcome
+from cmc_notify.web.bodies import read_body
 
 MAX_BODY = 64 * 1024
 """Bytes of a body. A press includes its message, whose blocks have at most 13,000 characters."""
@@ -32,7 +32,7 @@ class SlackEndpoint:
         app = chat.app_of(sink) if chat else None
         if chat is None or app is None or app.signature_check is None:
             raise web.HTTPNotFound(text="there is no such sink here, or it has no signing_secret")
-        body = await _body(request)
+        body = await read_body(request, most=MAX_BODY, within=BODY_TIMEOUT)  # raw: the signature is over it
         if chat.stopping:  # checked here: it may have begun while the body arrived
             raise web.HTTPServiceUnavailable(text="the bridge is stopping or loading a new config")
         headers = request.headers
@@ -60,19 +60,3 @@ async def _command(chat: ChatOps, app: App, fields: dict[str, str]) -> web.Respo
     if answer is None:
         raise web.HTTPBadRequest(text="refused: not a valid command")
     return web.json_response(answer)
-
-
-async def _body(request: web.Request) -> bytes:
-    """Return the complete raw body: the signature is over it."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY, request.content_length or 0)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body took too long") from None
-    return bytes(body)

@@ -6,21 +6,17 @@ Without the store there is nothing to read. Only the reason is protected, since 
 from collections.abc import Callable
 
 from aiohttp import web
-from pydantic import SecretStr
 
+from cmc_notify.core.access import AccessRules
 from cmc_notify.web.access import Access
 from cmc_notify.web.readiness import store_trouble
 from cmc_notify.web.responses import add_headers, refuse, translate_errors
+from cmc_notify.web.visitors import Rules, Visitors
 
 
-def create_startup_app(
-    *, reason: Callable[[], str | None], token: Callable[[], SecretStr | None], listen_host: str
-) -> web.Application:
-    """Return the application. ``reason`` returns why the store did not open; None during the first try.
-
-    Raises ConfigError if ``listen_host`` is not loopback and there is no ``token``.
-    """
-    access = Access(token, listen_host, links=None)
+def create_startup_app(*, reason: Callable[[], str | None], rules: Rules = AccessRules) -> web.Application:
+    """Return the application. ``reason`` returns why the store did not open; None during the first try."""
+    access = Access(Visitors(rules))
 
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -28,7 +24,7 @@ def create_startup_app(
     async def ready(request: web.Request) -> web.Response:
         trouble = reason()
         said = store_trouble(trouble) if trouble else "the store is being opened"
-        shown = [said] if access.may_read(request) else []
+        shown = [said] if await access.may_read(request) else []
         return web.Response(status=503, text="\n".join(["not ready", *shown, ""]))
 
     async def unavailable(request: web.Request) -> web.Response:

@@ -137,7 +137,7 @@ class DispatcherHarness:
 
     @asynccontextmanager
     async def running(
-        self, *sinks: Scripted, outbox: Any = None, sign: Any = lambda _event: None, **plan: Any
+        self, *sinks: Scripted, outbox: Any = None, sign: Any = lambda _event, _delivery: None, **plan: Any
     ) -> AsyncIterator[Dispatcher]:
         """The dispatcher at work. ``plan`` holds for each sink; ``fallback`` only for the first."""
         fallback = plan.pop("fallback", None)

@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from typing_extensions import override
 
+from cmc_notify.core.access import Session
 from cmc_notify.core.delivery import DeliveryState
 from cmc_notify.core.events import (
     SEVERITY,
@@ -32,6 +33,8 @@ from cmc_notify.ports import (
     Ledger,
     LedgerRow,
     OutboxDepth,
+    Sessions,
+    SignInCode,
     Silences,
     Ticket,
     TicketFilter,
@@ -281,6 +284,52 @@ class FakeActions:
                 answer="not allowed",
             )
         ]
+
+    async def begin(self, action: ChatAction) -> bool:
+        """Recorded, and forgotten."""
+        return action.outcome is ActionOutcome.REFUSED
+
+    async def finish(
+        self, action_id: str, outcome: ActionOutcome, answer: str | None, *, subject: str | None = None
+    ) -> None:
+        """Not called: nothing changes here."""
+        raise AssertionError(action_id, outcome, answer, subject)
+
+
+class FakeSessions(Sessions):
+    """Sessions in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Session] = {}
+        self.codes: dict[str, SignInCode] = {}
+
+    @override
+    async def begin(self, session: Session, *, now: float) -> None:
+        self.kept[session.id] = session
+
+    @override
+    async def find(self, session_id: str) -> Session | None:
+        return self.kept.get(session_id)
+
+    @override
+    async def list_sessions(self, *, now: float) -> Sequence[Session]:
+        return [each for each in self.kept.values() if each.ends_at > now]
+
+    @override
+    async def end(self, ids: Collection[str]) -> Sequence[str]:
+        return [each for each in ids if self.kept.pop(each, None)]
+
+    @override
+    async def end_all_but(self, names: Collection[str]) -> int:
+        return len(await self.end([each.id for each in self.kept.values() if each.name not in names]))
+
+    @override
+    async def add_code(self, code: SignInCode) -> None:
+        self.codes[code.id] = code
+
+    @override
+    async def redeem(self, code_id: str, *, now: float) -> SignInCode | None:
+        return self.codes.pop(code_id, None)
 
 
 Client = TestClient[web.Request, web.Application]

@@ -69,8 +69,9 @@ async def test_links_are_signed_where_people_can_reach_the_bridge(
         event = company.built[0].messages[0].event
         assert event.url
         assert event.url.startswith(f"https://bridge.example.net/events/{event.id}?")
-        expires, signature = (part.split("=")[1] for part in event.url.split("?")[1].split("&"))
-        assert bridge._links.verify(event.id, expires, signature, bridge._clock())
+        delivery, expires, signature = (part.split("=")[1] for part in event.url.split("?")[1].split("&"))
+        links = await bridge._links.links()
+        assert links.verify(event.id, expires, signature, bridge._clock(), delivery=delivery)
 
 
 async def test_without_an_external_url_no_link_is_written(company: Company, configure: Configure) -> None:

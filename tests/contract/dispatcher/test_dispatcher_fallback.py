@@ -72,7 +72,9 @@ async def test_the_link_is_signed_for_this_event(harness: DispatcherHarness) -> 
     """Each message carries the address that ``sign_link`` returns for its event, or none."""
     linked, plain = Scripted("chat"), Scripted("chat")
     event = await harness.tell("chat")
-    async with harness.running(linked, sign=lambda event: f"https://bridge.example.net/{event.id}"):
+    async with harness.running(
+        linked, sign=lambda event, _delivery: f"https://bridge.example.net/{event.id}"
+    ):
         await linked.attempts(1)
     await harness.tell("chat")
     async with harness.running(plain):

@@ -136,7 +136,7 @@ def leaves(config_types: ConfigTypes, path: document.Path = ()) -> Iterator[docu
                 yield below
                 continue
             inner: document.Path = below
-            if below in (("controllers",), ("sinks",)):
+            if below in (("controllers",), ("sinks",), ("http", "tokens")):
                 inner = (*below, "name")
             elif below == ("routes",):
                 inner = (*below, 0)
@@ -198,12 +198,16 @@ def test_secrets_are_marked() -> None:
             assert bool(row["secret"]) == (f"{last}_file" in config_types.keys(tuple(parents))), (name, key)
 
 
+OPTIONAL = ("http.tokens.", "http.proxy_auth.")
+"""Sections that are not there by default, and need more than one key."""
+
+
 def variables(prefix: str, rows: Mapping[str, re.Match[str]]) -> Iterator[tuple[str, str]]:
     """Each documented default as a variable that sets it."""
     for key, row in rows.items():
         default = re.fullmatch(r"`(.+)`", row["default"])
         assert default or row["default"] in ("required", "none"), key
-        if default:
+        if default and not key.startswith(OPTIONAL):
             path = re.sub(r"\bN\b", "0", f"{prefix}{key}").upper().replace(".", "__")
             yield f"CMC_NOTIFY_{path}", default[1]
 

@@ -180,10 +180,10 @@ def test_deep_nesting_is_refused(loaded: Load) -> None:
 def test_a_secret_comes_from_a_file_beside_the_config(loaded: Load, tmp_path: Path) -> None:
     """``x_file`` is read without its line break, its path relative to the config file."""
     (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "token").write_text("s3cr3t\n")
+    (tmp_path / "secrets" / "token").write_text("s3cr3t-and-long-enough\n")
     settings = loaded(f"{SMALL}http: {{token_file: secrets/token}}\n")
     assert settings.http.token is not None
-    assert settings.http.token.get_secret_value() == "s3cr3t"
+    assert settings.http.token.get_secret_value() == "s3cr3t-and-long-enough"
 
 
 def test_an_empty_secret_file_is_an_error(loaded: Load, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_no_secret_shows_in_a_repr(loaded: Load) -> None:
             "net/\n",
             "net/\n    proxy: http://u:s3cr3t@proxy.example.net\n    auth: {method: token, token: s3cr3t}\n",
         ).replace("{type: screen}", "{type: screen, proxy: 'http://u:s3cr3t@proxy.example.net'}")
-        + "http: {token: s3cr3t}\nredact: [s3cr3t]\nstore: {url: 'postgresql://u:s3cr3t@db/cmc'}\n"
+        + "http: {token: s3cr3t-and-long-enough}\nredact: [s3cr3t]\nstore: {url: 'postgresql://u:s3cr3t@db/cmc'}\n"
     )
     assert "s3cr3t" not in repr(settings)
     assert settings.controllers["emea"].proxy == "http://u:s3cr3t@proxy.example.net"

@@ -30,7 +30,7 @@ from support.settings_types import SMALL, Load, Screen, problems
 )
 def test_listen(listen: str, host: str, port: int, *, loopback: bool) -> None:
     """An address is taken apart, and only what surely is loopback counts as such."""
-    http = HttpSettings(listen=listen, token=SecretStr("t"))
+    http = HttpSettings(listen=listen, token=SecretStr("t" * 20))
     assert (http.host, http.port, http.loopback) == (host, port, loopback)
 
 
@@ -38,7 +38,7 @@ def test_listen(listen: str, host: str, port: int, *, loopback: bool) -> None:
 def test_listen_refuses(listen: str) -> None:
     """Anything except host and port is refused."""
     with pytest.raises(ValidationError):
-        HttpSettings(listen=listen, token=SecretStr("t"))
+        HttpSettings(listen=listen, token=SecretStr("t" * 20))
 
 
 @pytest.mark.parametrize("written", ["AB:CD:" * 15 + "AB:CD", "abcd" * 16])

@@ -64,7 +64,8 @@ def write_old(
                 await connection.execute(insert(events), rows)
                 for delivery in commit.deliveries:
                     row = delivery_row(delivery, controller, hands.now)
-                    row["purpose"] = "tell"  # until 0005
+                    if revision < "0005":
+                        row["purpose"] = "tell"
                     known = {name: value for name, value in row.items() if name in had}
                     await connection.execute(insert(deliveries).values(known))
         await database.close()

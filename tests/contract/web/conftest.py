@@ -6,10 +6,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from cmc_notify.core.links import Links
 from cmc_notify.telemetry import Metrics
 from cmc_notify.web import create_app
-from support.web_fakes import NOW, Client, FakeActions, FakeLedger, FakeSilences, FakeStatus
+from support.web_fakes import NOW, Client, FakeActions, FakeLedger, FakeSessions, FakeSilences, FakeStatus
 
 
 @pytest.fixture
@@ -32,10 +31,8 @@ def app(ledger: FakeLedger, status: FakeStatus) -> web.Application:
         silences=FakeSilences(),
         status=status,
         metrics=Metrics(),
-        links=Links(b"k" * 32, None),
-        token=lambda: None,
-        listen_host="127.0.0.1",
         actions=FakeActions(),
+        sessions=FakeSessions(),
         clock=lambda: NOW,
     )
 

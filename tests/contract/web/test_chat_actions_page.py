@@ -16,6 +16,7 @@ async def test_what_people_did_from_chat(client: Client) -> None:
         "time": rfc3339(NOW),
         "sink": "chat",
         "via": "socket",
+        "address": None,
         "action": "cancel",
         "outcome": "refused",
         "who": "U0BERT",

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from cmc_notify.core.links import Links
+from cmc_notify.settings import HttpSettings
 from cmc_notify.simulator.slack_people import signature
 from cmc_notify.sinks.slack.buttons import CANCEL
 from cmc_notify.web import LiveController, LiveSink, create_app
@@ -55,9 +55,8 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
             ledger=harness.store.ledger,
             status=Nobody(),
             metrics=harness.metrics,
-            links=Links(b"k" * 32, None),
-            token=lambda: SecretStr("page-token"),
-            listen_host="0.0.0.0",
+            rules=lambda: HttpSettings(listen="0.0.0.0:0", token=SecretStr("page-token-" * 2)).rules,
+            sessions=harness.store.sessions,
             silences=harness.store.silences,
             actions=harness.store.chat_actions,
             chat=lambda: harness.chat,

@@ -23,6 +23,7 @@ from cmc_notify.ports import (
     TicketRow,
 )
 from cmc_notify.web.event_page import EventPage
+from cmc_notify.web.page_templates import Templates
 from support.sink_readers.chat import Preset
 
 
@@ -57,7 +58,9 @@ class _Reader:
         self.ledger = _Pages()
         self.text = ""
         app = web.Application()
-        app.router.add_get("/events/{event_id}", EventPage(cast(Ledger, self.ledger), lambda: UTC).show)
+        app.router.add_get(
+            "/events/{event_id}", EventPage(cast(Ledger, self.ledger), Templates(lambda: UTC)).show
+        )
         self.client = TestClient(TestServer(app))
 
     async def send(self, message: Message, record: PartRecorder) -> SendOutcome:
