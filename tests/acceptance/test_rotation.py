@@ -18,6 +18,7 @@ from support.bridge_process import BridgeProcess, Log
 from support.postgres import PostgresServer
 
 OLD, NEW = "whsec_" + "b2xk" * 8, "whsec_" + "bmV3" * 8
+OLD_TOKEN, NEW_TOKEN = "old-token-" * 3, "new-token-" * 3
 
 
 class Watchful(BridgeProcess):
@@ -39,7 +40,7 @@ def mount(tmp_path: Path) -> Path:
     """Secrets as Kubernetes mounts them: each file is a link through ``..data`` to the present folder."""
     (tmp_path / "..first").mkdir()
     (tmp_path / "..data").symlink_to("..first")
-    for name, secret in {"signing": OLD, "token": "old-token"}.items():
+    for name, secret in {"signing": OLD, "token": OLD_TOKEN}.items():
         (tmp_path / "..first" / name).write_text(f"{secret}\n")
         (tmp_path / name).symlink_to(f"..data/{name}")
     return tmp_path
@@ -101,13 +102,15 @@ async def test_a_rotated_secret_is_used_and_an_edited_config_is_not(mount: Path)
             await receiver.wait(lambda r: len(r.accepted) == 1)
             edited = config(sim, receiver, mount) | {"routes": [], "sinks": {}}
             (mount / "cmc-notify.yaml").write_text(yaml.safe_dump(edited))
-            assert (await opens(process, "old-token"), await opens(process, "new-token")) == (200, 401)
-            swap(mount, "..second", signing=NEW, token="new-token")
+            assert (await opens(process, OLD_TOKEN), await opens(process, NEW_TOKEN)) == (200, 401)
+            swap(mount, "..second", signing=NEW, token=NEW_TOKEN)
             await process.wait(lambda log: bool(named(log, "bridge.reloaded")))
             receiver._secrets = (NEW,)
             fail_a_job(sim)
             await receiver.wait(lambda r: len(r.accepted) == 2)
-            assert (await opens(process, "old-token"), await opens(process, "new-token")) == (401, 200)
+            assert [await opens(process, each) for each in (OLD_TOKEN, NEW_TOKEN)] == [200, 200], (
+                "for a minute"
+            )
             [changed] = named(process.log, "secrets.changed")
             assert changed["files"] == [str(mount / "signing"), str(mount / "token")]
             assert not named(process.log, "bridge.reload_partial")
@@ -115,7 +118,7 @@ async def test_a_rotated_secret_is_used_and_an_edited_config_is_not(mount: Path)
             assert len(named(process.log, "bridge.reloaded")) == 1
             assert await process.stop() == 0
             assert {request.status for request in receiver.requests} == {200}
-            for secret in (OLD, NEW, "old-token", "new-token"):
+            for secret in (OLD, NEW, OLD_TOKEN, NEW_TOKEN):
                 assert secret not in str(process.log)
         finally:
             await process.kill()

@@ -234,10 +234,10 @@ async def test_a_reload_makes_only_what_is_new_unready(
             assert missing not in page
 
 
-async def test_a_token_is_replaced_by_a_reload_and_never_taken_away(
+async def test_a_token_is_replaced_and_taken_away_by_a_reload(
     company: Company, configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only the newest token opens; without one in the config the last stays, and a line says so."""
+    """The one before opens for a minute more; without one nobody gets in, and a line says what to do."""
 
     def http(token: str | None) -> dict[str, Any]:
         return {"listen": "127.0.0.1:0"} | ({"token": token} if token else {})
@@ -250,12 +250,12 @@ async def test_a_token_is_replaced_by_a_reload_and_never_taken_away(
         ):
             return answer.status == 200
 
-    async with running(configure(http=http("first")), company) as bridge:
-        await bridge.reload(configure(http=http("second")))
+    async with running(configure(http=http("first" * 4)), company) as bridge:
+        await bridge.reload(configure(http=http("second" * 4)))
         logged = capsys.readouterr().err
         assert "bridge.reloaded" in logged
         assert "bridge.reload_partial" not in logged
-        assert [await opens(bridge, token) for token in ("first", "second")] == [False, True]
+        assert [await opens(bridge, token) for token in ("first" * 4, "second" * 4)] == [True, True]
         await bridge.reload(configure(http=http(None)))
         assert '"keys": ["http"]' in capsys.readouterr().err
-        assert [await opens(bridge, token) for token in ("first", "second")] == [False, True]
+        assert [await opens(bridge, token) for token in ("first" * 4, "second" * 4)] == [False, False]

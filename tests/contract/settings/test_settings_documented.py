@@ -39,6 +39,7 @@ def uncommented(folder: Path) -> Path:
         config_types = {
             "url": "https://hooks.example.net/x",
             "app_token": "xapp-1",
+            "grafana": "grafana" * 4,
             "routing_key": "a1" * 16,
             "urls": "noc = json://127.0.0.1",
         }
